@@ -1,1 +1,9 @@
 //! interlock core
+
+pub mod names;
+pub mod snapshot;
+
+pub mod ownership;
+pub mod plan;
+
+mod hash;

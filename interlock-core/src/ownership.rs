@@ -1,0 +1,40 @@
+//! The marks by which interlock knows its own objects, and nothing else is ever changed or removed.
+
+use crate::names::Cluster;
+use crate::snapshot::{Labels, Service};
+
+/// On everything that interlock creates; its value is [`OWNER_VALUE`].
+pub const OWNER: &str = "com.docker.interlock.owner";
+/// The value of [`OWNER`].
+pub const OWNER_VALUE: &str = "interlock";
+/// The service cluster that an object belongs to; empty for the default one.
+pub const CLUSTER: &str = "com.docker.interlock.cluster";
+/// On a proxy service: the revision of what it serves.
+pub const REVISION: &str = "com.docker.interlock.revision";
+/// On a proxy service: what the settings last asked for, field by field, as JSON. A field is written again only when the
+/// settings ask for something else, so that what somebody changed by hand in the meantime stays.
+pub const APPLIED: &str = "com.docker.interlock.applied";
+/// Interlock's own label of proxy services, by which operators' scripts find them.
+pub const TYPE: &str = "type";
+/// The value of [`TYPE`] on proxy services.
+pub const TYPE_PROXY: &str = "com.docker.interlock.core.proxy";
+/// What names of our config objects begin with.
+pub const CONFIG_PREFIX: &str = "com.docker.interlock.proxy.";
+
+/// Whether the object's labels say that interlock created it.
+pub fn is_ours(labels: &Labels) -> bool {
+    labels.get(OWNER).is_some_and(|value| value == OWNER_VALUE)
+}
+
+/// Whether the service is a proxy service that interlock created: the ownership label, the type label, and a config object of
+/// ours in its tasks. A service on which somebody copied only the label is not.
+pub fn is_our_proxy(service: &Service) -> bool {
+    is_ours(&service.spec.labels)
+        && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_PROXY)
+        && service.spec.configs.iter().any(|config| config.name.starts_with(CONFIG_PREFIX))
+}
+
+/// The service cluster that one of our objects belongs to.
+pub fn cluster_of(labels: &Labels) -> Option<Cluster> {
+    labels.get(CLUSTER)?.parse().ok()
+}
