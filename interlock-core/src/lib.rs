@@ -1,9 +1,37 @@
-//! interlock core
+//! Label-driven Layer 7 routing for Docker Swarm, as a library.
+//!
+//! ```text
+//!  Swarm ──observe──▶ Snapshot ─┐
+//!  settings file ───▶ Settings ─┼─▶ model::read ─▶ routes::resolve ─▶ proxy_config::build ─▶ render
+//!                     Memory ───┘                                                             │
+//!        ▲                                                                                    ▼
+//!        └──────────── apply ◀── Plan ◀── plan::diff(Snapshot, Desired) ◀── desired::proxy ◀──┘
+//! ```
+//!
+//! Everything between *observe* and *apply* is the pure function [`reconcile::reconcile`]. The modules below are in reading
+//! order. Without default features the crate is that function and its types alone, and knows neither tokio nor Docker.
 
 pub mod names;
 pub mod snapshot;
 
+pub mod settings;
+
+pub mod labels;
+pub mod problem;
+
+pub mod model;
+
+pub mod routes;
+
+pub mod proxy_config;
+
+pub mod render;
+
+pub mod desired;
+
 pub mod ownership;
 pub mod plan;
+
+pub mod reconcile;
 
 mod hash;

@@ -8,12 +8,28 @@ use serde_json::Value;
 use crate::names::{Cluster, ConfigId, ServiceId};
 use crate::snapshot::Labels;
 
+mod diff;
+
+pub use diff::{Attempt, Attempts, diff};
+
 /// Docker actions in the order in which they are safe: create, point the service at it, remove what is unused.
 #[must_use = "a plan does nothing until it is applied"]
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Plan {
     /// The steps, grouped by service cluster. A failed step stops its own cluster's remaining steps, not the others'.
     pub steps: Vec<Step>,
+    /// Service clusters that get no steps now, because something has to end first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
+}
+
+/// A service cluster for which nothing is done now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// What has to end first, as a phrase.
+    pub reason: String,
 }
 
 impl Plan {

@@ -1,0 +1,250 @@
+//! The labels of a service: one table, from which reading, `interlock labels` and the tests come.
+//!
+//! Labels are hostile input: whoever may deploy an app writes them. A label in the table is read completely or it is a
+//! [`Finding`]; nothing is guessed. A service is taken as a whole: one bad label, and none of its labels count.
+
+use std::collections::BTreeMap;
+
+use crate::names::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, RouteName, SecretName};
+use crate::snapshot::Labels;
+
+mod table;
+mod values;
+
+pub use table::TABLE;
+pub use values::{BackendMode, FailTimeout, Redirect, TlsVerify};
+
+/// What all keys begin with.
+pub const PREFIX: &str = "com.docker.lb.";
+
+/// The longest value that is looked at, in bytes. One service can carry 1.5 MB of labels.
+const LONGEST_VALUE: usize = 64 * 1024;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Label {
+    /// The key without [`PREFIX`].
+    pub key: &'static str,
+    /// What values look like, in a few words.
+    pub syntax: &'static str,
+    /// What holds without the label.
+    pub default: &'static str,
+    /// A value that is right.
+    pub example: &'static str,
+    /// A value that is wrong.
+    pub counterexample: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Whether it works in this version.
+    pub support: Support,
+    /// Whether a named route has it from the labels without a suffix, when it has none of its own.
+    pub inherited: bool,
+    /// Reads a value into its field.
+    pub(crate) set: fn(&mut RouteLabels, &str) -> Result<(), Invalid>,
+}
+
+/// What a label does in this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It works.
+    Works,
+    /// It is read and checked; its effect comes later. The service is routed without it, with a warning.
+    Later,
+    /// It is read and checked; its effect comes later. As it restricts or secures, a service that sets it is not routed.
+    LaterSecures,
+}
+
+/// What the labels of one route say. A field is `None` when its label is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the table documents each under the same name")]
+pub struct RouteLabels {
+    pub hosts: Option<Vec<HostPattern>>,
+    pub port: Option<Port>,
+    pub network: Option<NetworkName>,
+    pub context_root: Option<PathPrefix>,
+    pub context_root_rewrite: Option<bool>,
+    pub default_backend: Option<bool>,
+    pub service_cluster: Option<Cluster>,
+    pub backend_mode: Option<BackendMode>,
+    pub ssl_cert: Option<SecretName>,
+    pub ssl_key: Option<SecretName>,
+    pub ssl_only: Option<bool>,
+    pub ssl_passthrough: Option<bool>,
+    pub ssl_backend: Option<bool>,
+    pub ssl_backend_tls_verify: Option<TlsVerify>,
+    pub websocket_endpoints: Option<Vec<PathPrefix>>,
+    pub sticky_session_cookie: Option<CookieName>,
+    pub ip_hash: Option<bool>,
+    pub redirects: Option<Vec<Redirect>>,
+    pub max_fails: Option<u32>,
+    pub fail_timeout: Option<FailTimeout>,
+    pub weight: Option<u32>,
+    pub allow: Option<()>,
+    pub basic_auth: Option<()>,
+}
+
+impl RouteLabels {
+    /// Whether anything asks for requests. Labels without one of these do nothing.
+    pub fn asks_for_requests(&self) -> bool {
+        self.hosts.is_some() || self.default_backend == Some(true)
+    }
+}
+
+/// Something about one label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The whole key, as the owner wrote it.
+    pub key: String,
+    /// The whole value, as the owner wrote it.
+    pub value: String,
+    /// What it is.
+    pub kind: FindingKind,
+    /// What is wrong and what would be right.
+    pub invalid: Invalid,
+}
+
+/// What a finding means for the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingKind {
+    /// The label breaks its contract: none of the service's labels count.
+    Bad,
+    /// The label secures and cannot be honoured: the service is not routed.
+    Withholds,
+    /// The label does nothing.
+    Inert,
+}
+
+/// The labels of one service, read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// The routes that ask for requests, by name.
+    pub routes: BTreeMap<RouteName, RouteLabels>,
+    /// What is wrong, in the keys' order.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads all `com.docker.lb.*` labels of a service.
+pub fn read(labels: &Labels) -> Reading {
+    let mut read: BTreeMap<RouteName, RouteLabels> = BTreeMap::new();
+    let mut findings = Vec::new();
+    let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
+    for (key, value) in ours {
+        let finding = |kind, invalid| Finding { key: key.clone(), value: value.clone(), kind, invalid };
+        let (base, suffix) = split_key(&key[PREFIX.len()..]);
+        let Some(label) = TABLE.iter().find(|label| label.key == base) else {
+            findings.push(finding(FindingKind::Inert, unknown(base)));
+            continue;
+        };
+        let route = match suffix.parse::<RouteName>() {
+            Ok(route) if !suffix.is_empty() || base.len() == key.len() - PREFIX.len() => route,
+            Ok(_) => {
+                findings.push(finding(
+                    FindingKind::Bad,
+                    Invalid::new("ends with a dot", "leave the dot out, or write a route's name behind it"),
+                ));
+                continue;
+            }
+            Err(invalid) => {
+                findings.push(finding(FindingKind::Bad, invalid));
+                continue;
+            }
+        };
+        let route = read.entry(route).or_default();
+        match text(value).and_then(|value| (label.set)(route, value)) {
+            Err(invalid) => findings.push(finding(FindingKind::Bad, invalid)),
+            Ok(()) => findings.extend(later(label, route).map(|(kind, invalid)| finding(kind, invalid))),
+        }
+    }
+    let base = read.get(&RouteName::default()).cloned().unwrap_or_default();
+    let named = read
+        .into_iter()
+        .map(|(name, own)| if name.as_str().is_empty() { (name, own) } else { (name, inherit(own, &base)) });
+    let routes: BTreeMap<_, _> = named.filter(|(_, route)| route.asks_for_requests()).collect();
+    Reading { routes, findings }
+}
+
+/// Splits `hosts.admin` into the table's key and the route's name.
+fn split_key(key: &str) -> (&str, &str) {
+    key.split_once('.').unwrap_or((key, ""))
+}
+
+fn unknown(key: &str) -> Invalid {
+    let nearest = TABLE.iter().map(|label| (strsim::damerau_levenshtein(label.key, key), label.key)).min();
+    let wrong = match nearest {
+        Some((distance, near)) if distance <= 3 && key.len() < 64 => {
+            format!("is not a label of interlock: did you mean {PREFIX}{near}?")
+        }
+        _ => "is not a label of interlock".to_owned(),
+    };
+    Invalid { wrong, right: "`interlock labels` lists them all" }
+}
+
+/// What no value may hold, whatever its type: control characters, and those that make text look like other text.
+fn text(value: &str) -> Result<&str, Invalid> {
+    if value.len() > LONGEST_VALUE {
+        return Err(Invalid::new("is longer than 64 KiB", "write less"));
+    }
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffd}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match value.chars().find(|&c| hidden(c)) {
+        Some(c) => {
+            Err(Invalid::new(format!("holds the character U+{:04X}", c as u32), "write visible characters only"))
+        }
+        None => Ok(value),
+    }
+}
+
+/// What to say of a label whose effect comes in a later version. `false` and the like ask for nothing.
+fn later(label: &Label, route: &RouteLabels) -> Option<(FindingKind, Invalid)> {
+    let asks = match label.key {
+        "ssl_only" => route.ssl_only == Some(true),
+        "ssl_passthrough" => route.ssl_passthrough == Some(true),
+        "ssl_backend" => route.ssl_backend == Some(true),
+        "ssl_backend_tls_verify" => route.ssl_backend_tls_verify == Some(TlsVerify::Required),
+        "ip_hash" => route.ip_hash == Some(true),
+        "backend_mode" => route.backend_mode == Some(BackendMode::Vip),
+        _ => true,
+    };
+    let kind = match label.support {
+        Support::Later => FindingKind::Inert,
+        Support::LaterSecures => FindingKind::Withholds,
+        Support::Works if label.key == "backend_mode" => FindingKind::Inert,
+        Support::Works => return None,
+    };
+    asks.then(|| (kind, Invalid::new("has no effect in this version", "see `interlock labels` for what works")))
+}
+
+/// A named route has the labels without a suffix as defaults, but for those that say what the route is.
+fn inherit(own: RouteLabels, base: &RouteLabels) -> RouteLabels {
+    let base = base.clone();
+    RouteLabels {
+        hosts: own.hosts,
+        port: own.port,
+        context_root: own.context_root,
+        redirects: own.redirects,
+        default_backend: own.default_backend,
+        network: own.network.or(base.network),
+        context_root_rewrite: own.context_root_rewrite.or(base.context_root_rewrite),
+        service_cluster: own.service_cluster.or(base.service_cluster),
+        backend_mode: own.backend_mode.or(base.backend_mode),
+        ssl_cert: own.ssl_cert.or(base.ssl_cert),
+        ssl_key: own.ssl_key.or(base.ssl_key),
+        ssl_only: own.ssl_only.or(base.ssl_only),
+        ssl_passthrough: own.ssl_passthrough.or(base.ssl_passthrough),
+        ssl_backend: own.ssl_backend.or(base.ssl_backend),
+        ssl_backend_tls_verify: own.ssl_backend_tls_verify.or(base.ssl_backend_tls_verify),
+        websocket_endpoints: own.websocket_endpoints.or(base.websocket_endpoints),
+        sticky_session_cookie: own.sticky_session_cookie.or(base.sticky_session_cookie),
+        ip_hash: own.ip_hash.or(base.ip_hash),
+        max_fails: own.max_fails.or(base.max_fails),
+        fail_timeout: own.fail_timeout.or(base.fail_timeout),
+        weight: own.weight.or(base.weight),
+        allow: own.allow.or(base.allow),
+        basic_auth: own.basic_auth.or(base.basic_auth),
+    }
+}
+
+#[cfg(test)]
+mod tests;

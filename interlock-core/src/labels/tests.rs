@@ -1,0 +1,123 @@
+use super::*;
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
+}
+
+fn kinds(pairs: &[(&str, &str)]) -> Vec<FindingKind> {
+    read(&labels(pairs)).findings.into_iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn each_row_reads_its_example_and_refuses_its_counterexample() {
+    for label in TABLE {
+        let mut route = RouteLabels::default();
+        assert_eq!((label.set)(&mut route, label.example), Ok(()), "{}", label.key);
+        assert_ne!(route, RouteLabels::default(), "{} sets nothing", label.key);
+        assert!((label.set)(&mut route, label.counterexample).is_err(), "{}", label.key);
+    }
+}
+
+#[test]
+fn keys_are_unique_and_have_no_dot() {
+    let mut keys: Vec<_> = TABLE.iter().map(|label| label.key).collect();
+    assert!(keys.iter().all(|key| !key.contains('.')));
+    keys.sort_unstable();
+    let count = keys.len();
+    keys.dedup();
+    assert_eq!(keys.len(), count);
+}
+
+#[test]
+fn the_inherited_column_is_what_inheriting_does() {
+    for label in TABLE {
+        let mut base = RouteLabels::default();
+        (label.set)(&mut base, label.example).unwrap();
+        let inherited = inherit(RouteLabels::default(), &base) != RouteLabels::default();
+        assert_eq!(inherited, label.inherited, "{}", label.key);
+    }
+}
+
+#[test]
+fn a_control_character_spoils_every_label() {
+    for label in TABLE {
+        for hidden in ["\n", "\r", "\r\n", "\u{b}", "\u{85}", "\u{2028}", "\u{202e}", "\u{feff}", "\0", "\t"] {
+            for value in [format!("{}{hidden}", label.example), format!("{hidden}{}", label.example)] {
+                assert_eq!(kinds(&[(label.key, &value)]), [FindingKind::Bad], "{} {value:?}", label.key);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_does_nothing_and_names_the_nearest() {
+    let reading = read(&labels(&[("host", "shop.example.com"), ("snippet", "root /;")]));
+    assert!(reading.routes.is_empty());
+    assert_eq!(reading.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [FindingKind::Inert; 2]);
+    assert!(
+        reading.findings[0].invalid.to_string().contains("did you mean com.docker.lb.hosts?"),
+        "{:?}",
+        reading.findings[0]
+    );
+}
+
+#[test]
+fn what_secures_and_cannot_be_honoured_withholds() {
+    assert_eq!(kinds(&[("ssl_only", "true")]), [FindingKind::Withholds]);
+    assert_eq!(kinds(&[("ssl_only", "false")]), []);
+    assert_eq!(kinds(&[("basic_auth", "staff")]), [FindingKind::Withholds]);
+    assert_eq!(kinds(&[("ssl_backend_tls_verify", "required")]), [FindingKind::Withholds]);
+    assert_eq!(kinds(&[("ssl_backend_tls_verify", "none")]), []);
+    assert_eq!(kinds(&[("ip_hash", "true"), ("backend_mode", "vip")]), [FindingKind::Inert; 2]);
+}
+
+#[test]
+fn a_suffix_names_another_route_that_inherits() {
+    let reading = read(&labels(&[
+        ("hosts", "shop.example.com"),
+        ("port", "8080"),
+        ("network", "front"),
+        ("hosts.admin", "admin.example.com"),
+        ("port.admin", "9090"),
+        ("port.unused", "1"),
+    ]));
+    assert_eq!(reading.findings, []);
+    assert_eq!(reading.routes.keys().map(RouteName::as_str).collect::<Vec<_>>(), ["", "admin"]);
+    let admin = &reading.routes[&"admin".parse::<RouteName>().unwrap()];
+    assert_eq!(admin.port.unwrap().get(), 9090);
+    assert_eq!(admin.network.as_ref().unwrap().as_str(), "front");
+    assert_eq!(kinds(&[("hosts.", "shop.example.com")]), [FindingKind::Bad]);
+    assert_eq!(kinds(&[("hosts.a b", "shop.example.com")]), [FindingKind::Bad]);
+}
+
+#[test]
+fn redirect_targets_cannot_break_out() {
+    for wrong in [
+        "http://old.example.com,https://new.example.com/;}location / {",
+        "http://old.example.com,https://new.example.com/$uri",
+        "http://old.example.com,https://new.example.com/\"x",
+        "http://old.example.com,https://user@new.example.com/",
+        "http://old.example.com,ftp://new.example.com/",
+        "http://old.example.com,https://new.example.com/?c=%[req.hdr(cookie)]",
+        "http://old.example.com,http://old.example.com",
+    ] {
+        assert_eq!(kinds(&[("redirects", wrong)]), [FindingKind::Bad], "{wrong}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(key in "[ -~]{0,20}|\\PC{0,20}", value in "\\PC{0,80}|.{0,80}") {
+        let _ = read(&Labels::from([(format!("{PREFIX}{key}"), value.clone()), (format!("{PREFIX}hosts"), value)]));
+    }
+
+    #[test]
+    fn what_is_read_has_only_harmless_characters(value in ".{0,40}") {
+        for host in values::hosts(&value).into_iter().flatten() {
+            proptest::prop_assert!(host.to_string().bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(&b)));
+        }
+        for path in values::paths(&value).into_iter().flatten() {
+            proptest::prop_assert!(path.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b)));
+        }
+    }
+}

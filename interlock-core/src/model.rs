@@ -1,0 +1,278 @@
+//! From what is on the Swarm to the routes that its services ask for.
+//!
+//! Reading never fails. A service that cannot be routed as its labels say is a [`Problem`]; its neighbours do not notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::labels::{self, Finding, FindingKind, RouteLabels};
+use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, ServiceId};
+use crate::ownership;
+use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::settings::Settings;
+use crate::snapshot::{Labels, Mode, Service, ServiceSpec, Snapshot};
+
+mod reach;
+
+pub use reach::Reach;
+use reach::World;
+
+/// The routes that services ask for, sorted by service and route name, and what must be remembered of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Model {
+    /// The routes.
+    pub routes: Vec<Route>,
+    /// The labels that each routed service is routed by.
+    pub last_good: LastGood,
+}
+
+/// The last labels by which a service could be routed.
+pub type LastGood = BTreeMap<ServiceId, Arc<Labels>>;
+
+/// What one service asks for under one route name. A service may have several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The service's name: letters, digits, `-` and `_` only.
+    pub service: String,
+    /// The route's name, empty for the one without a suffix.
+    pub name: RouteName,
+    /// The service's age and id: the lower one decides where two disagree.
+    pub seniority: Seniority,
+    /// The service cluster whose proxies serve it.
+    pub cluster: Cluster,
+    /// The hosts, possibly none for a default backend.
+    pub hosts: Vec<HostPattern>,
+    /// Whether it gets requests for unknown hosts.
+    pub default_backend: bool,
+    /// The path under which it gets requests.
+    pub path: PathPrefix,
+    /// Whether that path is removed from requests.
+    pub rewrite: bool,
+    /// The port inside the service's containers.
+    pub port: Port,
+    /// How proxies reach its tasks.
+    pub reach: Reach,
+    /// The tasks that serve, sorted.
+    pub targets: Vec<SocketAddr>,
+}
+
+/// Who decides when services disagree: the oldest, and of the same age the one with the lower id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seniority {
+    created_at: Timestamp,
+    id: ServiceId,
+}
+
+/// Reads the services of a Swarm. `last_good` is what an earlier reading returned; an empty one forgets only what the previous
+/// specs that Swarm keeps cannot tell.
+pub fn read(snapshot: &Snapshot, settings: &Settings, last_good: &LastGood) -> (Model, Vec<Problem>) {
+    let world = World::new(snapshot, settings);
+    let mut model = Model::default();
+    let mut problems = Vec::new();
+    let mut services: Vec<_> = snapshot.services.iter().collect();
+    services.sort_by(|a, b| (&a.spec.name, &a.id).cmp(&(&b.spec.name, &b.id)));
+    for service in services {
+        if ownership::is_our_proxy(service) {
+            continue;
+        }
+        let (read, said) = read_service(&world, service, last_good.get(&service.id));
+        problems.extend(said);
+        if let Some((labels, routes)) = read {
+            model.last_good.insert(service.id.clone(), labels);
+            model.routes.extend(routes);
+        }
+    }
+    (model, problems)
+}
+
+type Read = Option<(Arc<Labels>, Vec<Route>)>;
+
+fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> (Read, Vec<Problem>) {
+    let reading = labels::read(&service.spec.labels);
+    let name = &service.spec.name;
+    let withheld = reading.findings.iter().any(|f| f.kind == FindingKind::Withholds);
+    let bad = reading.findings.iter().any(|f| f.kind == FindingKind::Bad);
+    if !bad && reading.routes.is_empty() {
+        return (None, reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect());
+    }
+    let outcome = if bad { Err(Vec::new()) } else { routes(world, service, &reading.routes) };
+    let refused = match outcome {
+        Ok(routes) if !withheld => {
+            let labels = match remembered {
+                Some(labels) if **labels == service.spec.labels => Arc::clone(labels),
+                _ => Arc::new(service.spec.labels.clone()),
+            };
+            let problems = reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect();
+            return (Some((labels, routes)), problems);
+        }
+        Ok(_) => Vec::new(),
+        Err(refused) => refused,
+    };
+    // A service that asks for protection which this version cannot give is not published with older, weaker labels either.
+    let may_fall_back = !withheld && refused.iter().all(|refusal| refusal.may_fall_back);
+    let earlier = if may_fall_back { earlier_routes(world, service, remembered) } else { None };
+    let effect = if earlier.is_some() { Effect::LastGood } else { Effect::LeftOut };
+    let finding_effect = |finding: &Finding| if finding.kind == FindingKind::Inert { Effect::Ignored } else { effect };
+    let mut problems: Vec<_> = reading.findings.iter().map(|f| finding_problem(name, f, finding_effect(f))).collect();
+    problems.extend(refused.into_iter().map(|refusal| refusal.problem(name, effect)));
+    (earlier, problems)
+}
+
+/// The routes by the service's last good labels, with today's addresses.
+fn earlier_routes(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> Read {
+    let before = remembered.cloned().or_else(|| service.previous.as_ref().map(|spec| Arc::new(spec.labels.clone())))?;
+    let reading = labels::read(&before);
+    if reading.routes.is_empty() || reading.findings.iter().any(|f| f.kind != FindingKind::Inert) {
+        return None;
+    }
+    let routes = routes(world, service, &reading.routes).ok()?;
+    Some((before, routes))
+}
+
+/// Why a route cannot be.
+pub(crate) struct Refusal {
+    label: Option<(&'static str, String)>,
+    wrong: String,
+    right: String,
+    may_fall_back: bool,
+}
+
+impl Refusal {
+    fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
+        Self { label: None, wrong: wrong.into(), right: right.into(), may_fall_back: true }
+    }
+
+    fn about(mut self, label: &'static str, value: impl Into<String>) -> Self {
+        self.label = Some((label, value.into()));
+        self
+    }
+
+    fn problem(self, service: &str, effect: Effect) -> Problem {
+        let Self { label, wrong, right, may_fall_back: _ } = self;
+        let (label, value) = label.map(|(key, value)| (format!("{}{key}", labels::PREFIX), shown(&value))).unzip();
+        Problem {
+            severity: Severity::Error,
+            subject: Subject::Service(service.to_owned()),
+            label,
+            value,
+            wrong,
+            right,
+            effect,
+        }
+    }
+}
+
+fn finding_problem(service: &str, finding: &Finding, effect: Effect) -> Problem {
+    let Finding { key, value, kind, invalid } = finding;
+    Problem {
+        severity: if *kind == FindingKind::Inert { Severity::Warning } else { Severity::Error },
+        subject: Subject::Service(service.to_owned()),
+        label: Some(shown(key)),
+        value: Some(shown(value)),
+        wrong: invalid.wrong.clone(),
+        right: invalid.right.to_owned(),
+        effect,
+    }
+}
+
+/// Resolves all routes of a service, or says all that is in the way.
+fn routes(
+    world: &World<'_>,
+    service: &Service,
+    read: &BTreeMap<RouteName, RouteLabels>,
+) -> Result<Vec<Route>, Vec<Refusal>> {
+    let mut routes = Vec::new();
+    let mut refusals: Vec<_> = refuse_service(&service.spec).into_iter().collect();
+    for (name, labels) in read {
+        match route(world, service, name, labels) {
+            Ok(route) => routes.push(route),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if refusals.is_empty() { Ok(routes) } else { Err(refusals) }
+}
+
+fn refuse_service(spec: &ServiceSpec) -> Option<Refusal> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if ownership::is_ours(&spec.labels) {
+        let wrong = format!("it carries interlock's own label {}", ownership::OWNER);
+        return Some(Refusal {
+            may_fall_back: false,
+            ..Refusal::new(wrong, "remove that label: no proxy is a backend")
+        });
+    }
+    if spec.mode == Mode::Job {
+        return Some(Refusal::new("it is a job, and jobs get no requests", "use a replicated or global service"));
+    }
+    if spec.name.is_empty() || spec.name.len() > 63 || !spec.name.bytes().all(plain) {
+        return Some(Refusal::new("it has a name that Docker does not allow", "use letters, digits, `-` and `_`"));
+    }
+    None
+}
+
+fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteLabels) -> Result<Route, Refusal> {
+    let cluster = labels.service_cluster.clone().unwrap_or_default();
+    let Some(extension) = world.settings.extension(cluster.as_str()) else {
+        let known: Vec<_> =
+            world.settings.extensions.keys().map(|name| if name.is_empty() { "default" } else { name }).collect();
+        return Err(Refusal::new(
+            "no extension of the settings has this ServiceCluster",
+            format!("the settings have: {}", known.join(", ")),
+        )
+        .about("service_cluster", cluster.as_str()));
+    };
+    let Some(port) = labels.port else {
+        let key = if name.as_str().is_empty() { "port".to_owned() } else { format!("port.{name}") };
+        return Err(Refusal::new(
+            format!("it has no {}{key}", labels::PREFIX),
+            "set it to the port that its containers listen on, like 8080",
+        ));
+    };
+    for (key, secret) in [("ssl_cert", &labels.ssl_cert), ("ssl_key", &labels.ssl_key)] {
+        let Some(secret) = secret else { continue };
+        if world.own_secrets.contains(secret.as_str()) {
+            let refusal = Refusal::new(
+                "is a secret of interlock's own",
+                "name a secret that holds the service's certificate or key",
+            );
+            return Err(Refusal { may_fall_back: false, ..refusal.about(key, secret.as_str()) });
+        }
+    }
+    let reach = world.reach(service, labels.network.as_ref(), port)?;
+    if let (Reach::Network(network), Some(fixed)) = (&reach, &extension.networks)
+        && !world.is_one_of(network, fixed)
+    {
+        let wrong =
+            format!("its network {} is not among the Networks of its service cluster", world.network_name(network));
+        return Err(Refusal::new(wrong, format!("attach it to one of: {}", fixed.join(", "))));
+    }
+    let targets = world.targets(service, &reach, port);
+    Ok(Route {
+        service: service.spec.name.clone(),
+        name: name.clone(),
+        seniority: Seniority { created_at: service.created_at, id: service.id.clone() },
+        cluster,
+        hosts: labels.hosts.clone().unwrap_or_default(),
+        default_backend: labels.default_backend == Some(true),
+        path: labels.context_root.clone().unwrap_or_else(PathPrefix::root),
+        rewrite: labels.context_root_rewrite == Some(true),
+        port,
+        reach,
+        targets,
+    })
+}
+
+impl Model {
+    /// The networks by which the proxies of a service cluster reach its services.
+    pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {
+        let mine = self.routes.iter().filter(|route| route.cluster == *cluster);
+        mine.filter_map(|route| match &route.reach {
+            Reach::Network(network) => Some(network.clone()),
+            Reach::HostPort => None,
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! How proxies get to a service's tasks: by an overlay network, or by ports on the nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::Refusal;
+use crate::names::{NetworkId, NetworkName, NodeId, Port, ServiceId};
+use crate::ownership;
+use crate::settings::Settings;
+use crate::snapshot::{Network, PublishMode, STACK_LABEL, Service, Snapshot, Task};
+
+/// How proxies reach a service's tasks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// At their addresses on this overlay network.
+    Network(NetworkId),
+    /// At the ports that they have on their nodes.
+    HostPort,
+}
+
+/// The snapshot with the look-ups that reading needs.
+pub(super) struct World<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) own_secrets: BTreeSet<&'a str>,
+    networks: BTreeMap<&'a NetworkId, &'a Network>,
+    nodes: BTreeMap<&'a NodeId, IpAddr>,
+    serving: BTreeMap<&'a ServiceId, Vec<&'a Task>>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, settings: &'a Settings) -> Self {
+        let mut serving: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for task in snapshot.tasks.iter().filter(|task| task.serves()) {
+            serving.entry(&task.service).or_default().push(task);
+        }
+        let attachable = snapshot.networks.iter().filter(|network| network.driver == "overlay" && !network.ingress);
+        Self {
+            settings,
+            own_secrets: snapshot
+                .secrets
+                .iter()
+                .filter(|s| ownership::is_ours(&s.labels))
+                .map(|s| s.name.as_str())
+                .collect(),
+            networks: attachable.map(|network| (&network.id, network)).collect(),
+            nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
+            serving,
+        }
+    }
+
+    pub(super) fn network_name(&self, id: &NetworkId) -> &str {
+        self.networks.get(id).map_or("?", |network| &network.name)
+    }
+
+    /// Whether the network is one of those that the settings list by name or id.
+    pub(super) fn is_one_of(&self, id: &NetworkId, listed: &[String]) -> bool {
+        listed.iter().any(|name| name == id.as_str() || name == self.network_name(id))
+    }
+
+    pub(super) fn reach(&self, service: &Service, label: Option<&NetworkName>, port: Port) -> Result<Reach, Refusal> {
+        let mut own: Vec<&Network> =
+            service.spec.networks.iter().filter_map(|id| self.networks.get(id).copied()).collect();
+        own.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        own.dedup();
+        let names = || own.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", ");
+        let host_port = |p: &crate::snapshot::PublishedPort| p.mode == PublishMode::Host && p.target == port.get();
+        match (label, own.as_slice()) {
+            (Some(label), []) => Err(Refusal::new("the service is on no overlay network", "attach it to one")
+                .about("network", label.as_str())),
+            (Some(label), _) => match named(label.as_str(), &own, service).as_slice() {
+                [network] => Ok(Reach::Network(network.id.clone())),
+                [] => Err(Refusal::new("is no overlay network of the service", format!("it is on: {}", names()))
+                    .about("network", label.as_str())),
+                _ => Err(Refusal::new(
+                    "stands for several networks of the service",
+                    format!("write one in full: {}", names()),
+                )
+                .about("network", label.as_str())),
+            },
+            (None, [network]) => Ok(Reach::Network(network.id.clone())),
+            (None, []) if service.spec.ports.iter().any(host_port) => Ok(Reach::HostPort),
+            (None, []) => Err(Refusal::new(
+                "it is on no overlay network",
+                format!("attach it to one, or publish port {port} with mode=host"),
+            )),
+            (None, _) => Err(Refusal::new(
+                format!("it is on several networks: {}", names()),
+                "say by com.docker.lb.network which of them the proxies shall use",
+            )),
+        }
+    }
+
+    /// The addresses of the tasks that serve, sorted. A task without an address there yet is none of them.
+    pub(super) fn targets(&self, service: &Service, reach: &Reach, port: Port) -> Vec<SocketAddr> {
+        let tasks = self.serving.get(&service.id).map_or(&[][..], Vec::as_slice);
+        let mut targets: Vec<_> = tasks.iter().filter_map(|task| self.target(task, reach, port)).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    fn target(&self, task: &Task, reach: &Reach, port: Port) -> Option<SocketAddr> {
+        match reach {
+            Reach::Network(id) => {
+                let attached = task.networks.iter().find(|network| network.network == *id)?;
+                // Of a task with addresses of both kinds, the IPv4 one: what all proxies can reach.
+                let address = attached.addresses.iter().min_by_key(|address| (address.is_ipv6(), **address))?;
+                Some(SocketAddr::new(*address, port.get()))
+            }
+            Reach::HostPort => {
+                let published = task.host_ports.iter().find(|p| p.target == port.get() && p.published != 0)?.published;
+                Some(SocketAddr::new(*self.nodes.get(task.node.as_ref()?)?, published))
+            }
+        }
+    }
+}
+
+/// The networks that a label may mean: the one with exactly this name, else those with this name inside a stack.
+fn named<'a>(label: &str, own: &[&'a Network], service: &Service) -> Vec<&'a Network> {
+    if let Some(exact) = own.iter().find(|network| network.name == label) {
+        return vec![exact];
+    }
+    let short = |network: &&&Network| {
+        let stack = service.spec.labels.get(STACK_LABEL).or_else(|| network.labels.get(STACK_LABEL));
+        stack.is_some_and(|stack| {
+            network.name.strip_prefix(stack.as_str()).and_then(|rest| rest.strip_prefix('_')) == Some(label)
+        })
+    };
+    own.iter().filter(short).copied().collect()
+}

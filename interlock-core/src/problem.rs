@@ -1,0 +1,154 @@
+//! What is wrong with an input, told so that its owner can mend it. A problem never stops anything but what it is about.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::names::Cluster;
+
+/// Something wrong in the settings' or a service's view of the world.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub subject: Subject,
+    /// The label's key, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The label's value, shortened and escaped: see [`shown`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What is wrong: `is not a port`.
+    pub wrong: String,
+    /// What would be right: `write a number from 1 to 65535, like 8080`. Empty when the wrong says it all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub right: String,
+    /// What interlock does about it.
+    pub effect: Effect,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something that was asked for is not served.
+    Error,
+    /// Everything is served, but not all as asked.
+    Warning,
+}
+
+/// What a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A service, by name.
+    Service(String),
+    /// A service cluster.
+    Cluster(Cluster),
+}
+
+/// What follows from a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The service gets no requests.
+    LeftOut,
+    /// The service is routed as its last good labels say.
+    LastGood,
+    /// The label is ignored.
+    Ignored,
+    /// The service is routed, with another one's options where the two disagree.
+    Overruled,
+    /// What is deployed stays as it is.
+    Kept,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeftOut => "it is left out",
+            Self::LastGood => "its last good route stays",
+            Self::Ignored => "the label is ignored",
+            Self::Overruled => "the older service decides",
+            Self::Kept => "what is deployed stays",
+        })
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "service {}", shown(name)),
+            Self::Cluster(cluster) => write!(f, "service cluster {}", cluster.title()),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.subject)?;
+        match (&self.label, &self.value) {
+            (Some(label), Some(value)) => write!(f, "{label}={value} ")?,
+            (Some(label), None) => write!(f, "{label} ")?,
+            _ => {}
+        }
+        f.write_str(&self.wrong)?;
+        if !self.right.is_empty() {
+            write!(f, "; {}", self.right)?;
+        }
+        write!(f, " ({})", self.effect)
+    }
+}
+
+/// A text from outside, fit for a terminal and a log: control and invisible characters escaped, at most 60 characters.
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown = String::new();
+    let mut length = 0;
+    for c in text.chars() {
+        let escaped: String = if c == '\'' || c == '"' || (c.is_ascii() && !c.is_ascii_control()) || c.is_alphanumeric()
+        {
+            c.to_string()
+        } else {
+            c.escape_default().collect()
+        };
+        length += escaped.len();
+        if length > LONGEST {
+            shown.push('…');
+            break;
+        }
+        shown.push_str(&escaped);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_labels_cannot_drive_a_terminal() {
+        assert_eq!(shown("shop.example.com"), "shop.example.com");
+        assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown("\u{202e}x"), "\\u{202e}x");
+        assert!(shown(&"x".repeat(10_000)).chars().count() <= 61);
+    }
+
+    #[test]
+    fn a_problem_reads_as_a_sentence() {
+        let problem = Problem {
+            severity: Severity::Error,
+            subject: Subject::Service("shop".into()),
+            label: Some("com.docker.lb.port".into()),
+            value: Some("80a".into()),
+            wrong: "is not a port".into(),
+            right: "write a number from 1 to 65535, like 8080".into(),
+            effect: Effect::LeftOut,
+        };
+        assert_eq!(
+            problem.to_string(),
+            "service shop: com.docker.lb.port=80a is not a port; write a number from 1 to 65535, like 8080 (it is left out)"
+        );
+    }
+}

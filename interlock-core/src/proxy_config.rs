@@ -1,0 +1,181 @@
+//! What the proxies of a service cluster shall do, without a word of any proxy's language.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::hash;
+use crate::model::Route;
+use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, SecretId};
+use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
+use crate::settings::{Extension, Kind, ProxyOptions};
+
+/// All proxy configs, by service cluster and generation.
+pub type ProxyConfigs = BTreeMap<(Cluster, Generation), ProxyConfig>;
+
+/// What a proxy task can serve, as its networks and secrets decide it: the hash of their sorted ids.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Generation(String);
+
+impl Generation {
+    /// The generation of a proxy with these networks and secrets.
+    pub fn of(networks: &BTreeSet<NetworkId>, secrets: &BTreeSet<SecretId>) -> Self {
+        let networks = networks.iter().map(NetworkId::as_str);
+        let secrets = secrets.iter().map(SecretId::as_str);
+        let ids: Vec<_> = networks.chain(["/"]).chain(secrets).collect();
+        Self(hash::hex16(ids.join("\n").as_bytes()))
+    }
+}
+
+/// A name for the content of a [`ProxyConfig`]: equal content, equal revision, on every machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Revision(String);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the proxies of a service cluster shall do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProxyConfig {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// A name for all of the rest.
+    pub revision: Revision,
+    /// What the settings say about the proxy's own behaviour. How and where it is deployed is no part of it: a change of that
+    /// changes no file.
+    pub proxy: ProxySettings,
+    /// What each host serves.
+    pub virtual_hosts: BTreeMap<HostPattern, VirtualHost>,
+    /// What is served for all other hosts; `None` is a 503.
+    pub default: Option<VirtualHost>,
+    /// Where requests go. Never without a server.
+    pub upstreams: BTreeMap<UpstreamName, Vec<SocketAddr>>,
+}
+
+/// What the settings say about a proxy's own behaviour.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProxySettings {
+    /// Which program it is.
+    pub kind: Kind,
+    /// Where it reads its configuration, an absolute path.
+    pub config_path: String,
+    /// The port on which it listens for HTTP.
+    pub port: u16,
+    /// The port that clients see.
+    pub published_port: u16,
+    /// The options of its kind.
+    pub options: ProxyOptions,
+}
+
+impl ProxySettings {
+    fn of(extension: &Extension) -> Self {
+        Self {
+            kind: extension.kind,
+            config_path: extension.proxy_config_path.clone(),
+            port: extension.target_port,
+            published_port: extension.published_port,
+            options: extension.options.clone(),
+        }
+    }
+}
+
+/// What a host serves, by path prefix. The longest prefix decides.
+pub type VirtualHost = BTreeMap<PathPrefix, Forward>;
+
+/// What is done with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forward {
+    /// Whether the path prefix is removed first.
+    pub rewrite: bool,
+    /// Where it goes; `None` while no task is running, which is a 503.
+    pub upstream: Option<UpstreamName>,
+}
+
+/// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`. Of letters, digits,
+/// `-`, `_`, `.` and `+` only, at most 255 of them. Different sets of targets have different names, as service names have
+/// neither dots nor plus signs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UpstreamName(String);
+
+impl UpstreamName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that no service has, for comparing structures.
+    pub(crate) fn harmless(number: usize) -> Self {
+        Self(format!("u{number:09}"))
+    }
+
+    fn of(members: &[&Route]) -> Self {
+        let mut parts: Vec<_> = members.iter().map(|route| member_name(route)).collect();
+        parts.sort();
+        parts.dedup();
+        let joined = parts.join("+");
+        if joined.len() <= 255 {
+            return Self(joined);
+        }
+        Self(format!("{}+{}-more.{}", parts[0], parts.len() - 1, hash::hex16(joined.as_bytes())))
+    }
+}
+
+/// One service's part of an upstream's name. A named route may use another network for the same port, so it has its name in it.
+fn member_name(route: &Route) -> String {
+    match route.name.as_str() {
+        "" => format!("{}.{}", route.service, route.port),
+        name => format!("{}.{}.{name}", route.service, route.port),
+    }
+}
+
+/// Builds the config of one service cluster.
+pub fn build(cluster: &Cluster, extension: &Extension, routes: &Routes<'_>) -> ProxyConfig {
+    let mut upstreams = BTreeMap::new();
+    let virtual_hosts = routes
+        .virtual_hosts
+        .iter()
+        .map(|(host, paths)| ((*host).clone(), virtual_host(paths, &mut upstreams)))
+        .collect();
+    let default = routes.default.as_ref().map(|paths| virtual_host(paths, &mut upstreams));
+    let mut config = ProxyConfig {
+        cluster: cluster.clone(),
+        revision: Revision(String::new()),
+        proxy: ProxySettings::of(extension),
+        virtual_hosts,
+        default,
+        upstreams,
+    };
+    config.revision = revision(&config);
+    config
+}
+
+fn virtual_host(paths: &ResolvedHost<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> VirtualHost {
+    paths.iter().map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect()
+}
+
+fn forward(location: &Location<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> Forward {
+    let Location { rewrite, members } = location;
+    let mut targets: Vec<_> = members.iter().flat_map(|route| &route.targets).copied().collect();
+    if targets.is_empty() {
+        return Forward { rewrite: *rewrite, upstream: None };
+    }
+    targets.sort_unstable();
+    targets.dedup();
+    let name = UpstreamName::of(members);
+    upstreams.insert(name.clone(), targets);
+    Forward { rewrite: *rewrite, upstream: Some(name) }
+}
+
+fn revision(config: &ProxyConfig) -> Revision {
+    // Maps are sorted and nothing in it is a time, so equal configs have equal bytes.
+    let bytes = serde_json::to_vec(config).unwrap_or_default();
+    Revision(hash::hex16(&bytes))
+}

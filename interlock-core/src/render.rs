@@ -1,0 +1,68 @@
+//! From a [`ProxyConfig`] to the files that a proxy reads.
+//!
+//! Rendering is pure. A view struct has every decision made; the template loops and prints.
+
+use std::collections::BTreeMap;
+
+use crate::names::Cluster;
+use crate::proxy_config::{Generation, ProxyConfig, Revision};
+use crate::settings::Kind;
+
+pub mod nginx;
+pub mod parse_back;
+
+/// What extensions posted, by service cluster and generation.
+pub type Renderings = BTreeMap<(Cluster, Generation), Rendering>;
+
+/// What an extension made of one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendering {
+    /// The revision of the proxy config that it is made of.
+    pub revision: Revision,
+    /// The files, or why there are none.
+    pub result: Result<Vec<File>, RenderError>,
+}
+
+/// A file for the proxies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its absolute path in the proxy's file system. The first file of a rendering is the one that the proxy is started with.
+    pub path: String,
+    /// A short name that differs among the files of a rendering; empty for the first.
+    pub part: String,
+    /// Its content.
+    pub content: String,
+}
+
+/// Why nothing was rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The files would be more or larger than Swarm can hold.
+    #[error("the configuration has {size} bytes, and {limit} is the most that {parts} config objects can hold")]
+    TooLarge {
+        /// The size of all files together, in bytes.
+        size: usize,
+        /// How much would fit, in bytes.
+        limit: usize,
+        /// How many config objects may be used.
+        parts: usize,
+    },
+    /// What was rendered does not have the structure that the template gives it: a value changed it.
+    #[error("the rendered file has a structure that the template does not give it: {0}")]
+    Structure(String),
+    /// The template failed.
+    #[error("the template failed: {0}")]
+    Template(String),
+    /// This version has no renderer for the kind.
+    #[error("this version cannot render for a proxy of kind {0}")]
+    Unsupported(String),
+}
+
+/// Renders one proxy config into files of at most `limit` bytes each.
+pub fn render(config: &ProxyConfig, limit: usize) -> Rendering {
+    let result = match config.proxy.kind {
+        Kind::Nginx => nginx::render(config, limit),
+        kind => Err(RenderError::Unsupported(format!("{kind:?}").to_lowercase())),
+    };
+    Rendering { revision: config.revision.clone(), result }
+}

@@ -1,0 +1,69 @@
+//! nginx.conf.
+//!
+//! Hosts that send every path to one upstream share one `server` and a `map` from host to upstream: 10,000 `server` blocks take
+//! nginx several times as long to load. Hosts with paths of their own get a `server` of their own, with literal upstream names,
+//! because `proxy_pass` with a variable cannot replace the path. All names of the shared server stand in its `server_name`,
+//! since another server's wildcard would otherwise win against a name that only the map knows.
+
+use std::sync::LazyLock;
+
+use handlebars::Handlebars;
+
+use super::{File, RenderError, parse_back};
+use crate::proxy_config::ProxyConfig;
+
+mod directives;
+mod split;
+mod view;
+
+use view::View;
+
+/// The port on which a proxy answers its own container's health check, on 127.0.0.1 alone.
+pub const HEALTH_PORT: u16 = 18_989;
+
+const MAIN: &str = "nginx.conf";
+const TEMPLATES: &[(&str, &str)] = &[
+    (MAIN, include_str!("../../templates/nginx.conf.hbs")),
+    ("upstreams", include_str!("../../templates/nginx/upstreams.hbs")),
+    ("server_names", include_str!("../../templates/nginx/server_names.hbs")),
+    ("map_entries", include_str!("../../templates/nginx/map_entries.hbs")),
+    ("servers", include_str!("../../templates/nginx/servers.hbs")),
+    ("location", include_str!("../../templates/nginx/location.hbs")),
+];
+
+static ENGINE: LazyLock<Result<Handlebars<'static>, RenderError>> = LazyLock::new(|| {
+    let mut engine = Handlebars::new();
+    // A missing value is an error, and text is printed as it is: HTML escapes would neither protect nginx nor leave names whole.
+    engine.set_strict_mode(true);
+    engine.register_escape_fn(handlebars::no_escape);
+    engine.set_prevent_indent(true);
+    for (name, text) in TEMPLATES {
+        engine.register_template_string(name, text).map_err(|error| RenderError::Template(error.to_string()))?;
+    }
+    Ok(engine)
+});
+
+fn print(template: &str, view: &impl serde::Serialize) -> Result<String, RenderError> {
+    let engine = ENGINE.as_ref().map_err(Clone::clone)?;
+    engine.render(template, view).map_err(|error| RenderError::Template(error.to_string()))
+}
+
+/// Renders the main file, and when it would be larger than `limit` bytes, the files that it includes. What comes out has been
+/// parsed back.
+pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, RenderError> {
+    let view = View::of(config);
+    let main = print(MAIN, &view)?;
+    let path = config.proxy.config_path.clone();
+    let files = if main.len() <= limit {
+        vec![File { path, part: String::new(), content: main }]
+    } else {
+        split::render(view, &path, main.len(), limit)?
+    };
+    let twin = parse_back::twin(config);
+    let expected = parse_back::parse_text(&print(MAIN, &View::of(&twin))?).map_err(RenderError::Structure)?;
+    let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;
+    match parse_back::difference(&rendered, &expected, "the file") {
+        None => Ok(files),
+        Some(difference) => Err(RenderError::Structure(difference)),
+    }
+}

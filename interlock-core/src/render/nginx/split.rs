@@ -1,0 +1,67 @@
+//! A configuration that is too large for one config object: long lists move into files that the main file includes.
+//!
+//! The files' names are fixed (`interlock.d/upstreams-01.conf`), so that a change of one list leaves the other files alone.
+
+use serde::Serialize;
+
+use super::view::{Section, View};
+use super::{MAIN, print};
+use crate::render::{File, RenderError};
+
+/// How many config objects one proxy service may have. Each is loaded by each task.
+const MOST_FILES: usize = 32;
+
+/// Renders into files of at most `limit` bytes. `size` is that of the file that was too large.
+pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) -> Result<Vec<File>, RenderError> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut lists = Lists { folder, limit, files: Vec::new() };
+    lists.move_out("upstreams", "upstreams", &mut view.upstreams)?;
+    lists.move_out("servers", "servers", &mut view.servers)?;
+    if let Some(unavailable) = &mut view.unavailable {
+        lists.move_out("unavailable", "server_names", &mut unavailable.names)?;
+    }
+    if let Some(plain) = &mut view.plain {
+        lists.move_out("hosts", "map_entries", &mut plain.map)?;
+        lists.move_out("names", "server_names", &mut plain.names)?;
+    }
+    let mut files = vec![File { path: path.to_owned(), part: String::new(), content: print(MAIN, &view)? }];
+    files.extend(lists.files);
+    if files.len() > MOST_FILES || files.iter().any(|file| file.content.len() > limit) {
+        return Err(RenderError::TooLarge { size, limit: limit * MOST_FILES, parts: MOST_FILES });
+    }
+    Ok(files)
+}
+
+struct Lists<'a> {
+    folder: &'a str,
+    limit: usize,
+    files: Vec<File>,
+}
+
+impl Lists<'_> {
+    /// Moves a list into files, unless it is so short that the main file may keep it.
+    fn move_out<T: Serialize>(
+        &mut self,
+        name: &str,
+        template: &str,
+        section: &mut Section<T>,
+    ) -> Result<(), RenderError> {
+        let size = print(template, section)?.len();
+        if size <= self.limit / 8 {
+            return Ok(());
+        }
+        // Items differ in length: a quarter of each file stays free for that.
+        let files = size.div_ceil((self.limit / 4 * 3).max(1));
+        let items = std::mem::take(&mut section.items);
+        let each = items.len().div_ceil(files);
+        let mut rest = items.into_iter();
+        for number in 1..=files {
+            let chunk: Vec<T> = rest.by_ref().take(each).collect();
+            let part = format!("{name}-{number:02}");
+            let path = format!("{}/interlock.d/{part}.conf", self.folder);
+            self.files.push(File { content: print(template, &Section::of(chunk))?, path: path.clone(), part });
+            section.includes.push(path);
+        }
+        Ok(())
+    }
+}

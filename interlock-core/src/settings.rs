@@ -1,0 +1,91 @@
+//! stub
+#![allow(missing_docs)]
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub extensions: BTreeMap<String, Extension>,
+    pub poll_interval: Duration,
+}
+impl Settings {
+    pub fn extension(&self, c: &str) -> Option<&Extension> {
+        self.extensions.get(c)
+    }
+}
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum Kind {
+    Nginx,
+    Haproxy,
+    F5,
+    Template,
+}
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum PublishMode {
+    Ingress,
+    Host,
+}
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Extension {
+    pub name: String,
+    pub service_cluster: String,
+    pub kind: Kind,
+    pub proxy_image: String,
+    pub proxy_args: Vec<String>,
+    pub proxy_labels: BTreeMap<String, String>,
+    pub proxy_container_labels: BTreeMap<String, String>,
+    pub proxy_service_name: String,
+    pub proxy_config_path: String,
+    pub proxy_replicas: u64,
+    pub proxy_stop_signal: String,
+    pub proxy_stop_grace_period: Duration,
+    pub proxy_constraints: Option<Vec<String>>,
+    pub proxy_placement_preferences: Vec<String>,
+    pub proxy_update_delay: Duration,
+    pub networks: Option<Vec<String>>,
+    pub publish_mode: PublishMode,
+    pub published_port: u16,
+    pub target_port: u16,
+    pub published_ssl_port: u16,
+    pub target_ssl_port: u16,
+    pub options: ProxyOptions,
+}
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum ProxyOptions {
+    Nginx(NginxOptions),
+    Other,
+}
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub struct NginxOptions {
+    pub max_connections: u32,
+    pub hide_info_headers: bool,
+}
+impl Default for Settings {
+    fn default() -> Self {
+        let e = Extension {
+            name: "default".into(),
+            service_cluster: "".into(),
+            kind: Kind::Nginx,
+            proxy_image: "nginx:stable".into(),
+            proxy_args: vec![],
+            proxy_labels: Default::default(),
+            proxy_container_labels: Default::default(),
+            proxy_service_name: "interlock-proxy".into(),
+            proxy_config_path: "/etc/nginx/nginx.conf".into(),
+            proxy_replicas: 2,
+            proxy_stop_signal: "SIGQUIT".into(),
+            proxy_stop_grace_period: Duration::from_secs(5),
+            proxy_constraints: None,
+            proxy_placement_preferences: vec![],
+            proxy_update_delay: Duration::ZERO,
+            networks: None,
+            publish_mode: PublishMode::Ingress,
+            published_port: 8080,
+            target_port: 80,
+            published_ssl_port: 8443,
+            target_ssl_port: 443,
+            options: ProxyOptions::Nginx(NginxOptions { max_connections: 4096, hide_info_headers: false }),
+        };
+        Settings { extensions: BTreeMap::from([(String::new(), e)]), poll_interval: Duration::from_secs(3) }
+    }
+}
