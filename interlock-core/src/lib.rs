@@ -34,4 +34,6 @@ pub mod plan;
 
 pub mod reconcile;
 
+pub mod state;
+
 mod hash;
