@@ -9,6 +9,7 @@ use crate::names::{Cluster, ConfigId, ServiceId};
 use crate::snapshot::Labels;
 
 mod diff;
+mod text;
 
 pub use diff::{Attempt, Attempts, diff};
 

@@ -1,0 +1,44 @@
+//! What several test files need.
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+use std::path::{Path, PathBuf};
+
+use interlock_core::reconcile::{Inputs, Memory};
+use interlock_core::render::Renderings;
+use interlock_core::settings::Settings;
+use interlock_core::state::State;
+
+/// A fixture, read.
+pub struct Scenario {
+    pub name: String,
+    pub state: State,
+    pub settings: Settings,
+}
+
+impl Scenario {
+    pub fn load(path: &Path) -> Self {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(path).unwrap();
+        let state = State::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let settings = settings(&state.settings);
+        Self { name, state, settings }
+    }
+
+    /// All fixtures, by name.
+    pub fn all() -> Vec<Self> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        paths.sort();
+        assert!(paths.len() > 10, "fixtures are missing");
+        paths.iter().map(|path| Self::load(path)).collect()
+    }
+
+    pub fn inputs(&self) -> Inputs {
+        Inputs { snapshot: self.state.snapshot.clone(), settings: self.settings.clone(), renderings: Renderings::new(), memory: Memory::default() }
+    }
+}
+
+pub fn settings(toml: &str) -> Settings {
+    if toml.is_empty() { Settings::default() } else { Settings::default() }
+}
