@@ -7,3 +7,6 @@ pub mod ownership;
 pub mod plan;
 
 mod hash;
+
+#[cfg(feature = "docker")]
+pub mod docker;
