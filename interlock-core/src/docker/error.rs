@@ -191,7 +191,7 @@ impl Error {
     }
 }
 
-fn has_io_kind(error: &(dyn StdError + 'static), kind: io::ErrorKind) -> bool {
+pub(super) fn has_io_kind(error: &(dyn StdError + 'static), kind: io::ErrorKind) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == kind) {
