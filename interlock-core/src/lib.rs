@@ -37,3 +37,6 @@ pub mod reconcile;
 pub mod state;
 
 mod hash;
+
+#[cfg(feature = "docker")]
+pub mod docker;

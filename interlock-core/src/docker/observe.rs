@@ -1,0 +1,290 @@
+//! Reading the Swarm: all of it, or one part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Client, Error, ErrorKind, convert};
+use crate::names::{NodeId, ServiceId};
+use crate::ownership;
+use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
+
+/// All that was read, at one moment as far as an engine lets one.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// What decisions depend on.
+    pub snapshot: Snapshot,
+    /// Our own services' whole specs, for writing them back.
+    pub specs: OwnSpecs,
+    /// How long processors were busy with it, the waiting left out.
+    pub busy: Duration,
+}
+
+/// The specs of services that carry our ownership label, as the engine wrote them, with their versions. An update changes fields
+/// in the whole spec, so that fields which this program does not know survive.
+///
+/// They hold environments and commands, so they are neither serialised nor printed.
+#[derive(Clone, Default)]
+pub struct OwnSpecs(BTreeMap<ServiceId, (u64, Value)>);
+
+impl OwnSpecs {
+    /// The spec of this service and its version, if it is one of ours.
+    pub(super) fn get(&self, id: &ServiceId) -> Option<(u64, &Value)> {
+        self.0.get(id).map(|(version, spec)| (*version, spec))
+    }
+
+    /// Takes what a targeted read found, unless a newer one is held. A service that is gone is `None`.
+    pub fn put(&mut self, id: &ServiceId, view: Option<&ServiceView>) {
+        match view {
+            None => {
+                self.0.remove(id);
+            }
+            Some(view) => {
+                if self.0.get(id).is_some_and(|(version, _)| *version > view.service.version) {
+                    return;
+                }
+                match &view.spec {
+                    Some(spec) => self.0.insert(id.clone(), (view.service.version, spec.clone())),
+                    None => self.0.remove(id),
+                };
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OwnSpecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions = self.0.iter().map(|(id, (version, _))| (id, version));
+        f.debug_map().entries(versions).finish()
+    }
+}
+
+/// One service with its tasks, as a targeted read found them.
+#[derive(Clone)]
+pub struct ServiceView {
+    /// The service.
+    pub service: Service,
+    /// Its tasks, the same ones that a whole snapshot has: those that Swarm wants ready or running, of our own services all.
+    pub tasks: Vec<Task>,
+    /// Of our own services: the whole spec.
+    pub(super) spec: Option<Value>,
+}
+
+impl fmt::Debug for ServiceView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, tasks, spec: _ } = self;
+        f.debug_struct("ServiceView").field("service", service).field("tasks", tasks).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Reads the whole Swarm with seven list calls, six of them at once.
+    ///
+    /// The caller's clock gives `now`, which becomes [`Snapshot::observed_at`].
+    ///
+    /// # Errors
+    ///
+    /// When any of the calls fails, is late or is not understood. There is no part of an observation.
+    pub async fn observe(&self, now: Timestamp) -> Result<Observation, Error> {
+        let wanted = with_filters("/tasks", &wanted());
+        let (services, tasks, networks, nodes, configs, secrets) = tokio::try_join!(
+            async {
+                let services = self.list("services", "/services", convert::services).await?;
+                let ours: BTreeSet<_> = services.value.iter().filter(|read| read.spec.is_some()).map(id_of).collect();
+                let tasks = self.tasks_of(&ours).await?;
+                Ok((services, tasks))
+            },
+            self.list("tasks", &wanted, |json| convert::tasks(json, |_| false)),
+            self.read_networks(),
+            self.read_nodes(),
+            self.read_configs(),
+            self.read_secrets(),
+        )?;
+        let (services, own_tasks) = services;
+        let busy =
+            services.busy + own_tasks.busy + tasks.busy + networks.busy + nodes.busy + configs.busy + secrets.busy;
+
+        let mut snapshot = Snapshot::empty(now);
+        let mut specs = OwnSpecs::default();
+        snapshot.engine = self.engine.clone();
+        for convert::ReadService { service, spec } in services.value {
+            if let Some(spec) = spec {
+                specs.0.insert(service.id.clone(), (service.version, spec));
+            }
+            snapshot.services.push(service);
+        }
+        // Of our own services' tasks the second list knows more, and later.
+        snapshot.tasks = tasks.value;
+        snapshot.tasks.retain(|task| !specs.0.contains_key(&task.service));
+        snapshot.tasks.extend(own_tasks.value);
+        snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
+        snapshot.networks = networks.value;
+        snapshot.nodes = nodes.value;
+        snapshot.configs = configs.value;
+        snapshot.secrets = secrets.value;
+        Ok(Observation { snapshot, specs, busy })
+    }
+
+    /// Reads one service and its tasks, by id or name. `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn observe_service(&self, id_or_name: &str) -> Result<Option<ServiceView>, Error> {
+        let object = format!("service {id_or_name}");
+        let path = format!("/services/{}", encode(id_or_name));
+        let Some(json) = gone_is_none(self.get(&object, &path, self.deadlines.inspect).await)? else { return Ok(None) };
+        let read = convert::service(&json).map_err(|source| Error::Answer { object: object.clone(), source })?;
+        let convert::ReadService { service, spec } = read;
+        let ours = spec.is_some();
+        let mut filters = json!({ "service": [service.id.as_str()] });
+        if !ours {
+            filters["desired-state"] = wanted()["desired-state"].take();
+        }
+        let path = with_filters("/tasks", &filters);
+        let tasks = self.list(&format!("tasks of {object}"), &path, move |json| convert::tasks(json, |_| ours)).await;
+        Ok(gone_is_none(tasks)?.map(|tasks| ServiceView { service, tasks: tasks.value, spec }))
+    }
+
+    /// Reads the tasks on a node that Swarm wants ready or running. Tasks of our own services are without their configs and
+    /// errors: use [`Client::observe_service`] for those.
+    ///
+    /// # Errors
+    ///
+    /// As any call. A node that is gone has no tasks.
+    pub async fn observe_node_tasks(&self, node: &NodeId) -> Result<Vec<Task>, Error> {
+        let mut filters = wanted();
+        filters["node"] = json!([node.as_str()]);
+        let path = with_filters("/tasks", &filters);
+        let tasks = self.list(&format!("tasks of node {node}"), &path, |json| convert::tasks(json, |_| false)).await;
+        Ok(gone_is_none(tasks)?.map(|tasks| tasks.value).unwrap_or_default())
+    }
+
+    /// Reads all networks of the Swarm.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn observe_networks(&self) -> Result<Vec<Network>, Error> {
+        Ok(self.read_networks().await?.value)
+    }
+
+    /// Reads all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn observe_nodes(&self) -> Result<Vec<Node>, Error> {
+        Ok(self.read_nodes().await?.value)
+    }
+
+    /// Reads our own config objects with their data.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn observe_configs(&self) -> Result<Vec<Config>, Error> {
+        Ok(self.read_configs().await?.value)
+    }
+
+    /// Reads what may be known of all secrets.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn observe_secrets(&self) -> Result<Vec<Secret>, Error> {
+        Ok(self.read_secrets().await?.value)
+    }
+
+    async fn read_networks(&self) -> Result<Read<Vec<Network>>, Error> {
+        self.list("networks", &with_filters("/networks", &json!({ "scope": ["swarm"] })), convert::networks).await
+    }
+
+    async fn read_nodes(&self) -> Result<Read<Vec<Node>>, Error> {
+        self.list("nodes", "/nodes", convert::nodes).await
+    }
+
+    async fn read_configs(&self) -> Result<Read<Vec<Config>>, Error> {
+        let ours = format!("{}={}", ownership::OWNER, ownership::OWNER_VALUE);
+        self.list("configs", &with_filters("/configs", &json!({ "label": [ours] })), convert::configs).await
+    }
+
+    async fn read_secrets(&self) -> Result<Read<Vec<Secret>>, Error> {
+        self.list("secrets", "/secrets", convert::secrets).await
+    }
+
+    /// All tasks of our own services, ended ones too: they tell how a roll went.
+    async fn tasks_of(&self, services: &BTreeSet<String>) -> Result<Read<Vec<Task>>, Error> {
+        // An empty filter would mean all tasks of all services.
+        if services.is_empty() {
+            return Ok(Read { value: Vec::new(), busy: Duration::ZERO });
+        }
+        let path = with_filters("/tasks", &json!({ "service": services }));
+        self.list("tasks of our own services", &path, |json| convert::tasks(json, |_| true)).await
+    }
+
+    /// Reads a list and parses it on a thread where that disturbs nobody.
+    async fn list<T: Send + 'static>(
+        &self,
+        object: &str,
+        path: &str,
+        convert: impl FnOnce(&[u8]) -> Result<T, serde_json::Error> + Send + 'static,
+    ) -> Result<Read<T>, Error> {
+        let json = self.get(object, path, self.deadlines.list).await?;
+        let broken =
+            |source: tokio::task::JoinError| Error::Broken { object: object.to_owned(), source: source.into() };
+        let (value, busy) = tokio::task::spawn_blocking(move || timed(&json, convert)).await.map_err(broken)?;
+        let value = value.map_err(|source| Error::Answer { object: object.to_owned(), source })?;
+        Ok(Read { value, busy })
+    }
+}
+
+/// What a list call read, and how long parsing took.
+struct Read<T> {
+    value: T,
+    busy: Duration,
+}
+
+fn timed<T>(json: &Bytes, convert: impl FnOnce(&[u8]) -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = convert(json);
+    (value, start.elapsed())
+}
+
+fn id_of(read: &convert::ReadService) -> String {
+    read.service.id.as_str().to_owned()
+}
+
+fn wanted() -> Value {
+    json!({ "desired-state": ["running", "ready"] })
+}
+
+fn gone_is_none<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::Gone => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn with_filters(path: &str, filters: &Value) -> String {
+    format!("{path}?filters={}", encode(&filters.to_string()))
+}
+
+/// Percent-encodes everything that means something in a URL.
+pub(super) fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
