@@ -1,1 +1,39 @@
-fn main() {}
+//! The `interlock` command: arguments in, exit code out. Everything it knows is in `interlock-core`.
+
+mod args;
+mod commands;
+mod failure;
+mod inputs;
+mod logging;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            show::failure(&failure);
+            failure.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Reconcile(args) | Command::Run(args) => commands::reconcile::run(&global, &args),
+        Command::Snapshot(args) => commands::snapshot::run(&global, &args),
+        Command::Render(args) => commands::render::run(&global, &args),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Labels(args) => commands::labels::run(&args),
+        Command::Schema(args) => commands::schema::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+    }
+}

@@ -218,11 +218,8 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
     let Some(extension) = world.settings.extension(cluster.as_str()) else {
         let known: Vec<_> =
             world.settings.extensions.keys().map(|name| if name.is_empty() { "default" } else { name }).collect();
-        return Err(Refusal::new(
-            "no extension of the settings has this ServiceCluster",
-            format!("the settings have: {}", known.join(", ")),
-        )
-        .about("service_cluster", cluster.as_str()));
+        return Err(Refusal::new("is no ServiceCluster of the settings", format!("they have: {}", known.join(", ")))
+            .about("service_cluster", cluster.as_str()));
     };
     let Some(port) = labels.port else {
         let key = if name.as_str().is_empty() { "port".to_owned() } else { format!("port.{name}") };

@@ -89,7 +89,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.subject)?;
         match (&self.label, &self.value) {
-            (Some(label), Some(value)) => write!(f, "{label}={value} ")?,
+            (Some(label), Some(value)) => write!(f, "{label}=\"{value}\" ")?,
             (Some(label), None) => write!(f, "{label} ")?,
             _ => {}
         }
@@ -148,7 +148,7 @@ mod tests {
         };
         assert_eq!(
             problem.to_string(),
-            "service shop: com.docker.lb.port=80a is not a port; write a number from 1 to 65535, like 8080 (it is left out)"
+            "service shop: com.docker.lb.port=\"80a\" is not a port; write a number from 1 to 65535, like 8080 (it is left out)"
         );
     }
 }

@@ -55,10 +55,66 @@ pub enum ProxyOptions {
     Nginx(NginxOptions),
     Other,
 }
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum WorkerProcesses {
+    Auto,
+    Count(u32),
+}
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NginxOptions {
     pub max_connections: u32,
     pub hide_info_headers: bool,
+    pub user: Option<String>,
+    pub worker_processes: WorkerProcesses,
+    pub rlimit_nofile: u64,
+    pub pid_path: String,
+    pub error_log_path: String,
+    pub access_log_path: String,
+    pub global_options: Vec<String>,
+    pub http_options: Vec<String>,
+    pub main_log_format: Option<String>,
+    pub trace_log_format: Option<String>,
+    pub keepalive_timeout: Duration,
+    pub client_max_body_size: String,
+    pub client_body_buffer_size: String,
+    pub client_body_timeout: Duration,
+    pub client_header_buffer_size: String,
+    pub large_client_header_buffers: String,
+    pub underscores_in_headers: bool,
+    pub send_timeout: Duration,
+    pub read_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub http_version: String,
+}
+impl Default for NginxOptions {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        NginxOptions {
+            max_connections: 4096,
+            hide_info_headers: false,
+            user: None,
+            worker_processes: WorkerProcesses::Auto,
+            rlimit_nofile: 65535,
+            pid_path: "/var/run/proxy.pid".into(),
+            error_log_path: "/dev/stdout".into(),
+            access_log_path: "/dev/stdout".into(),
+            global_options: vec![],
+            http_options: vec![],
+            main_log_format: None,
+            trace_log_format: None,
+            keepalive_timeout: s(75),
+            client_max_body_size: "32m".into(),
+            client_body_buffer_size: "8k".into(),
+            client_body_timeout: s(60),
+            client_header_buffer_size: "1k".into(),
+            large_client_header_buffers: "4 8k".into(),
+            underscores_in_headers: false,
+            send_timeout: s(600),
+            read_timeout: s(600),
+            connect_timeout: s(1),
+            http_version: "1.1".into(),
+        }
+    }
 }
 impl Default for Settings {
     fn default() -> Self {
@@ -84,7 +140,7 @@ impl Default for Settings {
             target_port: 80,
             published_ssl_port: 8443,
             target_ssl_port: 443,
-            options: ProxyOptions::Nginx(NginxOptions { max_connections: 4096, hide_info_headers: false }),
+            options: ProxyOptions::Nginx(NginxOptions::default()),
         };
         Settings { extensions: BTreeMap::from([(String::new(), e)]), poll_interval: Duration::from_secs(3) }
     }

@@ -35,7 +35,12 @@ impl Scenario {
     }
 
     pub fn inputs(&self) -> Inputs {
-        Inputs { snapshot: self.state.snapshot.clone(), settings: self.settings.clone(), renderings: Renderings::new(), memory: Memory::default() }
+        Inputs {
+            snapshot: self.state.snapshot.clone(),
+            settings: self.settings.clone(),
+            renderings: Renderings::new(),
+            memory: Memory::default(),
+        }
     }
 }
 

@@ -28,6 +28,10 @@ impl fmt::Display for Step {
             _ => '-',
         };
         write!(f, "{sign} {}: {reason}", action.object())?;
-        if *restarts_tasks && action.verb() == "update" { write!(f, " (replaces its tasks one by one)") } else { Ok(()) }
+        if *restarts_tasks && action.verb() == "update" {
+            write!(f, " (replaces its tasks one by one)")
+        } else {
+            Ok(())
+        }
     }
 }

@@ -109,7 +109,7 @@ struct Location {
 impl<'a> View<'a> {
     pub(super) fn of(config: &'a ProxyConfig) -> Self {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
-        let options = directives::nginx_options(proxy);
+        let options = directives::options(proxy);
         let port = proxy.port;
         let mut map = Vec::new();
         let mut plain_names = Vec::new();

@@ -1,0 +1,182 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Label-driven Layer 7 routing for Docker Swarm.
+///
+/// Put com.docker.lb.hosts and com.docker.lb.port on a Swarm service, and requests for those hosts reach its tasks through
+/// NGINX proxies that interlock deploys and keeps in step.
+#[derive(Debug, Parser)]
+#[command(name = "interlock", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage, settings or state file; 3 with --exit-code: changes are pending."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Log more: -v for debug, -vv for trace. RUST_LOG decides in detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log for debugging, as -v.
+    #[arg(short = 'D', long = "debug", global = true)]
+    pub(crate) debug: bool,
+    /// How log lines look [default: LogFormat of the settings, else text].
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    #[arg(long = "rust-log", env = "RUST_LOG", hide = true, global = true)]
+    pub(crate) rust_log: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: DockerArgs,
+}
+
+/// The engine to talk to, as the Docker CLI has it. DockerURL of the settings wins.
+#[derive(Debug, Args)]
+pub(crate) struct DockerArgs {
+    /// The Docker engine [default: unix:///var/run/docker.sock].
+    #[arg(long = "host", short = 'H', env = "DOCKER_HOST", global = true, value_name = "URL", hide_env_values = true)]
+    pub(crate) host: Option<String>,
+    #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", hide = true, global = true)]
+    pub(crate) tls_verify: Option<String>,
+    #[arg(long = "docker-cert-path", env = "DOCKER_CERT_PATH", hide = true, global = true)]
+    pub(crate) cert_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring the Swarm's proxies in step with the labels of its services, and keep them so.
+    Reconcile(ReconcileArgs),
+    /// The same as reconcile, as Interlock's core is started.
+    #[command(hide = true)]
+    Run(ReconcileArgs),
+    /// Write what is on the Swarm as a state file, without the contents of secrets.
+    Snapshot(SnapshotArgs),
+    /// Print the proxies' configuration files.
+    Render(RenderArgs),
+    /// Print a commented settings file with all defaults.
+    Init(InitArgs),
+    /// List the labels: what they mean, what values look like.
+    Labels(LabelsArgs),
+    /// Print the JSON schema of settings or state files.
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Work until nothing is left to do, then exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print what would be done, with a diff of each generated file, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Exit with 3 when there is something to do. Only with --dry-run or --state.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Take the Swarm's state from a file instead of Docker; - is standard input. Implies --dry-run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// How the plan is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// How long --once may take, like 90s or 5m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// The settings file (TOML). Without one: one NGINX service cluster with defaults.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Take the Swarm's state from a file instead of Docker; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Only this service cluster; "default" is the one without a name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Write to this file instead of standard output. An existing file is left alone.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabelsArgs {
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which file.
+    #[arg(value_enum, default_value_t = SchemaOf::Settings)]
+    pub(crate) of: SchemaOf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The settings file.
+    Settings,
+    /// State files, as `snapshot` writes them.
+    State,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

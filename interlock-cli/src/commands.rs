@@ -1,0 +1,9 @@
+//! One module a command.
+
+pub(crate) mod completions;
+pub(crate) mod init;
+pub(crate) mod labels;
+pub(crate) mod reconcile;
+pub(crate) mod render;
+pub(crate) mod schema;
+pub(crate) mod snapshot;

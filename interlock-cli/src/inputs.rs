@@ -1,0 +1,95 @@
+//! Files and connections that commands start from.
+
+use std::io::Read;
+use std::path::Path;
+
+use interlock_core::docker::{Client, Endpoint, TlsFiles};
+use interlock_core::settings::Settings;
+use interlock_core::snapshot::Snapshot;
+use interlock_core::state::State;
+
+use crate::args::DockerArgs;
+use crate::failure::Failure;
+use crate::show;
+
+/// Settings with the text that they were read from.
+pub(crate) struct Loaded {
+    pub(crate) settings: Settings,
+    pub(crate) text: String,
+}
+
+/// Reads the settings file, or takes the defaults.
+pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded, Failure> {
+    let Some(file) = file else { return Ok(Loaded { settings: Settings::default(), text: String::new() }) };
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::input(file.display().to_string(), error))?;
+    parse_settings(&file.display().to_string(), text)
+}
+
+fn parse_settings(what: &str, text: String) -> Result<Loaded, Failure> {
+    match Settings::parse(&text) {
+        Ok((settings, notices)) => {
+            for notice in notices {
+                show::warning(&format!("{what}: line {}: {}: {}", notice.line, notice.key, notice.message));
+            }
+            Ok(Loaded { settings, text })
+        }
+        Err(error) => {
+            Err(Failure::Input { what: what.to_owned(), wrong: error.to_string().lines().map(str::to_owned).collect() })
+        }
+    }
+}
+
+/// Reads a state file. Its settings count unless a settings file is given.
+pub(crate) fn state(file: &Path, config: Option<&Path>) -> Result<(Snapshot, Loaded), Failure> {
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(file).map(|content| text = content)
+    };
+    read.map_err(|error| Failure::input(&name, error))?;
+    let State { settings: own, snapshot } = State::parse(&text).map_err(|error| Failure::input(&name, error))?;
+    let loaded = match config {
+        None if !own.is_empty() => parse_settings(&format!("settings in {name}"), own)?,
+        config => settings(config)?,
+    };
+    Ok((snapshot, loaded))
+}
+
+/// The engine to talk to: `DockerURL` of the settings, else what `DOCKER_HOST` and its companions say, else the local socket.
+pub(crate) fn endpoint(args: &DockerArgs, settings: &Settings) -> Endpoint {
+    let path = |text: &Option<String>| text.as_ref().map(Into::into);
+    if let Some(url) = &settings.docker_url {
+        let files = TlsFiles {
+            ca: path(&settings.tls_ca_cert),
+            cert: path(&settings.tls_cert),
+            key: path(&settings.tls_key),
+            verify: !settings.allow_insecure,
+        };
+        let tls = files.ca.is_some() || files.cert.is_some() || url.starts_with("https://");
+        return Endpoint { url: url.clone(), tls: tls.then_some(files) };
+    }
+    let url = args.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| Endpoint::DEFAULT_URL.to_owned());
+    let verify = args.tls_verify.as_ref().is_some_and(|value| !value.is_empty());
+    let tls = verify.then(|| {
+        let folder = args.cert_path.clone().unwrap_or_else(|| "/root/.docker".into());
+        TlsFiles {
+            ca: Some(folder.join("ca.pem")),
+            cert: Some(folder.join("cert.pem")),
+            key: Some(folder.join("key.pem")),
+            verify,
+        }
+    });
+    Endpoint { tls: tls.filter(|_| !url.starts_with("unix:")), url }
+}
+
+/// Connects to a manager.
+pub(crate) async fn connect(args: &DockerArgs, settings: &Settings) -> Result<Client, Failure> {
+    Ok(Client::connect(&endpoint(args, settings)).await?)
+}
+
+/// A runtime for the commands that talk to Docker.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
