@@ -1,147 +1,421 @@
-//! stub
-#![allow(missing_docs)]
-use serde::Serialize;
+//! What the operator wants: Interlock's settings file (TOML), every key read and checked before anything is touched.
+//!
+//! Keys are matched without regard to case. Each key stands once, in the tables of [`keys`]; reading, the file that
+//! `interlock init` prints, the JSON schema and the search for the nearest key all follow from them.
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
-#[derive(Debug, Clone)]
+
+use serde::Serialize;
+
+mod check;
+mod keys;
+mod read;
+mod template;
+mod values;
+
+pub use keys::{KeyDoc, Status, reference};
+pub use read::{SettingError, SettingsError};
+pub use template::{json_schema, template};
+pub use values::Size;
+
+/// The whole settings file.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    pub extensions: BTreeMap<String, Extension>,
+    /// Where core listens for extensions and proxies. Default `:8080`.
+    pub listen_addr: String,
+    /// The Docker engine; `None` is what the environment says.
+    pub docker_url: Option<String>,
+    /// A PEM file with the authorities that may sign the engine's certificate.
+    pub tls_ca_cert: Option<String>,
+    /// A PEM file with the client's certificate for the engine.
+    pub tls_cert: Option<String>,
+    /// A PEM file with the client's key for the engine.
+    pub tls_key: Option<String>,
+    /// Whether the engine's certificate goes unchecked. Default false.
+    pub allow_insecure: bool,
+    /// The pause between full passes. Default 3 s.
     pub poll_interval: Duration,
+    /// The address that extensions are given; `None` is detected.
+    pub endpoint_override: Option<String>,
+    /// Who may share a host.
+    pub host_policy: HostPolicy,
+    /// Which secrets labels may name.
+    pub secret_policy: SecretPolicy,
+    /// How much is logged. Default info.
+    pub log_level: LogLevel,
+    /// How log lines look. Default text.
+    pub log_format: LogFormat,
+    /// The extensions by service cluster; the default one has the empty name. Never empty.
+    pub extensions: BTreeMap<String, Extension>,
 }
-impl Settings {
-    pub fn extension(&self, c: &str) -> Option<&Extension> {
-        self.extensions.get(c)
-    }
+
+/// Who may share a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostPolicy {
+    /// Services with one host and path are pooled.
+    #[default]
+    Shared,
+    /// Only inside one stack.
+    Stack,
 }
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub enum Kind {
-    Nginx,
-    Haproxy,
-    F5,
-    Template,
+
+/// Which secrets labels may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretPolicy {
+    /// Any but interlock's own.
+    #[default]
+    Any,
+    /// Those that allow it by a label.
+    OptIn,
 }
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub enum PublishMode {
-    Ingress,
-    Host,
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
 }
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Extension {
-    pub name: String,
-    pub service_cluster: String,
-    pub kind: Kind,
-    pub proxy_image: String,
-    pub proxy_args: Vec<String>,
-    pub proxy_labels: BTreeMap<String, String>,
-    pub proxy_container_labels: BTreeMap<String, String>,
-    pub proxy_service_name: String,
-    pub proxy_config_path: String,
-    pub proxy_replicas: u64,
-    pub proxy_stop_signal: String,
-    pub proxy_stop_grace_period: Duration,
-    pub proxy_constraints: Option<Vec<String>>,
-    pub proxy_placement_preferences: Vec<String>,
-    pub proxy_update_delay: Duration,
-    pub networks: Option<Vec<String>>,
-    pub publish_mode: PublishMode,
-    pub published_port: u16,
-    pub target_port: u16,
-    pub published_ssl_port: u16,
-    pub target_ssl_port: u16,
-    pub options: ProxyOptions,
-}
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum ProxyOptions {
-    Nginx(NginxOptions),
-    Other,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub enum WorkerProcesses {
-    Auto,
-    Count(u32),
-}
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct NginxOptions {
-    pub max_connections: u32,
-    pub hide_info_headers: bool,
-    pub user: Option<String>,
-    pub worker_processes: WorkerProcesses,
-    pub rlimit_nofile: u64,
-    pub pid_path: String,
-    pub error_log_path: String,
-    pub access_log_path: String,
-    pub global_options: Vec<String>,
-    pub http_options: Vec<String>,
-    pub main_log_format: Option<String>,
-    pub trace_log_format: Option<String>,
-    pub keepalive_timeout: Duration,
-    pub client_max_body_size: String,
-    pub client_body_buffer_size: String,
-    pub client_body_timeout: Duration,
-    pub client_header_buffer_size: String,
-    pub large_client_header_buffers: String,
-    pub underscores_in_headers: bool,
-    pub send_timeout: Duration,
-    pub read_timeout: Duration,
-    pub connect_timeout: Duration,
-    pub http_version: String,
-}
-impl Default for NginxOptions {
-    fn default() -> Self {
-        let s = Duration::from_secs;
-        NginxOptions {
-            max_connections: 4096,
-            hide_info_headers: false,
-            user: None,
-            worker_processes: WorkerProcesses::Auto,
-            rlimit_nofile: 65535,
-            pid_path: "/var/run/proxy.pid".into(),
-            error_log_path: "/dev/stdout".into(),
-            access_log_path: "/dev/stdout".into(),
-            global_options: vec![],
-            http_options: vec![],
-            main_log_format: None,
-            trace_log_format: None,
-            keepalive_timeout: s(75),
-            client_max_body_size: "32m".into(),
-            client_body_buffer_size: "8k".into(),
-            client_body_timeout: s(60),
-            client_header_buffer_size: "1k".into(),
-            large_client_header_buffers: "4 8k".into(),
-            underscores_in_headers: false,
-            send_timeout: s(600),
-            read_timeout: s(600),
-            connect_timeout: s(1),
-            http_version: "1.1".into(),
+
+impl LogLevel {
+    /// The level's name in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
         }
     }
 }
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One extension with its proxies: a service cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extension {
+    /// The name of its table.
+    pub name: String,
+    /// The service cluster; empty for the default one.
+    pub service_cluster: String,
+    /// The program that the proxies run.
+    pub kind: Kind,
+    /// The extension's image; `None` renders in core.
+    pub image: Option<String>,
+    /// The extension's arguments.
+    pub args: Vec<String>,
+    /// Labels of the extension's service.
+    pub labels: BTreeMap<String, String>,
+    /// Labels of the extension's containers.
+    pub container_labels: BTreeMap<String, String>,
+    /// Placement constraints of the extension.
+    pub constraints: Vec<String>,
+    /// Placement preferences of the extension.
+    pub placement_preferences: Vec<String>,
+    /// The extension's service name. Default `interlock-extension`, with the service cluster behind it if that has a name.
+    pub service_name: String,
+    /// The proxies' image. Default `nginx:stable`.
+    pub proxy_image: String,
+    /// The proxies' arguments.
+    pub proxy_args: Vec<String>,
+    /// Labels of the proxy service.
+    pub proxy_labels: BTreeMap<String, String>,
+    /// Labels of the proxies' containers.
+    pub proxy_container_labels: BTreeMap<String, String>,
+    /// The proxies' service name. Default `interlock-proxy`, with the service cluster behind it if that has a name.
+    pub proxy_service_name: String,
+    /// Where the proxies read their configuration, an absolute path. Default `/etc/nginx/nginx.conf`.
+    pub proxy_config_path: String,
+    /// How many proxies there are. Default 2.
+    pub proxy_replicas: u64,
+    /// The signal that ends a proxy. Default `SIGQUIT`, for HAProxy `SIGUSR1`: both finish open requests first.
+    pub proxy_stop_signal: String,
+    /// How long a proxy may take to end. Default 5 s.
+    pub proxy_stop_grace_period: Duration,
+    /// Placement constraints of the proxies; `None` is workers, or any node while there is no active worker.
+    pub proxy_constraints: Option<Vec<String>>,
+    /// Placement preferences of the proxies: `spread=node.labels.zone`.
+    pub proxy_placement_preferences: Vec<String>,
+    /// The pause between two proxies of a rolling update. Default none.
+    pub proxy_update_delay: Duration,
+    /// The networks that the proxies are attached to; `None` is those that routes need.
+    pub networks: Option<Vec<String>>,
+    /// How the ports are published. Default by the routing mesh.
+    pub publish_mode: PublishMode,
+    /// The HTTP port outside. Default 8080.
+    pub published_port: u16,
+    /// The HTTP port inside. Default 80.
+    pub target_port: u16,
+    /// The HTTPS port outside. Default 8443.
+    pub published_ssl_port: u16,
+    /// The HTTPS port inside. Default 443.
+    pub target_ssl_port: u16,
+    /// A config object with a template of the operator's own.
+    pub template: Option<String>,
+    /// Whether changes reach proxies without new tasks. Default false.
+    pub hitless_service_update: bool,
+    /// Interlock 3's image for that, not needed here.
+    pub config_image: Option<String>,
+    /// Interlock 3's service for that, not needed here.
+    pub config_service_name: Option<String>,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether PROXY protocol is accepted from them.
+    pub proxy_protocol: bool,
+    /// The version of the proxy program, for which directives may be rendered.
+    pub proxy_version: Option<String>,
+    /// The options of its kind.
+    pub options: ProxyOptions,
+}
+
+/// The program that proxies run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// NGINX.
+    #[default]
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+    /// An F5 BIG-IP.
+    F5,
+    /// Any, by a template of the operator's own.
+    Template,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::F5 => "f5",
+            Self::Template => "template",
+        })
+    }
+}
+
+/// How ports are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PublishMode {
+    /// By the routing mesh, on every node.
+    #[default]
+    Ingress,
+    /// On the nodes of the proxies: applications see clients' addresses.
+    Host,
+}
+
+/// The options of a proxy program.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyOptions {
+    /// Of NGINX.
+    Nginx(NginxOptions),
+    /// Of a program that this version cannot render for.
+    Other,
+}
+
+/// `[Extensions.<name>.Config]` for NGINX. Text is checked not to break the file; the raw options are the operator's own.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the key table documents each under the same name")]
+pub struct NginxOptions {
+    pub user: Option<String>,
+    pub pid_path: String,
+    pub worker_processes: WorkerProcesses,
+    pub rlimit_nofile: u64,
+    pub max_connections: u32,
+    pub connect_timeout: Duration,
+    pub send_timeout: Duration,
+    pub read_timeout: Duration,
+    pub keepalive_timeout: Duration,
+    pub client_body_timeout: Duration,
+    pub client_max_body_size: Size,
+    pub client_body_buffer_size: Size,
+    pub client_header_buffer_size: Size,
+    pub large_client_header_buffers: String,
+    pub underscores_in_headers: bool,
+    pub hide_info_headers: bool,
+    pub http_version: String,
+    pub ssl_protocols: String,
+    pub ssl_ciphers: String,
+    pub global_options: Vec<String>,
+    pub http_options: Vec<String>,
+    pub tcp_options: Vec<String>,
+    pub access_log_path: String,
+    pub error_log_path: String,
+    pub main_log_format: Option<String>,
+    pub trace_log_format: Option<String>,
+}
+
+/// How many worker processes NGINX has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerProcesses {
+    /// One a core.
+    #[default]
+    Auto,
+    /// This many.
+    Count(u32),
+}
+
+/// Something in the settings that is accepted and does nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The key's path: `Extensions.default.Config.UpstreamZoneSize`.
+    pub key: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What there is to know.
+    pub message: String,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong, each with the key's path, line and column.
+    pub fn parse(toml: &str) -> Result<(Self, Vec<Notice>), SettingsError> {
+        read::read(toml)
+    }
+
+    /// The extension of a service cluster.
+    pub fn extension(&self, cluster: &str) -> Option<&Extension> {
+        self.extensions.get(cluster)
+    }
+
+    fn without_extensions() -> Self {
+        Self {
+            listen_addr: ":8080".to_owned(),
+            docker_url: None,
+            tls_ca_cert: None,
+            tls_cert: None,
+            tls_key: None,
+            allow_insecure: false,
+            poll_interval: Duration::from_secs(3),
+            endpoint_override: None,
+            host_policy: HostPolicy::default(),
+            secret_policy: SecretPolicy::default(),
+            log_level: LogLevel::default(),
+            log_format: LogFormat::default(),
+            extensions: BTreeMap::new(),
+        }
+    }
+}
+
+/// One NGINX extension for the default service cluster, everything at its default.
 impl Default for Settings {
     fn default() -> Self {
-        let e = Extension {
-            name: "default".into(),
-            service_cluster: "".into(),
-            kind: Kind::Nginx,
-            proxy_image: "nginx:stable".into(),
-            proxy_args: vec![],
-            proxy_labels: Default::default(),
-            proxy_container_labels: Default::default(),
-            proxy_service_name: "interlock-proxy".into(),
-            proxy_config_path: "/etc/nginx/nginx.conf".into(),
+        let mut extension = Extension::new("default");
+        extension.name_services();
+        Self { extensions: BTreeMap::from([(String::new(), extension)]), ..Self::without_extensions() }
+    }
+}
+
+impl Extension {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            service_cluster: String::new(),
+            kind: Kind::default(),
+            image: None,
+            args: Vec::new(),
+            labels: BTreeMap::new(),
+            container_labels: BTreeMap::new(),
+            constraints: Vec::new(),
+            placement_preferences: Vec::new(),
+            service_name: String::new(),
+            proxy_image: "nginx:stable".to_owned(),
+            proxy_args: Vec::new(),
+            proxy_labels: BTreeMap::new(),
+            proxy_container_labels: BTreeMap::new(),
+            proxy_service_name: String::new(),
+            proxy_config_path: "/etc/nginx/nginx.conf".to_owned(),
             proxy_replicas: 2,
-            proxy_stop_signal: "SIGQUIT".into(),
+            proxy_stop_signal: "SIGQUIT".to_owned(),
             proxy_stop_grace_period: Duration::from_secs(5),
             proxy_constraints: None,
-            proxy_placement_preferences: vec![],
+            proxy_placement_preferences: Vec::new(),
             proxy_update_delay: Duration::ZERO,
             networks: None,
-            publish_mode: PublishMode::Ingress,
+            publish_mode: PublishMode::default(),
             published_port: 8080,
             target_port: 80,
             published_ssl_port: 8443,
             target_ssl_port: 443,
+            template: None,
+            hitless_service_update: false,
+            config_image: None,
+            config_service_name: None,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            proxy_version: None,
             options: ProxyOptions::Nginx(NginxOptions::default()),
-        };
-        Settings { extensions: BTreeMap::from([(String::new(), e)]), poll_interval: Duration::from_secs(3) }
+        }
+    }
+
+    /// Gives services without a name their default one.
+    fn name_services(&mut self) {
+        let suffix = if self.service_cluster.is_empty() { String::new() } else { format!("-{}", self.service_cluster) };
+        for (name, default) in
+            [(&mut self.service_name, "interlock-extension"), (&mut self.proxy_service_name, "interlock-proxy")]
+        {
+            if name.is_empty() {
+                *name = format!("{default}{suffix}");
+            }
+        }
     }
 }
+
+impl Default for NginxOptions {
+    fn default() -> Self {
+        Self {
+            user: None,
+            pid_path: "/var/run/proxy.pid".to_owned(),
+            worker_processes: WorkerProcesses::default(),
+            rlimit_nofile: 65_535,
+            max_connections: 4096,
+            connect_timeout: Duration::from_secs(1),
+            send_timeout: Duration::from_secs(600),
+            read_timeout: Duration::from_secs(600),
+            keepalive_timeout: Duration::from_secs(75),
+            client_body_timeout: Duration::from_secs(60),
+            client_max_body_size: Size::new("32m"),
+            client_body_buffer_size: Size::new("8k"),
+            client_header_buffer_size: Size::new("1k"),
+            large_client_header_buffers: "4 8k".to_owned(),
+            underscores_in_headers: false,
+            hide_info_headers: false,
+            http_version: "1.1".to_owned(),
+            ssl_protocols: "TLSv1.2 TLSv1.3".to_owned(),
+            ssl_ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+                          ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
+                          DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+                .to_owned(),
+            global_options: Vec::new(),
+            http_options: Vec::new(),
+            tcp_options: Vec::new(),
+            access_log_path: "/dev/stdout".to_owned(),
+            error_log_path: "/dev/stdout".to_owned(),
+            main_log_format: None,
+            trace_log_format: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

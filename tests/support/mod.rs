@@ -1,5 +1,5 @@
 //! What several test files need.
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
 use std::path::{Path, PathBuf};
 
@@ -45,5 +45,9 @@ impl Scenario {
 }
 
 pub fn settings(toml: &str) -> Settings {
-    if toml.is_empty() { Settings::default() } else { Settings::default() }
+    if toml.is_empty() {
+        Settings::default()
+    } else {
+        Settings::parse(toml).unwrap_or_else(|error| panic!("{error}")).0
+    }
 }

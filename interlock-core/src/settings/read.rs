@@ -1,0 +1,187 @@
+//! Walking through the file with the tables of keys, and gathering all that is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::check;
+use super::keys::{self, Key, Status};
+use super::{Extension, Notice, ProxyOptions, Settings};
+
+/// All that is wrong with a settings file. Printed one problem a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError(pub Vec<SettingError>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// Something wrong with a settings file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The key's path: `Extensions.default.ProxyReplicas`; empty when the file is no TOML.
+    pub key: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub wrong: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, line, column, wrong } = self;
+        let colon = if key.is_empty() { "" } else { " " };
+        write!(f, "line {line}, column {column}: {key}{colon}{wrong}")
+    }
+}
+
+pub(super) fn read(toml: &str) -> Result<(Settings, Vec<Notice>), SettingsError> {
+    let mut reader = Reader { toml, errors: Vec::new(), notices: Vec::new() };
+    let table = match DeTable::parse(toml) {
+        Ok(table) => table,
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            return Err(SettingsError(vec![reader.at(String::new(), at, error.message().to_owned())]));
+        }
+    };
+    let settings = reader.settings(table.get_ref());
+    let Reader { mut errors, notices, .. } = reader;
+    errors.sort_by_key(|error| (error.line, error.column));
+    if errors.is_empty() { Ok((settings, notices)) } else { Err(SettingsError(errors)) }
+}
+
+/// What has been said about a file so far.
+pub(super) struct Reader<'t> {
+    toml: &'t str,
+    errors: Vec<SettingError>,
+    notices: Vec<Notice>,
+}
+
+impl Reader<'_> {
+    fn at(&self, key: String, offset: usize, wrong: String) -> SettingError {
+        let before = &self.toml[..offset.min(self.toml.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        SettingError { key, line, column, wrong }
+    }
+
+    pub(super) fn error(&mut self, key: impl Into<String>, offset: usize, wrong: impl Into<String>) {
+        let error = self.at(key.into(), offset, wrong.into());
+        self.errors.push(error);
+    }
+
+    /// The line of a place in the file.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.at(String::new(), offset, String::new()).line
+    }
+
+    fn settings(&mut self, table: &DeTable<'_>) -> Settings {
+        let mut settings = Settings::without_extensions();
+        self.section(table, "", keys::GLOBAL, &["Extensions"], &mut settings);
+        let mut read = Vec::new();
+        match subtable(table, "Extensions") {
+            None => self.error("Extensions", 0, "is missing; write a table like [Extensions.default]"),
+            Some((offset, DeValue::Table(extensions))) => {
+                if extensions.is_empty() {
+                    self.error("Extensions", offset, "is empty; write a table like [Extensions.default]");
+                }
+                for (name, value) in extensions {
+                    read.extend(self.extension(name.get_ref(), name.span().start, value.get_ref()));
+                }
+            }
+            Some((offset, DeValue::Array(_))) => {
+                self.error(
+                    "Extensions",
+                    offset,
+                    "is a list, as in Interlock 1; write [Extensions.default] instead of [[Extensions]]",
+                );
+            }
+            Some((offset, _)) => self.error("Extensions", offset, "is no table; write [Extensions.default]"),
+        }
+        check::across(self, &read);
+        settings.extensions =
+            read.into_iter().map(|(_, extension)| (extension.service_cluster.clone(), extension)).collect();
+        settings
+    }
+
+    fn extension(&mut self, name: &str, offset: usize, value: &DeValue<'_>) -> Option<(usize, Extension)> {
+        let path = format!("Extensions.{name}");
+        let Some(table) = value.as_table() else {
+            self.error(path, offset, format!("is no table; write [Extensions.{name}]"));
+            return None;
+        };
+        let mut extension = Extension::new(name);
+        self.section(table, &format!("{path}."), keys::EXTENSION, &["Config"], &mut extension);
+        match (subtable(table, "Config"), extension.options.clone()) {
+            (Some((_, DeValue::Table(config))), ProxyOptions::Nginx(mut options)) => {
+                self.section(config, &format!("{path}.Config."), keys::NGINX, &[], &mut options);
+                extension.options = ProxyOptions::Nginx(options);
+            }
+            (Some((offset, _)), ProxyOptions::Nginx(_)) => self.error(format!("{path}.Config"), offset, "is no table"),
+            _ => {}
+        }
+        extension.name_services();
+        Some((offset, extension))
+    }
+
+    /// Reads the keys of one table. `nested` are keys that are read elsewhere.
+    fn section<T>(&mut self, table: &DeTable<'_>, path: &str, keys: &[Key<T>], nested: &[&str], target: &mut T) {
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(written, _)| written.span().start);
+        for (written, value) in entries {
+            let name = written.get_ref().as_ref();
+            let offset = written.span().start;
+            let full = format!("{path}{name}");
+            if let Some(first) = seen.insert(name.to_ascii_lowercase(), offset) {
+                let line = self.line(first);
+                self.error(
+                    full,
+                    offset,
+                    format!("is there twice, first in line {line}; keys are matched without regard to case"),
+                );
+                continue;
+            }
+            if nested.iter().any(|nested| nested.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let Some(key) = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name)) else {
+                self.error(full, offset, unknown(name, keys, nested));
+                continue;
+            };
+            match (key.set)(target, value.get_ref()) {
+                Err(wrong) => self.error(full, value.span().start, wrong),
+                Ok(()) => match key.status {
+                    Status::Works => {}
+                    Status::Later => self.notice(full, offset, "is read and has no effect in this version"),
+                    Status::Nothing(why) => self.notice(full, offset, why),
+                },
+            }
+        }
+    }
+
+    fn notice(&mut self, key: String, offset: usize, message: &str) {
+        self.notices.push(Notice { key, line: self.line(offset), message: message.to_owned() });
+    }
+}
+
+fn subtable<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<(usize, &'t DeValue<'i>)> {
+    let found = table.iter().find(|(key, _)| key.get_ref().eq_ignore_ascii_case(name));
+    found.map(|(key, value): (&Spanned<_>, &Spanned<DeValue<'i>>)| (key.span().start, value.get_ref()))
+}
+
+fn unknown<T>(name: &str, keys: &[Key<T>], nested: &[&str]) -> String {
+    let known = keys.iter().map(|key| key.name).chain(nested.iter().copied());
+    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
+    match known.map(|known| (distance(known), known)).min() {
+        Some((distance, near)) if distance <= 2.max(near.len() / 3) => format!("is no known key; did you mean {near}?"),
+        _ => "is no known key; `interlock init` prints all of them".to_owned(),
+    }
+}

@@ -1,0 +1,81 @@
+//! What follows from the tables of keys: the file that `interlock init` prints, and the JSON schema.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{EXTENSION, GLOBAL, Key, NGINX, Shape, Status};
+
+/// A settings file with every key that does something, commented: what it means and its default.
+pub fn template() -> String {
+    let mut text = String::from(
+        "# Settings of interlock. A line that begins with # says what holds without it.\n\
+         # Keys are matched without regard to case; an unknown key is an error.\n\n",
+    );
+    write_keys(&mut text, GLOBAL, &[]);
+    text += "# A service cluster: proxies of their own for the services that choose it. The table's name is only a name.\n[Extensions.default]\n\n";
+    write_keys(&mut text, EXTENSION, &["HitlessServiceUpdate"]);
+    text += "# Options of NGINX.\n[Extensions.default.Config]\n\n";
+    write_keys(&mut text, NGINX, &[]);
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn write_keys<T>(text: &mut String, keys: &[Key<T>], switched_on: &[&str]) {
+    for Key { name, kind, default, doc, status, set: _ } in keys {
+        let later = match status {
+            Status::Works => "",
+            Status::Later => " (No effect in this version.)",
+            Status::Nothing(_) => continue,
+        };
+        let value = match (*default, kind) {
+            ("", Shape::List) => "[]",
+            ("", Shape::Map) => "{ }",
+            ("", Shape::Integer) => "0",
+            ("", _) => "\"\"",
+            (default, _) => default,
+        };
+        // Writing to a String cannot fail.
+        let _ = match switched_on.contains(name) {
+            true => writeln!(text, "# {doc}{later}\n{name} = true\n"),
+            false => writeln!(text, "# {doc}{later}\n#{name} = {value}\n"),
+        };
+    }
+}
+
+/// The JSON schema of the settings file, for editors. Keys stand in their documented case.
+pub fn json_schema() -> Value {
+    let config = object(NGINX, Map::new());
+    let extension = object(EXTENSION, Map::from_iter([("Config".to_owned(), config)]));
+    let extensions = json!({ "type": "object", "additionalProperties": extension, "minProperties": 1 });
+    let mut schema = object(GLOBAL, Map::from_iter([("Extensions".to_owned(), extensions)]));
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("Settings of interlock");
+    schema["required"] = json!(["Extensions"]);
+    schema
+}
+
+fn object<T>(keys: &[Key<T>], mut properties: Map<String, Value>) -> Value {
+    for key in keys {
+        let mut property = shape(key.kind);
+        property["description"] = json!(key.doc);
+        if let Ok(default) = serde_json::from_str::<Value>(key.default) {
+            property["default"] = default;
+        }
+        properties.insert(key.name.to_owned(), property);
+    }
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn shape(shape: Shape) -> Value {
+    match shape {
+        Shape::Text => json!({ "type": "string" }),
+        Shape::Boolean => json!({ "type": "boolean" }),
+        Shape::Integer => json!({ "type": "integer" }),
+        Shape::Seconds | Shape::IntegerOrText => json!({ "type": ["integer", "string"] }),
+        Shape::List => json!({ "type": "array", "items": { "type": "string" } }),
+        Shape::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Shape::OneOf(words) => json!({ "enum": words }),
+    }
+}

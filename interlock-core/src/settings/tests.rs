@@ -1,0 +1,203 @@
+use super::*;
+
+const GOOD: &str = r#"
+PollInterval = "1m30s"
+
+[Extensions.default]
+proxyimage = "nginx:1.30"
+ProxyReplicas = 3
+PublishMode = "HOST"
+ProxyConstraints = ["node.role==worker"]
+
+[Extensions.default.Config]
+MaxConnections = 2048
+RlimitNoFile = 1024
+ConnectTimeout = 5
+"#;
+
+fn wrong(toml: &str) -> Vec<String> {
+    Settings::parse(toml).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_file_is_read_without_regard_to_case() {
+    let (settings, notices) = Settings::parse(GOOD).unwrap();
+    assert_eq!(notices, []);
+    assert_eq!(settings.poll_interval, Duration::from_secs(90));
+    let extension = settings.extension("").unwrap();
+    assert_eq!(
+        (extension.proxy_image.as_str(), extension.proxy_replicas, extension.publish_mode),
+        ("nginx:1.30", 3, PublishMode::Host)
+    );
+    let ProxyOptions::Nginx(options) = &extension.options else { panic!("{:?}", extension.options) };
+    assert_eq!(
+        (options.max_connections, options.rlimit_nofile, options.connect_timeout),
+        (2048, 1024, Duration::from_secs(5))
+    );
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    for (from, to, expected) in [
+        (
+            "proxyimage",
+            "ProxyImagee",
+            "line 5, column 1: Extensions.default.ProxyImagee is no known key; did you mean ProxyImage?",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "ProxyReplicas = \"3\"",
+            "line 6, column 17: Extensions.default.ProxyReplicas is a string, expected a whole number",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "ProxyReplicas = -1",
+            "line 6, column 17: Extensions.default.ProxyReplicas is -1, expected 0 to 10000",
+        ),
+        (
+            "\"1m30s\"",
+            "\"soon\"",
+            "line 2, column 16: PollInterval is \"soon\", expected a duration like \"3s\", \"1m30s\" or \"500ms\"",
+        ),
+        ("\"1m30s\"", "3", "line 2, column 16: PollInterval is an integer, expected a duration like \"3s\""),
+        (
+            "\"HOST\"",
+            "\"mesh\"",
+            "line 7, column 15: Extensions.default.PublishMode is \"mesh\", expected one of: ingress, host",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "PublishedPort = 70000",
+            "line 6, column 17: Extensions.default.PublishedPort is 70000, expected 1 to 65535",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "proxyIMAGE = \"x\"",
+            "line 6, column 1: Extensions.default.proxyIMAGE is there twice, first in line 5; keys are matched without regard to case",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "ProxyConfigPath = \"/etc/x;y\"",
+            "line 6, column 19: Extensions.default.ProxyConfigPath holds ';', which would break the proxy's configuration",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "Kind = \"haproxy\"",
+            "line 4, column 13: Extensions.default.Kind is haproxy, which this version does not support; write nginx",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "TrustedProxies = [\"10.0.0.0/33\"]",
+            "line 6, column 18: Extensions.default.TrustedProxies has \"10.0.0.0/33\", expected networks like \"10.0.0.0/8\"",
+        ),
+        (
+            "ProxyReplicas = 3",
+            "ProxyServiceName = \"a.b\"",
+            "line 6, column 20: Extensions.default.ProxyServiceName is \"a.b\", expected a service's name: at most 63 letters, digits, `-` and `_`",
+        ),
+        (
+            "PollInterval = \"1m30s\"",
+            "HostPolicy = \"stack\"",
+            "line 2, column 14: HostPolicy is \"stack\", which this version cannot keep; write \"shared\" or leave it out",
+        ),
+        (
+            "[\"node.role==worker\"]",
+            "false",
+            "line 8, column 20: Extensions.default.ProxyConstraints is a boolean, expected a list of strings",
+        ),
+        (
+            "[Extensions.default]\n",
+            "[[Extensions]]\n",
+            "line 4, column 3: Extensions is a list, as in Interlock 1; write [Extensions.default] instead of [[Extensions]]",
+        ),
+    ] {
+        let toml = GOOD.replacen(from, to, 1);
+        assert_ne!(toml, GOOD, "{from}");
+        let toml = if to.starts_with("[[") {
+            toml.split("[Extensions.default.Config]").next().unwrap().to_owned()
+        } else {
+            toml
+        };
+        assert_eq!(wrong(&toml).first().map(String::as_str), Some(expected), "{to}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_order() {
+    let toml = GOOD.replace("PollInterval", "PolInterval").replace("MaxConnections", "MaxConnection");
+    let wrong = wrong(&toml);
+    assert_eq!(wrong.len(), 2);
+    assert!(wrong[0].starts_with("line 2") && wrong[1].starts_with("line 11"), "{wrong:?}");
+}
+
+#[test]
+fn extensions_cannot_claim_the_same() {
+    let second = "[Extensions.second]\nServiceCluster = \"second\"\nPublishedPort = 9080\nPublishedSSLPort = 9443\n";
+    assert!(Settings::parse(&format!("{GOOD}\n{second}")).is_ok());
+    for (from, to, expected) in [
+        (
+            "ServiceCluster = \"second\"\n",
+            "ProxyServiceName = \"p\"\nServiceName = \"e\"\n",
+            "claims service cluster (the default one), as Extensions.default in line 4 does",
+        ),
+        ("9080", "8080", "claims published port 8080, as Extensions.default in line 4 does"),
+        ("9080", "9443", "claims published port 9443 twice"),
+        (
+            "[Extensions.second]\n",
+            "[Extensions.second]\nProxyServiceName = \"interlock-proxy\"\n",
+            "claims service name interlock-proxy, as Extensions.default in line 4 does",
+        ),
+    ] {
+        let wrong = wrong(&format!("{GOOD}\n{}", second.replace(from, to)));
+        assert_eq!(wrong, [format!("line 15, column 13: Extensions.second {expected}")], "{to}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let (_, notices) = Settings::parse(&format!("{GOOD}UpstreamZoneSize = 64\nSSLVerify = \"required\"\n")).unwrap();
+    let said: Vec<_> = notices.iter().map(|notice| (notice.line, notice.key.as_str())).collect();
+    assert_eq!(said, [(14, "Extensions.default.Config.UpstreamZoneSize"), (15, "Extensions.default.Config.SSLVerify")]);
+}
+
+#[test]
+fn no_extension_is_an_error() {
+    assert_eq!(
+        wrong("PollInterval = \"3s\""),
+        ["line 1, column 1: Extensions is missing; write a table like [Extensions.default]"]
+    );
+    assert!(wrong("PollInterval = ")[0].starts_with("line 1, column"), "{:?}", wrong("PollInterval = "));
+}
+
+#[test]
+fn the_template_is_a_settings_file_with_every_default() {
+    let (settings, notices) = Settings::parse(&template()).unwrap();
+    assert!(settings.extension("").unwrap().hitless_service_update);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    let uncommented = template()
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let on = uncommented.replace("HitlessServiceUpdate = true", "HitlessServiceUpdate = false");
+    // Keys without a default stand there empty, which for these few is no value.
+    let on: String = on
+        .lines()
+        .filter(|line| !["ProxyConstraints", "Networks", "SSLCiphers"].iter().any(|key| line.starts_with(key)))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let (with_all, _) = Settings::parse(&on).unwrap_or_else(|error| panic!("{error}\n{on}"));
+    assert_eq!(with_all, Settings::default());
+}
+
+#[test]
+fn the_schema_has_every_key() {
+    let schema = json_schema();
+    for key in reference() {
+        let properties = match key.section {
+            "" => &schema["properties"],
+            "Extensions.<name>" => &schema["properties"]["Extensions"]["additionalProperties"]["properties"],
+            _ => &schema["properties"]["Extensions"]["additionalProperties"]["properties"]["Config"]["properties"],
+        };
+        assert_eq!(properties[key.name]["description"], key.doc, "{}", key.name);
+    }
+}

@@ -1,0 +1,210 @@
+//! Readers for values: what a TOML value must be, and what is said when it is something else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// A value in the file.
+pub(super) type Value<'a> = DeValue<'a>;
+/// What is wrong with a value and what would be right.
+pub(super) type Wrong = String;
+
+/// A size in NGINX's notation: a number with `k`, `m` or `g`, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Size(String);
+
+impl Size {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn expected(what: &str, value: &Value<'_>) -> Wrong {
+    format!(
+        "is {} {}, expected {what}",
+        if matches!(value, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" },
+        value.type_str()
+    )
+}
+
+pub(super) fn text(value: &Value<'_>) -> Result<String, Wrong> {
+    let text = value.as_str().ok_or_else(|| expected("a string", value))?;
+    if text.chars().any(|c| c == '\0') { Err("holds a NUL character".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Empty is as if the key were absent, as in the files that MKE writes.
+pub(super) fn optional(value: &Value<'_>) -> Result<Option<String>, Wrong> {
+    text(value).map(|text| (!text.is_empty()).then_some(text))
+}
+
+/// A word or words of the configuration file: nothing in them may end or open a directive.
+pub(super) fn words(value: &Value<'_>) -> Result<String, Wrong> {
+    let text = text(value)?;
+    match text.chars().find(|&c| c.is_control() || "\"'`\\;{}$#".contains(c)) {
+        Some(c) => Err(format!("holds {c:?}, which would break the proxy's configuration")),
+        None if text.trim().is_empty() => Err("is empty".to_owned()),
+        None => Ok(text),
+    }
+}
+
+pub(super) fn path(value: &Value<'_>) -> Result<String, Wrong> {
+    let path = words(value)?;
+    if path.starts_with('/') && !path.contains(' ') && !path.ends_with('/') {
+        Ok(path)
+    } else {
+        Err("is not an absolute path of a file".to_owned())
+    }
+}
+
+/// A log's format stands in single quotes.
+pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
+    let format = optional(value)?;
+    match &format {
+        Some(text) if text.chars().any(|c| c.is_control() || c == '\'' || c == '\\') => {
+            Err("holds a line break, a backslash or a single quote; write it on one line with double quotes inside"
+                .to_owned())
+        }
+        _ => Ok(format),
+    }
+}
+
+pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {
+    value.as_bool().ok_or_else(|| expected("true or false", value))
+}
+
+pub(super) fn integer(value: &Value<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+    let number = value.as_integer().ok_or_else(|| expected("a whole number", value))?;
+    let parsed = u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok();
+    parsed
+        .filter(|n| (least..=most).contains(n))
+        .ok_or_else(|| format!("is {}, expected {least} to {most}", number.as_str()))
+}
+
+pub(super) fn port(value: &Value<'_>) -> Result<u16, Wrong> {
+    integer(value, 1, 65_535).map(|n| u16::try_from(n).unwrap_or(u16::MAX))
+}
+
+pub(super) fn small(value: &Value<'_>, least: u32, most: u32) -> Result<u32, Wrong> {
+    integer(value, least.into(), most.into()).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// `3s`, `1m30s`, `500ms`.
+pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Wrong> {
+    let text = value.as_str().ok_or_else(|| expected("a duration like \"3s\"", value))?;
+    humantime::parse_duration(text)
+        .map_err(|_| format!("is {text:?}, expected a duration like \"3s\", \"1m30s\" or \"500ms\""))
+}
+
+/// A whole number of seconds, as Interlock has it for time limits; a duration is understood, too.
+pub(super) fn seconds(value: &Value<'_>) -> Result<Duration, Wrong> {
+    let limit = match value {
+        DeValue::Integer(_) => Duration::from_secs(integer(value, 1, 86_400)?),
+        DeValue::String(_) => duration(value)?,
+        other => return Err(expected("a number of seconds", other)),
+    };
+    if limit.is_zero() { Err("is zero".to_owned()) } else { Ok(limit) }
+}
+
+pub(super) fn size(value: &Value<'_>) -> Result<Size, Wrong> {
+    let text = value.as_str().ok_or_else(|| expected("a size like \"32m\"", value))?;
+    let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
+    let plain = !digits.is_empty()
+        && digits.len() <= 9
+        && text.len() - digits.len() <= 1
+        && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain {
+        Ok(Size::new(text))
+    } else {
+        Err(format!("is {text:?}, expected a size like \"32m\", \"8k\" or \"1024\""))
+    }
+}
+
+/// `4 8k`: a number and a size.
+pub(super) fn buffers(value: &Value<'_>) -> Result<String, Wrong> {
+    let text = words(value)?;
+    let right =
+        text.split_once(' ').is_some_and(|(n, s)| n.parse::<u16>().is_ok() && size(&DeValue::String(s.into())).is_ok());
+    if right { Ok(text) } else { Err(format!("is {text:?}, expected a number and a size like \"4 8k\"")) }
+}
+
+pub(super) fn list(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+    let array = value.as_array().ok_or_else(|| expected("a list of strings", value))?;
+    array
+        .iter()
+        .map(|item: &Spanned<DeValue<'_>>| text(item.get_ref()).map_err(|wrong| format!("has an item that {wrong}")))
+        .collect()
+}
+
+pub(super) fn map(value: &Value<'_>) -> Result<BTreeMap<String, String>, Wrong> {
+    let table = value.as_table().ok_or_else(|| expected("a table of strings", value))?;
+    let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        text(value.get_ref())
+            .map(|text| (key.get_ref().to_string(), text))
+            .map_err(|wrong| format!("has {}, which {wrong}", key.get_ref()))
+    };
+    table.iter().map(entry).collect()
+}
+
+/// Labels that mean something to interlock or to Docker are not for operators to set.
+pub(super) fn labels(value: &Value<'_>) -> Result<BTreeMap<String, String>, Wrong> {
+    let labels = map(value)?;
+    match labels
+        .keys()
+        .find(|key| key.starts_with("com.docker.interlock.") || key.starts_with("com.docker.lb.") || *key == "type")
+    {
+        Some(key) => Err(format!("sets {key}, which is interlock's own")),
+        None => Ok(labels),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
+    let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let text = value.as_str().ok_or_else(|| expected(&format!("one of: {}", names()), value))?;
+    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, choice)| *choice).ok_or_else(|| format!("is {text:?}, expected one of: {}", names()))
+}
+
+pub(super) fn cidrs(value: &Value<'_>) -> Result<Vec<ipnet::IpNet>, Wrong> {
+    let parse = |text: String| text.parse().map_err(|_| format!("has {text:?}, expected networks like \"10.0.0.0/8\""));
+    list(value)?.into_iter().map(parse).collect()
+}
+
+/// A name that Docker accepts for a service.
+pub(super) fn service_name(value: &Value<'_>) -> Result<String, Wrong> {
+    let name = text(value)?;
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let right = name.len() <= 63 && name.bytes().all(inside) && edge(name.bytes().next()) && edge(name.bytes().last());
+    if right {
+        Ok(name)
+    } else {
+        Err(format!("is {name:?}, expected a service's name: at most 63 letters, digits, `-` and `_`"))
+    }
+}
+
+pub(super) fn signal(value: &Value<'_>) -> Result<String, Wrong> {
+    let signal = text(value)?;
+    let right = !signal.is_empty() && signal.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b));
+    if right { Ok(signal) } else { Err(format!("is {signal:?}, expected a signal like \"SIGQUIT\"")) }
+}
+
+/// `node.labels.zone==a`: what Swarm reads as a constraint.
+pub(super) fn constraints(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+    let list = list(value)?;
+    match list.iter().find(|text| !text.contains("==") && !text.contains("!=")) {
+        Some(text) => Err(format!("has {text:?}, expected constraints like \"node.role==worker\"")),
+        None => Ok(list),
+    }
+}
