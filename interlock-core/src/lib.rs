@@ -40,3 +40,5 @@ mod hash;
 
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(feature = "docker")]
+pub mod runtime;

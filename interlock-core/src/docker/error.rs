@@ -165,6 +165,12 @@ impl Error {
         }
     }
 
+    /// A stream ended that should have gone on.
+    pub(crate) fn ended(object: &str) -> Self {
+        let source = io::Error::from(io::ErrorKind::UnexpectedEof);
+        Self::Broken { object: object.to_owned(), source: source.into() }
+    }
+
     /// Sorts an error of the connection: not made, not allowed, or broken in the middle.
     pub(super) fn connection(url: &str, object: &str, error: hyper_util::client::legacy::Error) -> Self {
         let url = url.to_owned();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Client, Error, ErrorKind, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
+use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task, TaskState};
 
 /// All that was read, at one moment as far as an engine lets one.
 #[derive(Debug, Clone)]
@@ -35,6 +35,14 @@ impl OwnSpecs {
     /// The spec of this service and its version, if it is one of ours.
     pub(super) fn get(&self, id: &ServiceId) -> Option<(u64, &Value)> {
         self.0.get(id).map(|(version, spec)| (*version, spec))
+    }
+
+    /// Takes what another one holds of this service, which may be nothing.
+    pub fn take_from(&mut self, other: &mut Self, id: &ServiceId) {
+        match other.0.remove(id) {
+            Some(spec) => self.0.insert(id.clone(), spec),
+            None => self.0.remove(id),
+        };
     }
 
     /// Takes what a targeted read found, unless a newer one is held. A service that is gone is `None`.
@@ -72,6 +80,13 @@ pub struct ServiceView {
     pub tasks: Vec<Task>,
     /// Of our own services: the whole spec.
     pub(super) spec: Option<Value>,
+}
+
+impl ServiceView {
+    #[cfg(test)]
+    pub(crate) fn for_tests(service: Service, tasks: Vec<Task>) -> Self {
+        Self { service, tasks, spec: None }
+    }
 }
 
 impl fmt::Debug for ServiceView {
@@ -150,17 +165,63 @@ impl Client {
         Ok(gone_is_none(tasks)?.map(|tasks| ServiceView { service, tasks: tasks.value, spec }))
     }
 
-    /// Reads the tasks on a node that Swarm wants ready or running. Tasks of our own services are without their configs and
-    /// errors: use [`Client::observe_service`] for those.
+    /// Reads these services and their tasks with two calls. One that is missing in the answer is gone.
+    ///
+    /// # Errors
+    ///
+    /// As any call; [`ErrorKind::Gone`] when one of them was removed between the two calls.
+    pub async fn observe_services(&self, ids: &BTreeSet<ServiceId>) -> Result<BTreeMap<ServiceId, ServiceView>, Error> {
+        // An empty filter would mean all services.
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let names: Vec<_> = ids.iter().map(ServiceId::as_str).collect();
+        let path = with_filters("/services", &json!({ "id": names }));
+        let read = self.list("services", &path, convert::services).await?.value;
+        // The engine takes an id for the beginning of one.
+        let read = read.into_iter().filter(|read| ids.contains(&read.service.id));
+        let mut views: BTreeMap<_, _> = read
+            .map(|read| {
+                let convert::ReadService { service, spec } = read;
+                (service.id.clone(), ServiceView { service, tasks: Vec::new(), spec })
+            })
+            .collect();
+        if views.is_empty() {
+            return Ok(views);
+        }
+        let ours: BTreeSet<_> =
+            views.iter().filter(|(_, view)| view.spec.is_some()).map(|(id, _)| id.clone()).collect();
+        let names: Vec<_> = views.keys().map(ServiceId::as_str).collect();
+        let mut filters = json!({ "service": names });
+        if ours.is_empty() {
+            filters["desired-state"] = wanted()["desired-state"].take();
+        }
+        let is_ours = ours.clone();
+        let convert = move |json: &[u8]| convert::tasks(json, |service| is_ours.contains(service));
+        let tasks = self.list("tasks", &with_filters("/tasks", &filters), convert).await?.value;
+        for task in tasks {
+            let wanted = matches!(task.desired, TaskState::Ready | TaskState::Running);
+            if let Some(view) = views.get_mut(&task.service).filter(|_| wanted || ours.contains(&task.service)) {
+                view.tasks.push(task);
+            }
+        }
+        Ok(views)
+    }
+
+    /// Reads the tasks on these nodes that Swarm wants ready or running. Tasks of our own services are without their configs and
+    /// errors: use [`Client::observe_services`] for those.
     ///
     /// # Errors
     ///
     /// As any call. A node that is gone has no tasks.
-    pub async fn observe_node_tasks(&self, node: &NodeId) -> Result<Vec<Task>, Error> {
+    pub async fn observe_node_tasks(&self, nodes: &BTreeSet<NodeId>) -> Result<Vec<Task>, Error> {
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut filters = wanted();
-        filters["node"] = json!([node.as_str()]);
+        filters["node"] = nodes.iter().map(NodeId::as_str).collect();
         let path = with_filters("/tasks", &filters);
-        let tasks = self.list(&format!("tasks of node {node}"), &path, |json| convert::tasks(json, |_| false)).await;
+        let tasks = self.list("tasks of nodes", &path, |json| convert::tasks(json, |_| false)).await;
         Ok(gone_is_none(tasks)?.map(|tasks| tasks.value).unwrap_or_default())
     }
 

@@ -1,0 +1,145 @@
+//! The loop: observe, decide, apply, again and again.
+//!
+//! ```text
+//!  events ──▶ what to read ──▶ copy of the Swarm ──▶ debounce ──▶ reconcile (pure) ──▶ apply, one call after the other
+//!  clock ───▶    (due)            (world)                                                       │
+//!                  ▲                                                                            │
+//!                  └───────────────────────────── what was touched is read anew ◀───────────────┘
+//! ```
+//!
+//! # Guarantees
+//!
+//! - Events are hints. Each makes us read what it is about, and a full pass finds what they missed: every `PollInterval`, less often
+//!   only where passes would take more than 2 % of a processor.
+//! - Tasks send no events, so a service that something happened to is read again every 75 ms until its tasks have come to rest.
+//! - A read that fails changes nothing: what runs stays as it is until a later one succeeds.
+//! - One plan is carried out at a time, and the next is made from what was read after it. A conflict is answered by reading again
+//!   and planning again; of a call whose outcome is not known, what happened is read first.
+//! - A step that fails holds up its own service cluster alone, and is tried again with growing delays.
+//! - Stopping takes at most five seconds: the call under way is finished, no other begun. Nothing is lost by an end at any moment.
+//!
+//! # Assumptions
+//!
+//! The program that calls this has a tokio runtime, and logs with a `tracing` subscriber that caps the target `bollard` at `info`.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::select;
+use tokio::time::{Instant, sleep};
+
+use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
+use crate::settings::Settings;
+
+mod applying;
+mod due;
+mod follow;
+mod once;
+mod read;
+mod telling;
+mod timing;
+mod world;
+
+pub use once::{Progress, Report, run_once};
+
+use follow::{Ended, Follower};
+use telling::chain;
+use timing::Backoff;
+
+/// Everything about the loop that is not in the settings file.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The engine.
+    pub endpoint: Endpoint,
+    /// How long calls may take.
+    pub deadlines: Deadlines,
+    /// The clock on the wall, for the one time that decisions depend on.
+    pub clock: fn() -> Timestamp,
+    /// How old a connection may get. An engine can stop telling of events without closing the stream.
+    pub renew_after: Duration,
+}
+
+impl Options {
+    /// The usual ones for this engine.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, deadlines: Deadlines::default(), clock: Timestamp::now, renew_after: Duration::from_secs(600) }
+    }
+}
+
+/// Why the loop, or one pass of it, gave up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine cannot be worked with, and trying again would not help.
+    #[error(transparent)]
+    Docker(#[from] docker::Error),
+    /// There was still something to do or to wait for when the time was over.
+    #[error("not done after {limit:?}: {left}")]
+    Timeout {
+        /// How long it had.
+        limit: Duration,
+        /// What was left, as phrases.
+        left: String,
+    },
+}
+
+/// How long an engine may say that it is no manager. It says so while its node is being promoted or is joining.
+const NO_MANAGER: Duration = Duration::from_secs(30);
+
+/// Works until `shutdown` is ready.
+///
+/// # Errors
+///
+/// When trying again cannot help: an endpoint or TLS files that are wrong, no permission, an engine that is too old or too new; and
+/// when the engine says for 30 seconds that it is no manager, so that Swarm starts us somewhere else. An engine that is
+/// not there is waited for without end.
+pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let mut shutdown = pin!(shutdown);
+    let mut follower = Follower::new(settings, options.clone());
+    let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    let mut no_manager_since: Option<Instant> = None;
+    loop {
+        let connected = select! {
+            () = &mut shutdown => return Ok(()),
+            connected = Client::connect_with(&options.endpoint, options.deadlines) => connected,
+        };
+        let error = match connected {
+            Ok(client) => {
+                let docker = client.engine();
+                tracing::info!(
+                    engine = docker.version,
+                    api = docker.api_version,
+                    "connected to {}",
+                    options.endpoint.url
+                );
+                match follower.follow(&client, shutdown.as_mut()).await {
+                    Ended::Shutdown => return Ok(()),
+                    Ended::Renew => continue,
+                    Ended::Lost(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        if follower.take_worked() {
+            delays.reset();
+            no_manager_since = None;
+        }
+        match error.kind() {
+            ErrorKind::Permanent | ErrorKind::TooLarge | ErrorKind::Permission => return Err(error.into()),
+            ErrorKind::NotAManager => {
+                let since = *no_manager_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= NO_MANAGER {
+                    return Err(error.into());
+                }
+            }
+            _ => {}
+        }
+        let delay = delays.next();
+        tracing::warn!("{}; trying again in {} ms", chain(&error), delay.as_millis());
+        select! {
+            () = &mut shutdown => return Ok(()),
+            () = sleep(delay) => {}
+        }
+    }
+}

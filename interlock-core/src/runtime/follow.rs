@@ -1,0 +1,367 @@
+//! Following one engine: the loop itself.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::select;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Options;
+use super::applying::{Applied, Holds, Stop, apply};
+use super::due::{Due, Kind, Settling};
+use super::read::{Answer, Reply, read};
+use super::telling::Told;
+use super::timing::{Backoff, Debounce, Pace};
+use super::world::{Ticket, World};
+use crate::docker::{self, Client, ErrorKind, Hint};
+use crate::names::NodeId;
+use crate::plan::Action;
+use crate::reconcile::{Outcome, reconcile_embedded};
+use crate::settings::Settings;
+
+/// Why an engine is not followed any longer.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// We shall stop.
+    Shutdown,
+    /// The connection is old. An engine can stop telling of events without closing the stream.
+    Renew,
+    /// The connection broke, or the engine is no manager any more.
+    Lost(docker::Error),
+}
+
+/// Where the loop is. Events are taken and reads go on in all of these.
+enum State {
+    /// Since this ticket the copy may be outdated in these respects, and nothing is decided before they were read anew. So it begins,
+    /// and so it is after each application. Then: watching.
+    Behind(BTreeSet<Kind>, Ticket),
+    /// The copy follows the Swarm. A change is decided on when it is due; if there is something to do: applying.
+    Watching,
+    /// A plan is being carried out. Then: behind.
+    Applying(BoxFuture<'static, Applied>, Stop),
+}
+
+/// What outlives a connection.
+pub(super) struct Follower {
+    options: Options,
+    world: World,
+    state: State,
+    due: Due,
+    settling: Settling,
+    /// Nodes whose tasks have to be looked at.
+    nodes: BTreeSet<NodeId>,
+    debounce: Debounce,
+    pace: Pace,
+    holds: Holds,
+    read_failures: Backoff,
+    told: Told,
+    reads: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Whether anything was read lately.
+    worked: bool,
+}
+
+impl Follower {
+    /// The longest that a call under way may hold up the end.
+    const GRACE: Duration = Duration::from_millis(4500);
+
+    pub(super) fn new(settings: Settings, options: Options) -> Self {
+        Self {
+            pace: Pace::new(settings.poll_interval),
+            options,
+            world: World::new(settings),
+            state: State::Watching,
+            due: Due::default(),
+            settling: Settling::default(),
+            nodes: BTreeSet::new(),
+            debounce: Debounce::default(),
+            holds: Holds::default(),
+            read_failures: Backoff::new(Duration::from_secs(1), Duration::from_secs(15)),
+            told: Told::default(),
+            reads: FuturesUnordered::new(),
+            worked: false,
+        }
+    }
+
+    /// Whether anything was read since this was asked last.
+    pub(super) fn take_worked(&mut self) -> bool {
+        std::mem::take(&mut self.worked)
+    }
+
+    /// Follows an engine until one of the ends.
+    pub(super) async fn follow(&mut self, client: &Client, mut shutdown: Pin<&mut impl Future<Output = ()>>) -> Ended {
+        let mut events = Box::pin(client.events());
+        let renew_at = Instant::now() + self.options.renew_after;
+        self.begin();
+        let ended = loop {
+            let now = Instant::now();
+            self.start_reads(client, now);
+            self.decide_if_due(client, now).await;
+            let wake_at = self.wake_at(renew_at);
+            // One of five things happens next:
+            // 1. We shall stop.
+            // 2. An event comes: what it is about is read. When the stream ends, we connect anew.
+            // 3. A read comes back: the copy is renewed, and if something in it is new a decision is due.
+            // 4. A plan was carried out, as far as it went: what it touched is read before anything else is decided.
+            // 5. It is time: for a read, for a decision, for a new connection.
+            select! {
+                () = &mut shutdown => break Ended::Shutdown,
+                event = events.next() => match event {
+                    Some(Ok(hint)) => self.hint(hint, Instant::now()),
+                    Some(Err(error)) => break Ended::Lost(error),
+                    None => break Ended::Lost(docker::Error::ended("events")),
+                },
+                Some(answer) = self.reads.next() => {
+                    if let Some(ended) = self.answer(answer, Instant::now()) {
+                        break ended;
+                    }
+                }
+                applied = self.state.applied() => self.applied(applied, Instant::now()),
+                () = sleep_until(wake_at) => {
+                    if renew_at <= Instant::now() && !matches!(self.state, State::Applying(..)) {
+                        break Ended::Renew;
+                    }
+                }
+            }
+        };
+        self.end().await;
+        ended
+    }
+
+    fn begin(&mut self) {
+        self.world.reconnected();
+        self.due = Due::default();
+        self.due.want(Kind::All, Instant::now());
+        self.state = State::Behind(BTreeSet::from([Kind::All]), self.world.next_ticket());
+    }
+
+    /// Ends what is under way: reads at once, an application after the call that it is making.
+    async fn end(&mut self) {
+        self.reads.clear();
+        if let State::Applying(applying, stop) = std::mem::replace(&mut self.state, State::Watching) {
+            stop.now();
+            match timeout(Self::GRACE, applying).await {
+                Ok(applied) => self.applied(applied, Instant::now()),
+                Err(_) => tracing::warn!("a call was abandoned; whether it was carried out shows in the next pass"),
+            }
+        }
+    }
+
+    fn hint(&mut self, hint: Hint, now: Instant) {
+        match hint {
+            Hint::Service(id) => {
+                self.settling.touch(id, now);
+                self.due.want(Kind::Services, now);
+            }
+            Hint::Node(id) => {
+                self.nodes.insert(id);
+                self.due.want(Kind::NodeTasks, now);
+                self.due.want(Kind::Nodes, now);
+            }
+            Hint::Network => self.due.want(Kind::Networks, now),
+            Hint::Secret => self.due.want(Kind::Secrets, now),
+            Hint::Config => self.due.want(Kind::Configs, now),
+            Hint::Other => {}
+        }
+    }
+
+    fn start_reads(&mut self, client: &Client, now: Instant) {
+        for kind in self.due.start(now) {
+            let ticket = self.world.ticket();
+            let services = if kind == Kind::Services { self.settling.next() } else { BTreeSet::new() };
+            let nodes = if kind == Kind::NodeTasks { std::mem::take(&mut self.nodes) } else { BTreeSet::new() };
+            let clock = self.options.clock;
+            self.reads.push(read(client.clone(), kind, ticket, services, nodes, clock).boxed());
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, now: Instant) -> Option<Ended> {
+        let Answer { kind, ticket, sent, reply } = answer;
+        let took = now.saturating_duration_since(sent);
+        self.due.done(kind, now, took);
+        let changed = match reply {
+            Ok(reply) => self.take(reply, ticket, sent, took, now),
+            Err(error) => return self.read_failed(kind, error, now),
+        };
+        if changed {
+            self.debounce.changed(now);
+        }
+        if let State::Behind(kinds, since) = &mut self.state
+            && *since <= ticket
+        {
+            kinds.remove(&kind);
+            if kinds.is_empty() || kind == Kind::All {
+                // Whatever was found: this is what the decision was waiting for.
+                self.debounce.changed(now);
+                self.state = State::Watching;
+            }
+        }
+        None
+    }
+
+    /// Renews the copy. Whether something in it is new.
+    fn take(&mut self, reply: Reply, ticket: Ticket, sent: Instant, took: Duration, now: Instant) -> bool {
+        match reply {
+            Reply::All(observation) => {
+                self.worked = true;
+                self.read_failures.reset();
+                self.due.awake();
+                self.told.readable();
+                self.pace.passed(took, observation.busy);
+                self.world.all(ticket, *observation);
+                self.due.want(Kind::All, now + self.pace.interval());
+                // Some decisions depend on the time alone, so each pass is followed by one.
+                true
+            }
+            Reply::Services(asked, views) => {
+                self.settling.read(&asked, sent, &views);
+                if !self.settling.is_empty() {
+                    self.due.want(Kind::Services, now + Settling::AGAIN);
+                }
+                self.world.services(ticket, &asked, &views)
+            }
+            Reply::NodeTasks(nodes, tasks) => {
+                for id in self.world.moved(&nodes, &tasks) {
+                    self.settling.touch(id, now);
+                    self.due.want(Kind::Services, now);
+                }
+                false
+            }
+            Reply::List(list) => self.world.list(ticket, list),
+        }
+    }
+
+    /// The connection is given up, or the engine is left alone for a while.
+    fn read_failed(&mut self, kind: Kind, error: docker::Error, now: Instant) -> Option<Ended> {
+        match error.kind() {
+            ErrorKind::Unreachable | ErrorKind::NotAManager | ErrorKind::Permission => Some(Ended::Lost(error)),
+            ErrorKind::Gone if kind != Kind::All => {
+                // A service went while it was read.
+                self.due.want(kind, now + Settling::AGAIN);
+                None
+            }
+            _ => {
+                self.told.unreadable(&error);
+                // Several reads fail for one reason, and count once.
+                if kind == Kind::All || !self.due.rests() {
+                    self.due.rest_until(now + self.read_failures.next());
+                }
+                self.state.behind_in(Kind::All, self.world.next_ticket());
+                None
+            }
+        }
+    }
+
+    /// Decides, if that is due and the copy is up to date, and begins to carry out what was decided.
+    async fn decide_if_due(&mut self, client: &Client, now: Instant) {
+        if !matches!(self.state, State::Watching) {
+            return;
+        }
+        let changed = self.debounce.due().is_some_and(|due| due <= now);
+        if !changed && !self.holds.over(now) {
+            return;
+        }
+        self.debounce.fired(now);
+        Arc::make_mut(&mut self.world.inputs).snapshot.observed_at = (self.options.clock)();
+        let inputs = self.world.inputs.clone();
+        // It is a matter of a second where there are ten thousand services, and others share this thread.
+        let thought = tokio::task::spawn_blocking(move || {
+            let start = std::time::Instant::now();
+            (reconcile_embedded(&inputs), start.elapsed())
+        });
+        let ((outcome, renderings), busy) = match thought.await {
+            Ok(thought) => thought,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        self.pace.thought(busy);
+        let Outcome { proxy_configs: _, plan, problems, memory } = outcome;
+        let inputs = Arc::make_mut(&mut self.world.inputs);
+        inputs.memory = memory;
+        inputs.renderings = renderings;
+        self.told.outcome(&problems, &plan);
+        let steps = self.holds.allowed(plan.steps, now);
+        if steps.is_empty() {
+            return;
+        }
+        let (client, specs, stop) = (client.clone(), self.world.specs.clone(), Stop::default());
+        let stopped = stop.clone();
+        let applying = async move { apply(&client, steps, &specs, stopped).await };
+        self.state = State::Applying(applying.boxed(), stop);
+    }
+
+    /// A plan was carried out, as far as it went. What it touched is read before anything else is decided.
+    fn applied(&mut self, applied: Applied, now: Instant) {
+        let certain = applied.certain();
+        let Applied { done, failed } = applied;
+        let mut kinds = BTreeSet::from([Kind::Configs]);
+        for step in &done {
+            match &step.action {
+                Action::UpdateService { id, .. } | Action::RemoveService { id, .. } => {
+                    self.settling.touch(id.clone(), now);
+                    kinds.insert(Kind::Services);
+                }
+                // Its id is not known here.
+                Action::CreateService { .. } => {
+                    kinds.insert(Kind::All);
+                }
+                Action::CreateConfig { .. } | Action::RemoveConfig { .. } => {}
+            }
+        }
+        if !failed.is_empty() {
+            kinds.insert(Kind::All);
+        }
+        let mut at = now;
+        for (step, error) in &failed {
+            self.told.failed(step, error);
+            let until = self.holds.failed(step, error.kind(), now);
+            if !certain {
+                // An engine that could not do this will not like to be asked for everything at once.
+                at = at.max(until);
+            }
+        }
+        for step in done.iter().filter(|step| failed.iter().all(|(failed, _)| failed.cluster != step.cluster)) {
+            self.holds.succeeded(&step.cluster);
+            self.told.succeeded(&step.cluster);
+        }
+        if kinds.contains(&Kind::All) {
+            kinds = BTreeSet::from([Kind::All]);
+        }
+        for kind in &kinds {
+            self.due.want(*kind, at);
+        }
+        self.state = State::Behind(kinds, self.world.next_ticket());
+    }
+
+    /// When to look again, if nothing happens before.
+    fn wake_at(&self, renew_at: Instant) -> Instant {
+        let decide = match self.state {
+            State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).min(),
+            State::Behind(..) | State::Applying(..) => None,
+        };
+        let renew = if matches!(self.state, State::Applying(..)) { None } else { Some(renew_at) };
+        let next = [decide, renew, self.due.next()].into_iter().flatten().min();
+        next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+    }
+}
+
+impl State {
+    /// Waits for an application to end; for ever when there is none.
+    async fn applied(&mut self) -> Applied {
+        match self {
+            Self::Applying(applying, _) => applying.await,
+            Self::Behind(..) | Self::Watching => std::future::pending().await,
+        }
+    }
+
+    /// The copy may be outdated in this respect.
+    fn behind_in(&mut self, kind: Kind, since: Ticket) {
+        match self {
+            Self::Applying(..) => {}
+            Self::Behind(..) | Self::Watching => *self = Self::Behind(BTreeSet::from([kind]), since),
+        }
+    }
+}

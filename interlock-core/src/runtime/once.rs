@@ -1,0 +1,255 @@
+//! One run until nothing is left to do, for pipelines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::applying::{Stop, apply};
+use super::telling::{Told, chain};
+use super::timing::Backoff;
+use super::world::World;
+use super::{Error, Options};
+use crate::docker::{self, Client, ErrorKind};
+use crate::names::Cluster;
+use crate::ownership;
+use crate::plan::Step;
+use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::reconcile::{Outcome, reconcile_embedded};
+use crate::settings::Settings;
+use crate::snapshot::{Mode, Service, Snapshot, Task, TaskState};
+
+/// What happens meanwhile, for a person who watches.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Something is wrong with the inputs. Told once.
+    Problem(Problem),
+    /// A step was done.
+    Done(Step),
+    /// A step failed, for this reason. Whether it is tried again depends on the reason.
+    Failed(Step, String),
+    /// What is being waited for now, as phrases. Told when it changes; empty when the waiting is over.
+    Waiting(Vec<String>),
+    /// The Swarm could not be read or written, and will be tried again.
+    Retrying(String),
+}
+
+/// How it ended.
+#[must_use = "that it ended does not mean that all went well"]
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// How many steps were done.
+    pub done: usize,
+    /// What is wrong with the inputs at the end.
+    pub problems: Vec<Problem>,
+    /// What failed and will fail again: the object and the reason, by service cluster.
+    pub failed: BTreeMap<Cluster, String>,
+}
+
+impl Report {
+    /// Whether every service cluster is as the settings and labels ask. Problems of single services do not count.
+    pub fn converged(&self) -> bool {
+        self.failed.is_empty() && self.problems.iter().all(|problem| stuck(problem).is_none())
+    }
+}
+
+/// The service cluster that cannot become what it should be because of this problem.
+fn stuck(problem: &Problem) -> Option<&Cluster> {
+    match &problem.subject {
+        Subject::Cluster(cluster) if problem.severity == Severity::Error && problem.effect == Effect::Kept => {
+            Some(cluster)
+        }
+        _ => None,
+    }
+}
+
+/// Works until there is nothing left to do and all proxies run what they should, or until it is clear that this will not
+/// happen, or until the time is over.
+///
+/// # Errors
+///
+/// [`Error::Docker`] when the engine cannot be worked with, [`Error::Timeout`] when the time is over. Steps that failed for good are
+/// no error but in the [`Report`]: the other service clusters were worked on all the same.
+pub async fn run_once(
+    settings: Settings,
+    options: &Options,
+    limit: Duration,
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, Error> {
+    let mut once = Once {
+        world: World::new(settings),
+        told: Told::default(),
+        report: Report::default(),
+        waiting: Vec::new(),
+        touched: None,
+        soon: Backoff::new(Duration::from_millis(50), Duration::from_millis(250)),
+        later: Backoff::new(Duration::from_secs(1), Duration::from_secs(5)),
+    };
+    match timeout(limit, once.work(options, &mut progress)).await {
+        Ok(result) => result.map(|()| once.report),
+        Err(_) if once.waiting.is_empty() => {
+            Err(Error::Timeout { limit, left: "the engine did not answer".to_owned() })
+        }
+        Err(_) => Err(Error::Timeout { limit, left: once.waiting.join("; ") }),
+    }
+}
+
+struct Once {
+    world: World,
+    told: Told,
+    report: Report,
+    waiting: Vec<String>,
+    /// When tasks were last made to be replaced.
+    touched: Option<Instant>,
+    soon: Backoff,
+    later: Backoff,
+}
+
+impl Once {
+    /// How long Swarm may take to begin what it was told.
+    const BEGIN: Duration = Duration::from_secs(1);
+    const POLL: Duration = Duration::from_millis(300);
+
+    async fn work(&mut self, options: &Options, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
+        let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
+        loop {
+            let start = Instant::now();
+            match client.observe((options.clock)()).await {
+                Ok(observation) => {
+                    let ticket = self.world.ticket();
+                    self.world.all(ticket, observation);
+                }
+                Err(error) => {
+                    self.retry(error, progress).await?;
+                    continue;
+                }
+            }
+            let took = start.elapsed();
+            let steps = self.decide(progress);
+            if !steps.is_empty() {
+                self.apply(&client, steps, progress).await?;
+                continue;
+            }
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            sleep(Self::POLL.max(took * 4)).await;
+        }
+    }
+
+    /// Plans, and notes what has to be waited for.
+    fn decide(&mut self, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
+        let (outcome, renderings) = reconcile_embedded(&self.world.inputs);
+        let Outcome { proxy_configs: _, plan, problems, memory } = outcome;
+        let inputs = std::sync::Arc::make_mut(&mut self.world.inputs);
+        inputs.memory = memory;
+        inputs.renderings = renderings;
+        let (begun, _) = self.told.problems(&problems);
+        begun.into_iter().for_each(|problem| progress(Progress::Problem(problem)));
+        self.report.problems = problems;
+
+        let given_up = |cluster: &Cluster| {
+            self.report.failed.contains_key(cluster)
+                || self.report.problems.iter().filter_map(stuck).any(|stuck| stuck == cluster)
+        };
+        let steps: Vec<_> = plan.steps.into_iter().filter(|step| !given_up(&step.cluster)).collect();
+        let waiting = plan.waiting.into_iter().filter(|waiting| !given_up(&waiting.cluster));
+        let mut reasons: Vec<_> = waiting.map(|waiting| waiting.reason).collect();
+        if reasons.is_empty() {
+            reasons = unsettled(&inputs.snapshot, given_up);
+        }
+        let just_begun = self.touched.is_some_and(|touched| touched.elapsed() < Self::BEGIN);
+        if reasons.is_empty() && just_begun {
+            reasons.push("the update begins".to_owned());
+        }
+        if steps.is_empty() && reasons != self.waiting {
+            progress(Progress::Waiting(reasons.clone()));
+        }
+        self.waiting = reasons;
+        steps
+    }
+
+    async fn apply(
+        &mut self,
+        client: &Client,
+        steps: Vec<Step>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        let planned = steps.len();
+        self.waiting = steps.iter().map(|step| format!("{} {}", step.action.verb(), step.action.object())).collect();
+        let applied = apply(client, steps, &self.world.specs, Stop::default()).await;
+        if applied.done.iter().any(|step| step.restarts_tasks) {
+            self.touched = Some(Instant::now());
+        }
+        self.report.done += applied.done.len();
+        let (done, failures) = (applied.done.len(), applied.failed.len());
+        applied.done.into_iter().for_each(|step| progress(Progress::Done(step)));
+        for (step, error) in applied.failed {
+            let reason = chain(&error);
+            progress(Progress::Failed(step.clone(), reason.clone()));
+            match error.kind() {
+                ErrorKind::TooLarge | ErrorKind::Permanent => {
+                    self.report.failed.insert(step.cluster, reason);
+                }
+                _ => self.retry(error, progress).await?,
+            }
+        }
+        if failures == 0 {
+            self.soon.reset();
+            self.later.reset();
+        }
+        if done < planned && failures == 0 {
+            // Something is still in use: wait for the tasks that use it to end.
+            sleep(Self::POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next try, or gives up when there is none.
+    async fn retry(&mut self, error: docker::Error, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
+        match error.kind() {
+            ErrorKind::Conflict | ErrorKind::Gone => sleep(self.soon.next()).await,
+            ErrorKind::Unavailable | ErrorKind::Unreachable | ErrorKind::InUse => {
+                progress(Progress::Retrying(chain(&error)));
+                sleep(self.later.next()).await;
+            }
+            ErrorKind::TooLarge | ErrorKind::Permanent | ErrorKind::NotAManager | ErrorKind::Permission => {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is not yet as it should be about our proxy services, as phrases.
+fn unsettled(snapshot: &Snapshot, given_up: impl Fn(&Cluster) -> bool) -> Vec<String> {
+    let proxies = snapshot.services.iter().filter(|service| ownership::is_our_proxy(service));
+    let ours = proxies
+        .filter(|service| !ownership::cluster_of(&service.spec.labels).is_some_and(|cluster| given_up(&cluster)));
+    ours.filter_map(|service| unsettled_service(service, &snapshot.tasks)).collect()
+}
+
+fn unsettled_service(service: &Service, tasks: &[Task]) -> Option<String> {
+    let name = &service.spec.name;
+    if service.update.as_ref().is_some_and(|update| update.state.in_progress()) {
+        return Some(format!("service {name} is being updated"));
+    }
+    let current = |task: &Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
+    let wanted = || {
+        let of_service = tasks.iter().filter(|task| task.service == service.id);
+        of_service.filter(|task| matches!(task.desired, TaskState::Ready | TaskState::Running))
+    };
+    let ready = wanted().filter(|task| task.serves() && current(task)).count();
+    let all = match service.spec.mode {
+        Mode::Replicated(replicas) => usize::try_from(replicas).unwrap_or(usize::MAX),
+        Mode::Global | Mode::Job => wanted().count(),
+    };
+    if ready == all && wanted().count() == all {
+        return None;
+    }
+    let errors = tasks.iter().filter(|task| task.service == service.id).map(|task| task.error.as_str());
+    let error = errors.filter(|error| !error.is_empty()).last();
+    let why = error.map(|error| format!(" ({})", crate::problem::shown(error))).unwrap_or_default();
+    Some(format!("service {name}: {ready} of {all} tasks run what they should{why}"))
+}

@@ -1,0 +1,50 @@
+//! One read, from its ticket to its answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::due::Kind;
+use super::world::{List, Ticket};
+use crate::docker::{Client, Error, Observation, ServiceView};
+use crate::names::{NodeId, ServiceId};
+use crate::snapshot::Task;
+
+/// An answer, and what it answers.
+pub(super) struct Answer {
+    pub(super) kind: Kind,
+    pub(super) ticket: Ticket,
+    pub(super) sent: Instant,
+    pub(super) reply: Result<Reply, Error>,
+}
+
+/// What was found.
+pub(super) enum Reply {
+    All(Box<Observation>),
+    Services(BTreeSet<ServiceId>, BTreeMap<ServiceId, ServiceView>),
+    NodeTasks(BTreeSet<NodeId>, Vec<Task>),
+    List(List),
+}
+
+/// Reads what is asked for. Of the two sets only the one that belongs to the kind is used.
+pub(super) async fn read(
+    client: Client,
+    kind: Kind,
+    ticket: Ticket,
+    services: BTreeSet<ServiceId>,
+    nodes: BTreeSet<NodeId>,
+    clock: fn() -> Timestamp,
+) -> Answer {
+    let sent = Instant::now();
+    let reply = match kind {
+        Kind::All => client.observe(clock()).await.map(|all| Reply::All(Box::new(all))),
+        Kind::Services => client.observe_services(&services).await.map(|views| Reply::Services(services, views)),
+        Kind::NodeTasks => client.observe_node_tasks(&nodes).await.map(|tasks| Reply::NodeTasks(nodes, tasks)),
+        Kind::Nodes => client.observe_nodes().await.map(|nodes| Reply::List(List::Nodes(nodes))),
+        Kind::Networks => client.observe_networks().await.map(|networks| Reply::List(List::Networks(networks))),
+        Kind::Configs => client.observe_configs().await.map(|configs| Reply::List(List::Configs(configs))),
+        Kind::Secrets => client.observe_secrets().await.map(|secrets| Reply::List(List::Secrets(secrets))),
+    };
+    Answer { kind, ticket, sent, reply }
+}

@@ -1,0 +1,186 @@
+//! When to do things: small values that are told the time and never look at a clock.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
+
+/// Gathers changes that come together. The first one after a calm time counts at once, later ones when there was quiet for a
+/// moment, and under an endless stream of them at least every [`Debounce::LONGEST`].
+#[derive(Debug, Default)]
+pub(super) struct Debounce {
+    /// The first and the last change that nothing was done about yet.
+    pending: Option<(Instant, Instant)>,
+    /// When changes were last acted upon.
+    fired: Option<Instant>,
+}
+
+impl Debounce {
+    pub(super) const QUIET: Duration = Duration::from_millis(50);
+    pub(super) const LONGEST: Duration = Duration::from_millis(500);
+
+    /// Something changed.
+    pub(super) fn changed(&mut self, now: Instant) {
+        let first = self.pending.map_or(now, |(first, _)| first);
+        self.pending = Some((first, now));
+    }
+
+    /// When to act; `None` when nothing changed.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let (first, last) = self.pending?;
+        let calm = self.fired.is_none_or(|fired| first >= fired + Self::QUIET);
+        if calm { Some(first) } else { Some((last + Self::QUIET).min(first + Self::LONGEST)) }
+    }
+
+    /// All changes so far are acted upon now.
+    pub(super) fn fired(&mut self, now: Instant) {
+        self.pending = None;
+        self.fired = Some(now);
+    }
+}
+
+/// How often everything is read: as often as the settings say, but never so often that it takes more than 2 % of a processor.
+#[derive(Debug)]
+pub(super) struct Pace {
+    poll: Duration,
+    busy: Duration,
+    elapsed: Duration,
+}
+
+impl Pace {
+    const SHARE: u32 = 50;
+    /// What the engine does for us meanwhile costs it as well, so that the whole time of a pass counts; but an engine that is slow
+    /// because it is ill shall not make us look away for long.
+    const LONGEST_FOR_ELAPSED: Duration = Duration::from_secs(60);
+
+    pub(super) fn new(poll: Duration) -> Self {
+        Self { poll, busy: Duration::ZERO, elapsed: Duration::ZERO }
+    }
+
+    /// A pass was made: how long it took in all, and how long our processors were busy with it.
+    pub(super) fn passed(&mut self, elapsed: Duration, busy: Duration) {
+        self.elapsed = elapsed;
+        self.busy = busy;
+    }
+
+    /// Thinking about what was read belongs to the pass.
+    pub(super) fn thought(&mut self, busy: Duration) {
+        self.busy = self.busy.max(busy);
+    }
+
+    /// How long to wait after a pass until the next.
+    pub(super) fn interval(&self) -> Duration {
+        let for_elapsed = self.elapsed.saturating_mul(Self::SHARE).min(Self::LONGEST_FOR_ELAPSED);
+        self.poll.max(self.busy.saturating_mul(Self::SHARE)).max(for_elapsed)
+    }
+}
+
+/// Delays that double, up to a longest, each with up to as much again by chance, so that several that were stopped by the same
+/// thing do not come back at once.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    builder: ExponentialBuilder,
+    delays: ExponentialBackoff,
+    longest: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
+        let builder = ExponentialBuilder::new()
+            .with_min_delay(shortest)
+            .with_max_delay(longest)
+            .without_max_times()
+            .with_jitter();
+        Self { builder, delays: builder.build(), longest }
+    }
+
+    /// The next delay.
+    pub(super) fn next(&mut self) -> Duration {
+        self.delays.next().unwrap_or(self.longest)
+    }
+
+    /// It went well: the next delay is the shortest again.
+    pub(super) fn reset(&mut self) {
+        self.delays = self.builder.build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_first_change_counts_at_once() {
+        let start = Instant::now();
+        let mut debounce = Debounce::default();
+        assert_eq!(debounce.due(), None);
+        debounce.changed(start);
+        assert_eq!(debounce.due(), Some(start));
+        debounce.fired(start);
+        assert_eq!(debounce.due(), None);
+        // Long after, again at once.
+        debounce.changed(start + ms(400));
+        assert_eq!(debounce.due(), Some(start + ms(400)));
+    }
+
+    #[test]
+    fn later_changes_wait_for_quiet() {
+        let start = Instant::now();
+        let mut debounce = Debounce::default();
+        debounce.changed(start);
+        debounce.fired(start);
+        debounce.changed(start + ms(10));
+        assert_eq!(debounce.due(), Some(start + ms(60)));
+        debounce.changed(start + ms(40));
+        assert_eq!(debounce.due(), Some(start + ms(90)));
+    }
+
+    #[test]
+    fn an_endless_stream_of_changes_does_not_starve_it() {
+        let start = Instant::now();
+        let mut debounce = Debounce::default();
+        let mut fired = Vec::new();
+        for step in 0..3000 {
+            let now = start + ms(step);
+            debounce.changed(now);
+            if debounce.due().is_some_and(|due| due <= now) {
+                debounce.fired(now);
+                fired.push(step);
+            }
+        }
+        assert_eq!(fired[0], 0);
+        let longest = fired.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest <= Some(501), "{fired:?}");
+        assert!(fired.len() < 10, "{fired:?}");
+    }
+
+    #[test]
+    fn passes_cost_at_most_a_fiftieth() {
+        let mut pace = Pace::new(Duration::from_secs(3));
+        assert_eq!(pace.interval(), Duration::from_secs(3));
+        pace.passed(ms(20), ms(5));
+        assert_eq!(pace.interval(), Duration::from_secs(3));
+        pace.passed(ms(900), ms(200));
+        assert_eq!(pace.interval(), Duration::from_secs(45), "the engine's work counts");
+        pace.passed(Duration::from_secs(20), ms(200));
+        assert_eq!(pace.interval(), Duration::from_secs(60), "but an ill engine is not left alone");
+        pace.passed(Duration::from_secs(20), ms(400));
+        pace.thought(ms(1500));
+        assert_eq!(pace.interval(), Duration::from_secs(75));
+    }
+
+    #[test]
+    fn delays_grow_to_the_longest_with_some_chance() {
+        let mut backoff = Backoff::new(ms(100), ms(800));
+        for least in [100, 200, 400, 800, 800, 800] {
+            let delay = backoff.next();
+            assert!(ms(least) <= delay && delay <= ms(2 * least), "{least}: {delay:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= ms(200));
+    }
+}
