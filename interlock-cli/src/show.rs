@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use interlock_core::plan::Plan;
+use interlock_core::plan::{Plan, Step};
 use interlock_core::problem::{Problem, Severity};
 use similar::{ChangeTag, TextDiff};
 
@@ -35,8 +35,12 @@ pub(crate) fn stderr_is_terminal() -> bool {
 
 pub(crate) fn failure(failure: &Failure) {
     for line in failure.lines() {
-        err(&format!("{RED}error:{RED:#} {line}\n"));
+        error(&line);
     }
+}
+
+pub(crate) fn error(text: &str) {
+    err(&format!("{RED}error:{RED:#} {text}\n"));
 }
 
 pub(crate) fn warning(text: &str) {
@@ -55,25 +59,29 @@ pub(crate) fn progress(text: &str) {
 pub(crate) fn problems(problems: &[Problem]) {
     for problem in problems {
         match problem.severity {
-            Severity::Error => err(&format!("{RED}error:{RED:#} {problem}\n")),
+            Severity::Error => error(&problem.to_string()),
             Severity::Warning => warning(&problem.to_string()),
         }
     }
 }
 
 pub(crate) fn plan(plan: &Plan) -> String {
-    let mut text = String::new();
-    for line in plan.to_string().lines() {
-        let style = match line.as_bytes().first() {
-            Some(b'+') => GREEN,
-            Some(b'~') => YELLOW,
-            Some(b'-') => RED,
-            _ => DIM,
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{style}{line}{style:#}");
-    }
-    text
+    plan.to_string().lines().map(coloured).collect()
+}
+
+pub(crate) fn step(step: &Step) -> String {
+    coloured(&step.to_string())
+}
+
+/// A line of a plan, coloured by its sign.
+fn coloured(line: &str) -> String {
+    let style = match line.as_bytes().first() {
+        Some(b'+') => GREEN,
+        Some(b'~') => YELLOW,
+        Some(b'-') => RED,
+        _ => DIM,
+    };
+    format!("{style}{line}{style:#}\n")
 }
 
 /// A unified diff of one generated file; empty when nothing changed.
@@ -84,13 +92,14 @@ pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
     let mut text = format!("\n{BOLD}--- {path} (deployed){BOLD:#}\n{BOLD}+++ {path} (planned){BOLD:#}\n");
     let diff = TextDiff::from_lines(old, new);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
-        let _ = writeln!(text, "{DIM}{}{DIM:#}", hunk.header());
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", hunk.header().to_string().trim_end());
         for change in hunk.iter_changes() {
             let (sign, style) = match change.tag() {
                 ChangeTag::Delete => ('-', RED),
                 ChangeTag::Insert => ('+', GREEN),
                 ChangeTag::Equal => (' ', Style::new()),
             };
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{style}{sign}{}{style:#}", change.value().trim_end_matches('\n'));
         }
     }

@@ -1,12 +1,16 @@
 //! `interlock reconcile`: the controller, one pass of it, or a look at what it would do.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use interlock_core::plan::Step;
 use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
+use interlock_core::runtime::{self, Options, Progress, Report};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Format, Global, ReconcileArgs};
 use crate::failure::Failure;
@@ -24,16 +28,111 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     }
     let settings = inputs::settings(config)?.settings;
     logging::start(global, &settings);
-    let runtime = inputs::runtime()?;
+    let tokio = inputs::runtime()?;
     if args.dry_run {
         let client = async {
             Ok::<_, Failure>(inputs::connect(&global.docker, &settings).await?.observe(jiff::Timestamp::now()).await?)
         };
-        let snapshot = runtime.block_on(client)?.snapshot;
+        let snapshot = tokio.block_on(client)?.snapshot;
         return Ok(dry_run(snapshot, settings, args));
     }
-    let _ = runtime;
-    Ok(ExitCode::SUCCESS)
+    let options = Options::new(inputs::endpoint(&global.docker, &settings));
+    if args.once {
+        return tokio.block_on(once(settings, &options, args));
+    }
+    tokio.block_on(async {
+        runtime::run(settings, options, shutdown()?).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Ready at the first SIGTERM or SIGINT. The second one ends the process at once, as signals do that nobody handles.
+fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: the call in flight is finished first");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!("stopped by a second signal");
+            #[expect(clippy::disallowed_methods, reason = "whoever signals twice wants no tidying up")]
+            std::process::exit(130);
+        });
+    })
+}
+
+/// One run until nothing is left to do.
+async fn once(settings: Settings, options: &Options, args: &ReconcileArgs) -> Result<ExitCode, Failure> {
+    let mut teller = Teller::new(args.format);
+    let report = runtime::run_once(settings, options, args.timeout, |progress| teller.tell(progress)).await;
+    teller.finish();
+    let report = report?;
+    match args.format {
+        Format::Json => show::out(&format!(
+            "{:#}\n",
+            json!({ "done": teller.done, "problems": report.problems, "failed": failed(&report) })
+        )),
+        Format::Text if report.done == 0 && report.converged() => show::out("nothing to do\n"),
+        Format::Text => {}
+    }
+    for (cluster, reason) in &report.failed {
+        show::error(&format!("service cluster {}: {reason}", cluster.title()));
+    }
+    Ok(if report.converged() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn failed(report: &Report) -> BTreeMap<&str, &String> {
+    report.failed.iter().map(|(cluster, reason)| (cluster.title(), reason)).collect()
+}
+
+/// Tells a person what `--once` does: steps on standard output as they are done, on a terminal also what it waits for.
+struct Teller {
+    text: bool,
+    live: bool,
+    waiting: bool,
+    done: Vec<Step>,
+}
+
+impl Teller {
+    fn new(format: Format) -> Self {
+        Self { text: format == Format::Text, live: show::stderr_is_terminal(), waiting: false, done: Vec::new() }
+    }
+
+    fn tell(&mut self, progress: Progress) {
+        self.finish();
+        match progress {
+            Progress::Problem(problem) if self.text => show::problems(&[problem]),
+            Progress::Done(step) => {
+                if self.text {
+                    show::out(&show::step(&step));
+                }
+                self.done.push(step);
+            }
+            Progress::Failed(step, reason) => {
+                show::warning(&format!("{} {}: {reason}", step.action.verb(), step.action.object()))
+            }
+            Progress::Waiting(what) if self.live && !what.is_empty() => {
+                self.waiting = true;
+                show::progress(&format!("waiting: {}", what.join("; ")));
+            }
+            Progress::Retrying(reason) => show::warning(&format!("{reason}; trying again")),
+            _ => {}
+        }
+    }
+
+    /// Takes the line that is being rewritten away.
+    fn finish(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            show::progress("");
+        }
+    }
 }
 
 fn dry_run(snapshot: Snapshot, settings: Settings, args: &ReconcileArgs) -> ExitCode {
