@@ -134,3 +134,104 @@ fn response(answer: Answer) -> Result<Response<Body>, io::Error> {
 fn lock(swarm: &Mutex<Swarm>) -> MutexGuard<'_, Swarm> {
     swarm.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Fault, Rule};
+    use http_body_util::Full;
+    use hyper::client::conn::http1;
+    use serde_json::Value;
+
+    struct Client(http1::SendRequest<Full<Bytes>>);
+
+    impl Client {
+        async fn to(handle: &Handle) -> Self {
+            let stream = UnixStream::connect(handle.socket()).await.unwrap();
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            Self(sender)
+        }
+
+        async fn send(&mut self, method: &str, path: &str, body: &str) -> hyper::Result<Response<Incoming>> {
+            let request = Request::builder().method(method).uri(path).header("Host", "docker");
+            self.0.send_request(request.body(Full::from(body.to_owned())).unwrap()).await
+        }
+
+        async fn json(&mut self, method: &str, path: &str, body: &str) -> (u16, Value) {
+            let response = self.send(method, path, body).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, serde_json::from_slice(&body).unwrap_or_default())
+        }
+    }
+
+    fn served(swarm: Swarm) -> (Handle, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (serve(Arc::new(Mutex::new(swarm)), dir.path()).unwrap(), dir)
+    }
+
+    #[tokio::test]
+    async fn a_service_can_be_created_over_the_socket_and_edited_behind_its_back() {
+        let (handle, _dir) = served(Swarm::three_nodes());
+        let mut client = Client::to(&handle).await;
+        let spec = r#"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"i"}}}"#;
+        let (status, created) = client.json("POST", "/v1.41/services/create", spec).await;
+        assert_eq!(status, 201);
+        handle.swarm().scale("web", 2);
+        handle.swarm().settle();
+        let (_, service) = client.json("GET", "/services/web", "").await;
+        assert_eq!((&service["ID"], &service["Spec"]["Mode"]["Replicated"]["Replicas"]), (&created["ID"], &2.into()));
+        let (status, refusal) = client.json("POST", "/services/web/update?version=1", spec).await;
+        assert_eq!((status, &refusal["message"]), (500, &"rpc error: code = Unknown desc = update out of sequence".into()));
+        assert_eq!(client.send("HEAD", "/_ping", "").await.unwrap().headers()["api-version"], "1.41");
+    }
+
+    #[tokio::test]
+    async fn events_arrive_on_a_stream_of_their_kind() {
+        let (handle, _dir) = served(Swarm::three_nodes());
+        let path = "/events?filters=%7B%22type%22%3A%5B%22config%22%5D%7D";
+        let mut events = Client::to(&handle).await.send("GET", path, "").await.unwrap().into_body();
+        handle.swarm().secret("not-asked-for");
+        handle.swarm().config("c", "x");
+        let frame = events.frame().await.unwrap().unwrap().into_data().unwrap();
+        let event: Value = serde_json::from_slice(&frame).unwrap();
+        assert_eq!((&event["Action"], &event["Actor"]["Attributes"]["name"]), (&"create".into(), &"c".into()));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_is_an_error_and_a_hung_one_never_ends() {
+        let (handle, _dir) = served(Swarm::new());
+        handle.swarm().script.rule(Rule::any("/nodes", Fault::Drop));
+        handle.swarm().script.rule(Rule::any("/tasks", Fault::Hang));
+        assert!(Client::to(&handle).await.send("GET", "/nodes", "").await.is_err());
+        let mut hung = Client::to(&handle).await;
+        let limit = Duration::from_millis(50);
+        assert!(tokio::time::timeout(limit, hung.send("GET", "/tasks", "")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_clock_lets_tasks_start_by_themselves() {
+        let (handle, _dir) = served(Swarm::three_nodes());
+        let handle = handle.with_clock(100.0);
+        handle.swarm().service("web").create();
+        let started = async {
+            while handle.swarm().running("web").is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), started).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dropped_server_closes_its_connections() {
+        let (handle, _dir) = served(Swarm::new());
+        let mut client = Client::to(&handle).await;
+        assert_eq!(client.json("GET", "/_ping", "").await.0, 200);
+        let socket = handle.socket().to_owned();
+        handle.stop();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(client.send("GET", "/_ping", "").await.is_err());
+        assert!(UnixStream::connect(socket).await.is_err());
+    }
+}

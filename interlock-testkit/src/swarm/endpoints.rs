@@ -1,7 +1,7 @@
 //! Virtual addresses and published ports of services, addresses of tasks.
 
 use super::objects::Attachment;
-use super::{Swarm, Timer, spec, text};
+use super::{Swarm, spec, text};
 use serde_json::Value;
 
 impl Swarm {
@@ -39,6 +39,9 @@ impl Swarm {
 
     /// Ports of the mesh without a number get one from 30000 up; host ports get theirs on the node.
     fn allocate_ports(&self, spec: &Value, before: &[Value], id: &str) -> Vec<Value> {
+        if spec::ports(spec).next().is_none() {
+            return Vec::new();
+        }
         let mut taken: Vec<u64> = self
             .services
             .values()
@@ -100,8 +103,7 @@ impl Swarm {
         self.without_address.remove(id);
         let Some(task) = self.tasks.get_mut(id) else { return false };
         task.attachments = attachments;
-        task.due = Some(self.now + self.timing.step);
-        self.set_timer(self.now + self.timing.step, Timer::Task(id.to_owned()));
+        self.kick(id);
         true
     }
 
@@ -169,6 +171,7 @@ mod tests {
     fn a_task_that_gets_no_address_stays_new_until_one_is_free() {
         let mut swarm = Swarm::three_nodes().overlay_with_subnet("tiny", "10.9.0.0/29");
         swarm.service("a").network("tiny").replicas(4).create();
+        swarm.settle();
         swarm.service("b").network("tiny").dnsrr().replicas(1).create();
         swarm.settle();
         assert_eq!(swarm.running("b").len(), 0);

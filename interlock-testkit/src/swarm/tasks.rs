@@ -116,7 +116,7 @@ impl Swarm {
     fn next_step(&self, task: &Task) -> Option<Duration> {
         let timing = &self.timing;
         if task.state == TaskState::New {
-            return (!task.attachments.is_empty() && task.wanted()).then_some(timing.step);
+            return (!self.without_address.contains(&task.meta.id) && task.wanted()).then_some(timing.step);
         }
         let node = task.node_id.as_ref().and_then(|id| self.nodes.get(id))?;
         if !node.responds() || task.state > TaskState::Running {

@@ -290,3 +290,6 @@ fn same_but_placement(a: &Value, b: &Value) -> bool {
     };
     without(a) == without(b)
 }
+
+#[cfg(test)]
+mod tests;
