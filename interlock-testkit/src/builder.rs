@@ -171,8 +171,7 @@ impl ServiceBuilder<'_> {
     }
 
     fn publish(mut self, mode: &str, published: u16, target: u16) -> Self {
-        let port =
-            json!({ "Protocol": "tcp", "TargetPort": target, "PublishedPort": published, "PublishMode": mode });
+        let port = json!({ "Protocol": "tcp", "TargetPort": target, "PublishedPort": published, "PublishMode": mode });
         push(&mut self.spec["EndpointSpec"]["Ports"], port);
         self
     }

@@ -45,6 +45,6 @@ pub use builder::ServiceBuilder;
 pub use engine::{ApiVersion, Engine};
 pub use error::{ApiError, Code};
 pub use swarm::{
-    Answer, Attachment, Blob, Call, Control, Event, Limits, Meta, Network, Node, Outcome, Service, Swarm, Task, TaskState,
-    Timing, UpdateStatus,
+    Answer, Attachment, Blob, Call, Control, Event, Limits, Meta, Network, Node, Outcome, Service, Swarm, Task,
+    TaskState, Timing, UpdateStatus,
 };

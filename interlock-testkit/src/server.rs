@@ -183,7 +183,10 @@ mod tests {
         let (_, service) = client.json("GET", "/services/web", "").await;
         assert_eq!((&service["ID"], &service["Spec"]["Mode"]["Replicated"]["Replicas"]), (&created["ID"], &2.into()));
         let (status, refusal) = client.json("POST", "/services/web/update?version=1", spec).await;
-        assert_eq!((status, &refusal["message"]), (500, &"rpc error: code = Unknown desc = update out of sequence".into()));
+        assert_eq!(
+            (status, &refusal["message"]),
+            (500, &"rpc error: code = Unknown desc = update out of sequence".into())
+        );
         assert_eq!(client.send("HEAD", "/_ping", "").await.unwrap().headers()["api-version"], "1.41");
     }
 

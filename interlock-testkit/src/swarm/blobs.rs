@@ -90,7 +90,8 @@ impl Swarm {
         let name = self.blobs(kind).get(&id).map(|blob| blob.name().to_owned()).unwrap_or_default();
         if !users.is_empty() {
             let services = if users.len() == 1 { "service" } else { "services" };
-            let desc = format!("{} '{name}' is in use by the following {services}: {}", kind.as_str(), users.join(", "));
+            let desc =
+                format!("{} '{name}' is in use by the following {services}: {}", kind.as_str(), users.join(", "));
             return Err(ApiError::invalid(desc));
         }
         self.index += 1;
@@ -170,7 +171,10 @@ mod tests {
         let id = swarm.create_config(json!({ "Name": "a", "Data": "aGVsbG8=" })).unwrap();
         let version = swarm.configs[&id].meta.version;
         let (status, text) = refused(swarm.update_config(&id, version, json!({ "Name": "a", "Data": "eHg=" })));
-        assert_eq!((status, &*text), (400, "rpc error: code = InvalidArgument desc = only updates to Labels are allowed"));
+        assert_eq!(
+            (status, &*text),
+            (400, "rpc error: code = InvalidArgument desc = only updates to Labels are allowed")
+        );
         assert_eq!(refused(swarm.update_config(&id, version, json!({ "Name": "b" }))).0, 400);
         swarm.update_config("a", version, json!({ "Name": "a", "Labels": { "q": "1" } })).unwrap();
         assert_eq!(refused(swarm.update_config("a", version, json!({ "Name": "a" }))).0, 500);

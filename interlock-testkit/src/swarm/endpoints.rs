@@ -52,7 +52,8 @@ impl Swarm {
         for port in spec::ports(spec) {
             let mut port = port.clone();
             if port.get("PublishedPort").is_none() && text(&port, "PublishMode") == "ingress" {
-                let same = |old: &&Value| old["TargetPort"] == port["TargetPort"] && old["Protocol"] == port["Protocol"];
+                let same =
+                    |old: &&Value| old["TargetPort"] == port["TargetPort"] && old["Protocol"] == port["Protocol"];
                 let kept = before.iter().find(same).and_then(|old| old["PublishedPort"].as_u64());
                 let number = kept.or_else(|| (30_000..=32_767).find(|n| !taken.contains(n))).unwrap_or_default();
                 taken.push(number);

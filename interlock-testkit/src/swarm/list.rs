@@ -14,8 +14,8 @@ impl Filters {
     /// Status differs by endpoint in dockerd; `bad_json` is what this one answers to what is no JSON.
     pub(super) fn parse(json: Option<&str>, accepted: &[&str], bad_json: u16) -> Result<Self, ApiError> {
         let Some(json) = json.filter(|json| !json.is_empty()) else { return Ok(Self::default()) };
-        let value: Value = serde_json::from_str(json)
-            .map_err(|_| ApiError::new(bad_json, format!("invalid filters: {json}")))?;
+        let value: Value =
+            serde_json::from_str(json).map_err(|_| ApiError::new(bad_json, format!("invalid filters: {json}")))?;
         let mut filters = BTreeMap::new();
         for (key, values) in value.as_object().into_iter().flatten() {
             if !accepted.contains(&key.as_str()) {
@@ -129,8 +129,11 @@ impl Swarm {
             let fits = (nodes.is_empty() || task.node_id.as_ref().is_some_and(|node| nodes.contains(node)))
                 && (states.is_empty() || states.contains(&task.desired))
                 && filters.prefix("id", &task.meta.id)
-                && filters.any("name", |prefix| task_name(service.map(|s| s.name()).unwrap_or_default(), task).starts_with(prefix))
-                && (filters.get("label").is_empty() || service.is_some_and(|s| filters.labels("label", &s.spec["Labels"])));
+                && filters.any("name", |prefix| {
+                    task_name(service.map(|s| s.name()).unwrap_or_default(), task).starts_with(prefix)
+                })
+                && (filters.get("label").is_empty()
+                    || service.is_some_and(|s| filters.labels("label", &s.spec["Labels"])));
             if fits {
                 out.push(task.json(|id| self.networks.get(id)));
             }

@@ -73,9 +73,8 @@ impl Swarm {
         }
         let asked = body["IPAM"]["Config"][0]["Subnet"].as_str();
         let pool = match asked {
-            Some(cidr) => Pool::parse(cidr).ok_or_else(|| {
-                ApiError::invalid(format!("ipam configuration: invalid subnet {cidr}"))
-            })?,
+            Some(cidr) => Pool::parse(cidr)
+                .ok_or_else(|| ApiError::new(500, format!("Invalid subnet {cidr} : invalid CIDR address: {cidr}")))?,
             None => {
                 let base = u32::from(Ipv4Addr::new(10, 0, 0, 0)) + self.next_subnet * 256;
                 self.next_subnet += 1;
@@ -96,7 +95,9 @@ impl Swarm {
         let refused = |by: &str, user: &str| {
             Err(ApiError::rpc(Code::FailedPrecondition, format!("network {id} is in use by {by} {user}")))
         };
-        if let Some(user) = self.services.values().find(|s| super::spec::network_targets(&s.spec).contains(&id.as_str())) {
+        if let Some(user) =
+            self.services.values().find(|s| super::spec::network_targets(&s.spec).contains(&id.as_str()))
+        {
             return refused("service", &user.meta.id);
         }
         let attached = |t: &&super::Task| t.attachments.iter().any(|a| a.network == id);
@@ -139,7 +140,8 @@ impl Swarm {
     }
 
     pub(super) fn add_predefined_networks(&mut self) {
-        for (name, driver) in [("bridge", "bridge"), ("host", "host"), ("none", "null"), ("docker_gwbridge", "bridge")] {
+        for (name, driver) in [("bridge", "bridge"), ("host", "host"), ("none", "null"), ("docker_gwbridge", "bridge")]
+        {
             self.insert_network(json!({ "Name": name, "Driver": driver }), false, false, None);
         }
         let ingress = json!({ "Name": "ingress", "Driver": "overlay" });

@@ -33,7 +33,11 @@ impl Swarm {
             return Ok(key.to_owned());
         }
         let mut matching = self.nodes.values().filter(|n| n.hostname == key || n.meta.id.starts_with(key));
-        matching.next().filter(|_| !key.is_empty()).map(|n| n.meta.id.clone()).ok_or_else(|| ApiError::not_found("node", key))
+        matching
+            .next()
+            .filter(|_| !key.is_empty())
+            .map(|n| n.meta.id.clone())
+            .ok_or_else(|| ApiError::not_found("node", key))
     }
 
     /// `POST /nodes/{id}/update`.
@@ -72,11 +76,8 @@ impl Swarm {
         let id = self.node_id(key).unwrap_or_else(|err| panic!("{err}"));
         let now = self.timestamp();
         let Some(node) = self.nodes.get_mut(&id).filter(|n| n.state != state) else { return };
-        let attributes = [
-            ("name", node.hostname.clone()),
-            ("state.old", node.state.to_owned()),
-            ("state.new", state.to_owned()),
-        ];
+        let attributes =
+            [("name", node.hostname.clone()), ("state.old", node.state.to_owned()), ("state.new", state.to_owned())];
         node.state = state;
         Self::touch(&mut self.index, now, &mut node.meta);
         node.json.forget();

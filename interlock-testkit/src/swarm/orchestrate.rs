@@ -82,12 +82,19 @@ impl Swarm {
         tasks.iter().any(|id| self.tasks.get(id).is_some_and(|t| t.state == TaskState::Running))
     }
 
-    /// The tasks that are wanted, by slot.
+    /// The tasks that are wanted, by slot. A slot whose last task ended for good counts too: it is not filled again until an update outdates it.
     pub(super) fn live_slots(&self, id: &str) -> BTreeMap<Slot, Vec<String>> {
         let mut slots: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
         let Some(service) = self.services.get(id) else { return slots };
-        for task in service.tasks.iter().filter_map(|id| self.tasks.get(id)).filter(|t| t.wanted()) {
+        let tasks = || service.tasks.iter().filter_map(|id| self.tasks.get(id));
+        for task in tasks().filter(|t| t.wanted()) {
             slots.entry(slot_of(task)).or_default().push(task.meta.id.clone());
+        }
+        for task in tasks().filter(|t| t.final_in_slot && t.desired != TaskState::Remove) {
+            let newer = |t: &Task| slot_of(t) == slot_of(task) && t.meta.created > task.meta.created;
+            if !tasks().any(newer) {
+                slots.entry(slot_of(task)).or_insert_with(|| vec![task.meta.id.clone()]);
+            }
         }
         slots
     }
@@ -105,14 +112,20 @@ impl Swarm {
         };
         let attempts = policy["MaxAttempts"].as_u64().filter(|n| *n > 0);
         let service = task.service_id.clone();
-        let used_up = attempts.is_some_and(|max| self.failures_in_slot(id) >= max + 1);
+        let used_up = attempts.is_some_and(|max| self.failures_in_slot(id) > max);
         let node = task.node_id.clone();
         let drained = node.as_ref().and_then(|n| self.nodes.get(n)).is_some_and(|n| n.availability() == "drain");
-        let wait_for = (state <= TaskState::Running && node.as_ref().is_some_and(|n| !self.is_down(n))).then(|| id.to_owned());
+        let wait_for =
+            (state <= TaskState::Running && node.as_ref().is_some_and(|n| !self.is_down(n))).then(|| id.to_owned());
         let next_desired = task.desired;
         self.desire(id, TaskState::Shutdown);
         let mode = self.services.get(&service).map(|s| Mode::of(&s.spec));
-        let Some(mode) = mode.filter(|_| again && !used_up) else { return self.forget_history(id) };
+        let Some(mode) = mode.filter(|_| again && !used_up) else {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.final_in_slot = true;
+            }
+            return self.forget_history(id);
+        };
         let place = node.filter(|n| mode.global() && self.node_is_valid(n));
         if mode.global() && place.is_none() {
             return;
@@ -137,7 +150,8 @@ impl Swarm {
     fn failures_in_slot(&self, id: &str) -> u64 {
         let Some(task) = self.tasks.get(id) else { return 0 };
         let peers = self.services.get(&task.service_id).into_iter().flat_map(|s| s.tasks.iter());
-        let same = |t: &&Task| slot_of(t) == slot_of(task) && Arc::ptr_eq(&t.spec, &task.spec) && t.state > TaskState::Running;
+        let same =
+            |t: &&Task| slot_of(t) == slot_of(task) && Arc::ptr_eq(&t.spec, &task.spec) && t.state > TaskState::Running;
         peers.filter_map(|id| self.tasks.get(id)).filter(same).count() as u64
     }
 }
@@ -159,7 +173,8 @@ mod tests {
         let mut swarm = Swarm::three_nodes().overlay("demo");
         swarm.service("shop").network("demo").replicas(3).create();
         assert!(swarm.settle());
-        let mut addresses: Vec<_> = swarm.running("shop").iter().map(|t| t.attachments[0].addresses[0].clone()).collect();
+        let mut addresses: Vec<_> =
+            swarm.running("shop").iter().map(|t| t.attachments[0].addresses[0].clone()).collect();
         addresses.sort();
         assert_eq!(addresses, ["10.0.1.3/24", "10.0.1.4/24", "10.0.1.5/24"]);
     }
@@ -233,6 +248,31 @@ mod tests {
         }
         swarm.tick(Duration::from_secs(60));
         assert_eq!(swarm.running("shop").len(), 3);
+    }
+
+    #[test]
+    fn a_task_that_may_not_restart_is_replaced_only_by_an_update() {
+        let mut swarm = Swarm::three_nodes();
+        let never = serde_json::json!({ "Condition": "none" });
+        swarm.service("shop").with(|spec| spec["TaskTemplate"]["RestartPolicy"] = never).create();
+        swarm.settle();
+        swarm.fail_one("shop");
+        swarm.edit_service("shop", |spec| spec["Labels"]["n"] = "2".into()).unwrap();
+        swarm.settle();
+        assert_eq!((swarm.tasks_of("shop").len(), swarm.running("shop").len()), (1, 0));
+        swarm.edit_service("shop", |spec| spec["TaskTemplate"]["ForceUpdate"] = 1.into()).unwrap();
+        swarm.settle();
+        assert_eq!(swarm.running("shop").len(), 1);
+    }
+
+    #[test]
+    fn restarts_end_after_the_allowed_attempts() {
+        let mut swarm = Swarm::three_nodes();
+        let policy = serde_json::json!({ "Condition": "any", "Delay": 1_000_000_000, "MaxAttempts": 2 });
+        swarm.script.fate_of("shop", crate::script::Fate::FailOnStart { exit: 2 });
+        swarm.service("shop").with(|spec| spec["TaskTemplate"]["RestartPolicy"] = policy).create();
+        assert!(swarm.settle());
+        assert_eq!(swarm.tasks_of("shop").len(), 3);
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Swarm {
 
     /// A port is taken until the container that has it is gone, whatever is wanted of it.
     fn host_ports_are_free(&self, task: &Task, node: &Node) -> bool {
-        let mut wanted = spec::ports_of_mode(&task.spec, "host").filter(|p| p.get("PublishedPort").is_some()).peekable();
+        let mut wanted =
+            spec::ports_of_mode(&task.spec, "host").filter(|p| p.get("PublishedPort").is_some()).peekable();
         if wanted.peek().is_none() {
             return true;
         }

@@ -60,8 +60,8 @@ impl TaskState {
     pub fn parse(text: &str) -> Option<Self> {
         use TaskState::*;
         [
-            New, Pending, Assigned, Accepted, Preparing, Ready, Starting, Running, Complete, Shutdown, Failed, Rejected,
-            Remove, Orphaned,
+            New, Pending, Assigned, Accepted, Preparing, Ready, Starting, Running, Complete, Shutdown, Failed,
+            Rejected, Remove, Orphaned,
         ]
         .into_iter()
         .find(|state| state.as_str().eq_ignore_ascii_case(text))

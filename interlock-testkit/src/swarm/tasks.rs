@@ -7,7 +7,13 @@ use std::time::Duration;
 
 impl Swarm {
     /// A new task of a service, without addresses or a node; a global one has its node from the start.
-    pub(super) fn new_task(&mut self, service: &str, slot: u64, node: Option<String>, desired: TaskState) -> Option<String> {
+    pub(super) fn new_task(
+        &mut self,
+        service: &str,
+        slot: u64,
+        node: Option<String>,
+        desired: TaskState,
+    ) -> Option<String> {
         let spec = self.services.get(service)?.spec.clone();
         let meta = self.new_meta();
         let id = meta.id.clone();
@@ -28,6 +34,7 @@ impl Swarm {
             dying: None,
             gate: None,
             released: false,
+            final_in_slot: false,
             json: Json::default(),
             meta,
         };
@@ -257,7 +264,9 @@ impl Swarm {
         let same_slot = |t: &&Task| t.slot == task.slot && (t.slot > 0 || t.node_id == task.node_id);
         let dead = |t: &&Task| t.state > TaskState::Running || !t.wanted() && t.state < TaskState::Assigned;
         let all: Vec<_> = peers.filter(same_slot).collect();
-        let spare = all.len().saturating_sub(self.task_history);
+        let attempts = task.spec["TaskTemplate"]["RestartPolicy"]["MaxAttempts"].as_u64().filter(|n| *n > 0);
+        let keep = attempts.map_or(self.task_history, |n| n as usize + 1);
+        let spare = all.len().saturating_sub(keep);
         let mut old: Vec<_> = all.into_iter().filter(dead).map(|t| (t.status_at, t.meta.id.clone())).collect();
         old.sort();
         for (_, id) in old.into_iter().take(spare) {

@@ -30,7 +30,10 @@ pub(super) struct Updater {
 enum Worker {
     Idle,
     /// Waits for a task, without a limit: Swarm has none.
-    Starting { task: String, slot: Slot },
+    Starting {
+        task: String,
+        slot: Slot,
+    },
     Delay(Duration),
 }
 
@@ -263,7 +266,9 @@ impl Swarm {
         let state = self.services.get(id).and_then(|s| s.update_status.as_ref()).map(|s| s.state);
         match state {
             None => {}
-            Some("rollback_started") => self.set_update_status(id, "rollback_completed", "rollback completed".into(), true),
+            Some("rollback_started") => {
+                self.set_update_status(id, "rollback_completed", "rollback completed".into(), true)
+            }
             Some(_) => self.set_update_status(id, "completed", "update completed".into(), true),
         }
     }

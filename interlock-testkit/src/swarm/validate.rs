@@ -31,16 +31,9 @@ pub(super) fn conversion(spec: &Value) -> Result<(), ApiError> {
     let Some(container) = spec["TaskTemplate"].get("ContainerSpec") else {
         return Err(ApiError::new(400, "mismatched Runtime and *Spec fields"));
     };
-    for (list, kind) in [("Secrets", "Secret"), ("Configs", "Config")] {
-        for reference in container[list].as_array().into_iter().flatten() {
-            if reference.get("File").is_none() && reference.get("Runtime").is_none() {
-                let message = if kind == "Config" {
-                    "invalid Config: either File or Runtime should be set".to_owned()
-                } else {
-                    "invalid Secret: File should be set".to_owned()
-                };
-                return Err(ApiError::new(400, message));
-            }
+    for reference in container["Configs"].as_array().into_iter().flatten() {
+        if reference.get("File").is_none() && reference.get("Runtime").is_none() {
+            return Err(ApiError::new(400, "invalid Config: either File or Runtime should be set"));
         }
     }
     Ok(())
@@ -62,7 +55,12 @@ fn references(container: &Value, list: &str, id: &str, name: &str, kind: &str) -
         if text(reference, id).is_empty() || text(reference, name).is_empty() {
             return Err(ApiError::invalid(format!("malformed {kind} reference")));
         }
-        let Some(file) = reference.get("File") else { continue };
+        let Some(file) = reference.get("File") else {
+            if reference.get("Runtime").is_some() {
+                continue;
+            }
+            return Err(ApiError::invalid(format!("malformed {kind} reference, no target provided")));
+        };
         let target = text(file, "Name");
         if target.is_empty() {
             return Err(ApiError::invalid(format!(

@@ -11,7 +11,11 @@ fn seconds(n: u64) -> Duration {
 fn web(replicas: u64, update_config: Value) -> Swarm {
     let mut swarm = Swarm::three_nodes();
     let service = swarm.service("web").replicas(replicas).label("n", "1");
-    if update_config.is_null() { service.create() } else { service.update_config(update_config).create() };
+    if update_config.is_null() {
+        service.create()
+    } else {
+        service.update_config(update_config).create()
+    };
     swarm.settle();
     swarm
 }
@@ -255,7 +259,9 @@ fn a_health_check_holds_a_task_in_starting_until_its_first_probe() {
 #[test]
 fn an_update_of_a_service_that_cannot_be_placed_goes_on_when_it_can() {
     let mut swarm = web(2, Value::Null);
-    swarm.edit_service("web", |s| s["TaskTemplate"]["Placement"] = json!({ "Constraints": ["node.labels.x==1"] })).unwrap();
+    swarm
+        .edit_service("web", |s| s["TaskTemplate"]["Placement"] = json!({ "Constraints": ["node.labels.x==1"] }))
+        .unwrap();
     swarm.tick(seconds(60));
     assert_eq!(swarm.running("web").len(), 1);
     swarm.edit_node("node1", |spec| spec["Labels"]["x"] = "1".into());
