@@ -26,9 +26,12 @@ pub struct Handle {
 }
 
 /// Serves the Swarm on `DIR/docker.sock`. The Swarm stays in the hands of the caller, who can edit it, let time pass in it and look at it at any
-/// moment. Needs a tokio runtime.
+/// moment. Replaces a socket that is left there. Needs a tokio runtime.
 pub fn serve(swarm: Arc<Mutex<Swarm>>, dir: &Path) -> io::Result<Handle> {
     let socket = dir.join("docker.sock");
+    if socket.exists() {
+        std::fs::remove_file(&socket)?;
+    }
     let listener = UnixListener::bind(&socket)?;
     let accepting = tokio::spawn(accept(listener, swarm.clone()));
     Ok(Handle { socket, swarm, accepting, clock: None })
@@ -69,8 +72,8 @@ impl Handle {
         self
     }
 
-    /// Stops listening and closes all connections, as an engine that dies; the socket file stays. [`serve`] can be called again for another
-    /// directory.
+    /// Stops listening and closes all connections, as an engine that dies; the socket file stays. [`serve`] with the same Swarm and
+    /// directory starts it again.
     pub fn stop(self) {}
 }
 

@@ -14,8 +14,10 @@ impl Filters {
     /// Status differs by endpoint in dockerd; `bad_json` is what this one answers to what is no JSON.
     pub(super) fn parse(json: Option<&str>, accepted: &[&str], bad_json: u16) -> Result<Self, ApiError> {
         let Some(json) = json.filter(|json| !json.is_empty()) else { return Ok(Self::default()) };
-        let value: Value =
-            serde_json::from_str(json).map_err(|_| ApiError::new(bad_json, format!("invalid filters: {json}")))?;
+        let value: Value = serde_json::from_str(json).map_err(|_| {
+            let first = json.chars().next().unwrap_or_default();
+            ApiError::new(bad_json, format!("invalid character '{first}' looking for beginning of value"))
+        })?;
         let mut filters = BTreeMap::new();
         for (key, values) in value.as_object().into_iter().flatten() {
             if !accepted.contains(&key.as_str()) {

@@ -110,7 +110,7 @@ impl Swarm {
 
     /// Sets the timer for the task's next step by itself, if there is one.
     pub(super) fn kick(&mut self, id: &str) {
-        let Some(task) = self.tasks.get(id) else { return };
+        let Some(task) = self.tasks.get(id).filter(|t| t.dying.is_none() || !t.wanted()) else { return };
         let due = self.next_step(task).map(|delay| self.now + delay);
         if let Some(task) = self.tasks.get_mut(id) {
             task.due = due;
@@ -169,7 +169,7 @@ impl Swarm {
 
     pub(super) fn task_is_due(&mut self, id: &str) {
         let Some(task) = self.tasks.get(id).filter(|t| t.due.is_some_and(|due| due <= self.now)) else { return };
-        if let Some((code, why)) = task.dying.clone() {
+        if let Some((code, why)) = task.dying.clone().filter(|_| task.wanted()) {
             return self.end_task(id, TaskState::Failed, code, Some(why));
         }
         if task.state == TaskState::New {
