@@ -1,6 +1,8 @@
 //! What several test files need.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
+pub mod world;
+
 use std::path::{Path, PathBuf};
 
 use interlock_core::reconcile::{Inputs, Memory};
