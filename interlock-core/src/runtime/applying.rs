@@ -43,8 +43,14 @@ impl Stop {
 }
 
 /// Carries steps out, one after the other. A failed step ends its own service cluster's steps, the others go on; an engine that
-/// cannot do anything now ends all of them.
-pub(super) async fn apply(client: &Client, steps: Vec<Step>, specs: &OwnSpecs, stop: Stop) -> Applied {
+/// cannot do anything now ends all of them. `tell` hears of each step that was done.
+pub(super) async fn apply(
+    client: &Client,
+    steps: Vec<Step>,
+    specs: &OwnSpecs,
+    stop: Stop,
+    mut tell: impl FnMut(&Step),
+) -> Applied {
     let mut applied = Applied::default();
     let mut created = BTreeMap::new();
     let mut failed = BTreeSet::new();
@@ -55,15 +61,14 @@ pub(super) async fn apply(client: &Client, steps: Vec<Step>, specs: &OwnSpecs, s
         if failed.contains(&step.cluster) {
             continue;
         }
-        let (verb, object) = (step.action.verb(), step.action.object());
         match client.apply(&step.action, specs, &mut created).await {
             Ok(()) => {
-                tracing::info!(cluster = step.cluster.title(), reason = step.reason, "{verb} {object}");
+                tell(&step);
                 applied.done.push(step);
             }
             Err(error) if error.kind() == ErrorKind::InUse => {
                 // A task that is ending still has it. A later plan removes it.
-                tracing::debug!(cluster = step.cluster.title(), "{object} is still in use");
+                tracing::debug!(cluster = step.cluster.title(), "{} is still in use", step.action.object());
             }
             Err(error) => {
                 use ErrorKind::{NotAManager, Permission, Unavailable, Unreachable};

@@ -15,7 +15,7 @@ use super::Options;
 use super::applying::{Applied, Holds, Stop, apply};
 use super::due::{Due, Kind, Settling};
 use super::read::{Answer, Reply, read};
-use super::telling::Told;
+use super::telling::{self, Told};
 use super::timing::{Backoff, Debounce, Pace};
 use super::world::{Ticket, World};
 use crate::docker::{self, Client, ErrorKind, Hint};
@@ -289,7 +289,7 @@ impl Follower {
         }
         let (client, specs, stop) = (client.clone(), self.world.specs.clone(), Stop::default());
         let stopped = stop.clone();
-        let applying = async move { apply(&client, steps, &specs, stopped).await };
+        let applying = async move { apply(&client, steps, &specs, stopped, telling::done).await };
         self.state = State::Applying(applying.boxed(), stop);
     }
 

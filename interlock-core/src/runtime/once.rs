@@ -178,13 +178,13 @@ impl Once {
     ) -> Result<(), Error> {
         let planned = steps.len();
         self.waiting = steps.iter().map(|step| format!("{} {}", step.action.verb(), step.action.object())).collect();
-        let applied = apply(client, steps, &self.world.specs, Stop::default()).await;
+        let told = |step: &Step| progress(Progress::Done(step.clone()));
+        let applied = apply(client, steps, &self.world.specs, Stop::default(), told).await;
         if applied.done.iter().any(|step| step.restarts_tasks) {
             self.touched = Some(Instant::now());
         }
         self.report.done += applied.done.len();
         let (done, failures) = (applied.done.len(), applied.failed.len());
-        applied.done.into_iter().for_each(|step| progress(Progress::Done(step)));
         for (step, error) in applied.failed {
             let reason = chain(&error);
             progress(Progress::Failed(step.clone(), reason.clone()));

@@ -78,6 +78,12 @@ impl Told {
     }
 }
 
+/// Logs a step that was done.
+pub(super) fn done(step: &Step) {
+    let Step { cluster, action, reason, restarts_tasks: _ } = step;
+    tracing::info!(cluster = cluster.title(), reason, "{} {}", action.verb(), action.object());
+}
+
 /// An error with its reasons, on one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
