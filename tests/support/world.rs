@@ -41,7 +41,10 @@ impl World {
     }
 
     pub async fn observe(&self) -> Result<Observation, Error> {
-        self.client.observe(jiff::Timestamp::now()).await
+        // The Swarm's clock is a virtual one, and decisions compare its times with that of the reading.
+        let began: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now = began + self.swarm().now();
+        self.client.observe(now).await
     }
 
     /// Reads and decides.
