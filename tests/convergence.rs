@@ -1,4 +1,5 @@
 //! Laws over every fixture, with the real Docker adapter on a Swarm that keeps state and refuses what Swarm refuses.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What happens over time: changes, failures, hands of other people. Each test tells one story on a Swarm that keeps state.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What several test files need.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
 pub mod world;
 
