@@ -87,6 +87,11 @@ impl Follower {
         }
     }
 
+    /// What was told, to tell it only once.
+    pub(super) fn told(&mut self) -> &mut Told {
+        &mut self.told
+    }
+
     /// Whether anything was read since this was asked last.
     pub(super) fn take_worked(&mut self) -> bool {
         std::mem::take(&mut self.worked)

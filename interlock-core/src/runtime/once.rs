@@ -249,7 +249,7 @@ fn unsettled_service(service: &Service, tasks: &[Task]) -> Option<String> {
         return None;
     }
     let errors = tasks.iter().filter(|task| task.service == service.id).map(|task| task.error.as_str());
-    let error = errors.filter(|error| !error.is_empty()).last();
+    let error = errors.rev().find(|error| !error.is_empty());
     let why = error.map(|error| format!(" ({})", crate::problem::shown(error))).unwrap_or_default();
     Some(format!("service {name}: {ready} of {all} tasks run what they should{why}"))
 }

@@ -6,6 +6,7 @@ use crate::docker;
 use crate::names::Cluster;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity};
+use crate::snapshot::Engine;
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Told {
     waiting: BTreeMap<Cluster, String>,
     failures: BTreeMap<Cluster, String>,
     unreadable: Option<String>,
+    connected: bool,
+    disconnected: Option<String>,
 }
 
 impl Told {
@@ -68,6 +71,24 @@ impl Told {
             tracing::warn!("the Swarm cannot be read, what runs stays as it is: {text}");
         }
         self.unreadable = Some(text);
+    }
+
+    /// Logs that there is no connection, unless it is for the same reason as before.
+    pub(super) fn disconnected(&mut self, error: &docker::Error) {
+        let text = chain(error);
+        if self.disconnected.as_ref() != Some(&text) {
+            tracing::warn!("{text}; what runs stays as it is, and connecting is tried again");
+        }
+        self.disconnected = Some(text);
+    }
+
+    /// Logs that there is a connection, unless that is known: connections are renewed from time to time.
+    pub(super) fn connected(&mut self, engine: &Engine) {
+        let Engine { version, api_version, config_limit: _ } = engine;
+        if self.disconnected.take().is_some() || !self.connected {
+            tracing::info!("connected to Docker {version}, API {api_version}");
+        }
+        self.connected = true;
     }
 
     /// It can be read.
