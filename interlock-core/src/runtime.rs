@@ -98,7 +98,7 @@ const STEADY: Duration = Duration::from_secs(10);
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut shutdown = pin!(shutdown);
     let mut follower = Follower::new(settings, options.clone());
-    let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut no_manager_since: Option<Instant> = None;
     loop {
         let connected = select! {

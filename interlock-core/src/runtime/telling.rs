@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::docker;
+use crate::docker::{self, ErrorKind};
 use crate::names::Cluster;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity};
@@ -14,7 +14,7 @@ pub(super) struct Told {
     problems: BTreeSet<Problem>,
     waiting: BTreeMap<Cluster, String>,
     failures: BTreeMap<Cluster, String>,
-    unreadable: Option<String>,
+    unreadable: Option<ErrorKind>,
     connected: bool,
     disconnected: Option<String>,
 }
@@ -64,13 +64,13 @@ impl Told {
         self.failures.remove(cluster);
     }
 
-    /// Logs that the Swarm cannot be read, unless that is known.
+    /// Logs that the Swarm cannot be read, unless that is known and the error is of the same kind.
     pub(super) fn unreadable(&mut self, error: &docker::Error) {
-        let text = chain(error);
-        if self.unreadable.as_ref() != Some(&text) {
-            tracing::warn!("the Swarm cannot be read, what runs stays as it is: {text}");
+        // Which of the lists fails first is chance.
+        if self.unreadable != Some(error.kind()) {
+            tracing::warn!("the Swarm cannot be read, what runs stays as it is: {}", chain(error));
         }
-        self.unreadable = Some(text);
+        self.unreadable = Some(error.kind());
     }
 
     /// Logs that there is no connection, unless it is for the same reason as before.
