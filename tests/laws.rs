@@ -1,4 +1,5 @@
 //! Laws over every fixture that need nothing but the pure part.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What is rendered, before the real nginx.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Scenario in, snapshot out: what users see of each fixture. To add a case, add a file to `fixtures/` and run
 //! `INSTA_UPDATE=always cargo test --test scenarios`, then read the new files in `snapshots/`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

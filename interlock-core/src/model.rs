@@ -263,9 +263,10 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
 }
 
 impl Model {
-    /// The networks by which the proxies of a service cluster reach its services.
+    /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:
+    /// attaching a network replaces all proxies, so it is done together with the first route that uses it.
     pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {
-        let mine = self.routes.iter().filter(|route| route.cluster == *cluster);
+        let mine = self.routes.iter().filter(|route| route.cluster == *cluster && !route.targets.is_empty());
         mine.filter_map(|route| match &route.reach {
             Reach::Network(network) => Some(network.clone()),
             Reach::HostPort => None,

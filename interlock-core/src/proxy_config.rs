@@ -139,11 +139,8 @@ fn member_name(route: &Route) -> String {
 /// Builds the config of one service cluster.
 pub fn build(cluster: &Cluster, extension: &Extension, routes: &Routes<'_>) -> ProxyConfig {
     let mut upstreams = BTreeMap::new();
-    let virtual_hosts = routes
-        .virtual_hosts
-        .iter()
-        .map(|(host, paths)| ((*host).clone(), virtual_host(paths, &mut upstreams)))
-        .collect();
+    let served = routes.virtual_hosts.iter().filter(|(host, paths)| has_target(paths) || shadows(host, routes));
+    let virtual_hosts = served.map(|(host, paths)| ((*host).clone(), virtual_host(paths, &mut upstreams))).collect();
     let default = routes.default.as_ref().map(|paths| virtual_host(paths, &mut upstreams));
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
@@ -155,6 +152,20 @@ pub fn build(cluster: &Cluster, extension: &Extension, routes: &Routes<'_>) -> P
     };
     config.revision = revision(&config);
     config
+}
+
+fn has_target(paths: &ResolvedHost<'_>) -> bool {
+    paths.values().flat_map(|location| &location.members).any(|route| !route.targets.is_empty())
+}
+
+/// Whether a host without a running task has to stand in the config all the same, because another answer would take its place.
+/// Otherwise it is left to the 503 for unknown hosts: a service that was just created would cost the proxies an update, and once
+/// more when its first task runs.
+fn shadows(host: &HostPattern, routes: &Routes<'_>) -> bool {
+    let parents =
+        host.host().as_str().match_indices('.').filter_map(|(dot, _)| host.host().as_str()[dot + 1..].parse().ok());
+    routes.default.is_some()
+        || parents.map(HostPattern::Wildcard).any(|wildcard| routes.virtual_hosts.contains_key(&wildcard))
 }
 
 fn virtual_host(paths: &ResolvedHost<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> VirtualHost {

@@ -224,7 +224,7 @@ pub enum PublishMode {
 #[serde(rename_all = "snake_case")]
 pub enum ProxyOptions {
     /// Of NGINX.
-    Nginx(NginxOptions),
+    Nginx(Box<NginxOptions>),
     /// Of a program that this version cannot render for.
     Other,
 }
@@ -364,7 +364,7 @@ impl Extension {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             proxy_version: None,
-            options: ProxyOptions::Nginx(NginxOptions::default()),
+            options: ProxyOptions::Nginx(Box::default()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What several test files need.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+
+pub mod world;
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The table. A new label is a row here, a field of [`RouteLabels`](super::RouteLabels), and the place where it takes effect.
 
+use crate::names::Invalid;
+
 use super::values::{boolean, hosts, number, paths, redirects};
 use super::{Label, Support::*};
 
@@ -14,7 +16,7 @@ pub const TABLE: &[Label] = &[
         doc: "The hosts whose requests this service gets. Services with the same host and path share the requests, weighted by their task counts.",
         support: Works,
         inherited: false,
-        set: |route, text| Ok(route.hosts = Some(hosts(text)?)),
+        set: |route, text| put(&mut route.hosts, hosts(text)),
     },
     Label {
         key: "port",
@@ -25,7 +27,7 @@ pub const TABLE: &[Label] = &[
         doc: "The port that the service's containers listen on.",
         support: Works,
         inherited: false,
-        set: |route, text| Ok(route.port = Some(text.parse()?)),
+        set: |route, text| put(&mut route.port, text.parse()),
     },
     Label {
         key: "network",
@@ -36,7 +38,7 @@ pub const TABLE: &[Label] = &[
         doc: "The overlay network by which the proxies reach the service. A stack's network may be written without the stack's name.",
         support: Works,
         inherited: true,
-        set: |route, text| Ok(route.network = Some(text.parse()?)),
+        set: |route, text| put(&mut route.network, text.parse()),
     },
     Label {
         key: "context_root",
@@ -47,7 +49,7 @@ pub const TABLE: &[Label] = &[
         doc: "The service gets requests under this path only: /app stands for /app and /app/x, not for /apple. Several services may share a host with different paths; the longest path decides.",
         support: Works,
         inherited: false,
-        set: |route, text| Ok(route.context_root = Some(text.parse()?)),
+        set: |route, text| put(&mut route.context_root, text.parse()),
     },
     Label {
         key: "context_root_rewrite",
@@ -58,7 +60,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether the context root is removed from the path before the service sees it. A request for exactly the context root is redirected to it with a slash.",
         support: Works,
         inherited: true,
-        set: |route, text| Ok(route.context_root_rewrite = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.context_root_rewrite, boolean(text)),
     },
     Label {
         key: "default_backend",
@@ -69,7 +71,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether this service gets the requests for hosts that no service names. Needs no hosts.",
         support: Works,
         inherited: false,
-        set: |route, text| Ok(route.default_backend = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.default_backend, boolean(text)),
     },
     Label {
         key: "service_cluster",
@@ -80,7 +82,7 @@ pub const TABLE: &[Label] = &[
         doc: "Which service cluster's proxies serve this service.",
         support: Works,
         inherited: true,
-        set: |route, text| Ok(route.service_cluster = Some(text.parse()?)),
+        set: |route, text| put(&mut route.service_cluster, text.parse()),
     },
     Label {
         key: "backend_mode",
@@ -91,7 +93,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether requests go to each task, or to the service's virtual IP. In this version always to each task.",
         support: Works,
         inherited: true,
-        set: |route, text| Ok(route.backend_mode = Some(text.parse()?)),
+        set: |route, text| put(&mut route.backend_mode, text.parse()),
     },
     Label {
         key: "ssl_cert",
@@ -102,7 +104,7 @@ pub const TABLE: &[Label] = &[
         doc: "The secret with the certificate of the hosts; TLS is terminated at the proxies.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.ssl_cert = Some(text.parse()?)),
+        set: |route, text| put(&mut route.ssl_cert, text.parse()),
     },
     Label {
         key: "ssl_key",
@@ -113,7 +115,7 @@ pub const TABLE: &[Label] = &[
         doc: "The secret with the private key that belongs to ssl_cert.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.ssl_key = Some(text.parse()?)),
+        set: |route, text| put(&mut route.ssl_key, text.parse()),
     },
     Label {
         key: "ssl_only",
@@ -124,7 +126,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether plain HTTP requests are redirected to HTTPS.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.ssl_only = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.ssl_only, boolean(text)),
     },
     Label {
         key: "ssl_passthrough",
@@ -135,7 +137,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether TLS connections for the hosts go to the service untouched.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.ssl_passthrough = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.ssl_passthrough, boolean(text)),
     },
     Label {
         key: "ssl_backend",
@@ -146,7 +148,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether the proxies speak TLS to the service.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.ssl_backend = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.ssl_backend, boolean(text)),
     },
     Label {
         key: "ssl_backend_tls_verify",
@@ -157,7 +159,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether the service's certificate is verified.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.ssl_backend_tls_verify = Some(text.parse()?)),
+        set: |route, text| put(&mut route.ssl_backend_tls_verify, text.parse()),
     },
     Label {
         key: "websocket_endpoints",
@@ -168,7 +170,7 @@ pub const TABLE: &[Label] = &[
         doc: "Paths whose idle connections are kept for long. WebSocket itself works on every path without this label.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.websocket_endpoints = Some(paths(text)?)),
+        set: |route, text| put(&mut route.websocket_endpoints, paths(text)),
     },
     Label {
         key: "sticky_session_cookie",
@@ -179,7 +181,7 @@ pub const TABLE: &[Label] = &[
         doc: "Requests with the same value of this cookie, which the application sets, go to the same task.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.sticky_session_cookie = Some(text.parse()?)),
+        set: |route, text| put(&mut route.sticky_session_cookie, text.parse()),
     },
     Label {
         key: "ip_hash",
@@ -190,7 +192,7 @@ pub const TABLE: &[Label] = &[
         doc: "Whether requests of one client address go to the same task.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.ip_hash = Some(boolean(text)?)),
+        set: |route, text| put(&mut route.ip_hash, boolean(text)),
     },
     Label {
         key: "redirects",
@@ -201,7 +203,7 @@ pub const TABLE: &[Label] = &[
         doc: "Requests for the source's host are redirected (302) to the target, with the request's URI behind it.",
         support: Later,
         inherited: false,
-        set: |route, text| Ok(route.redirects = Some(redirects(text)?)),
+        set: |route, text| put(&mut route.redirects, redirects(text)),
     },
     Label {
         key: "max_fails",
@@ -212,7 +214,7 @@ pub const TABLE: &[Label] = &[
         doc: "How many failures within fail_timeout take a task out for that time; 0 for never.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.max_fails = Some(number(text, 99_999)?)),
+        set: |route, text| put(&mut route.max_fails, number(text, 99_999)),
     },
     Label {
         key: "fail_timeout",
@@ -223,7 +225,7 @@ pub const TABLE: &[Label] = &[
         doc: "The time in which failures are counted, and for which a task is then taken out.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.fail_timeout = Some(text.parse()?)),
+        set: |route, text| put(&mut route.fail_timeout, text.parse()),
     },
     Label {
         key: "weight",
@@ -234,7 +236,7 @@ pub const TABLE: &[Label] = &[
         doc: "This service's share of the requests among services with the same host and path, whatever its number of tasks.",
         support: Later,
         inherited: true,
-        set: |route, text| Ok(route.weight = Some(number(text, 1000)?)),
+        set: |route, text| put(&mut route.weight, number(text, 1000)),
     },
     Label {
         key: "allow",
@@ -245,7 +247,7 @@ pub const TABLE: &[Label] = &[
         doc: "Reserved: the client addresses that may send requests.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.allow = Some(reserved(text)?)),
+        set: |route, text| put(&mut route.allow, reserved(text)),
     },
     Label {
         key: "basic_auth",
@@ -256,15 +258,17 @@ pub const TABLE: &[Label] = &[
         doc: "Reserved: the secret with the users that may send requests.",
         support: LaterSecures,
         inherited: true,
-        set: |route, text| Ok(route.basic_auth = Some(reserved(text)?)),
+        set: |route, text| put(&mut route.basic_auth, reserved(text)),
     },
 ];
 
 /// A label that only exists so that a service that wants to be protected is not published unprotected.
-fn reserved(text: &str) -> Result<(), crate::names::Invalid> {
-    if text.is_empty() {
-        Err(crate::names::Invalid::new("is empty", "write a value, or remove the label"))
-    } else {
-        Ok(())
-    }
+fn reserved(text: &str) -> Result<(), Invalid> {
+    if text.is_empty() { Err(Invalid::new("is empty", "write a value, or remove the label")) } else { Ok(()) }
+}
+
+/// Puts what was read into its field.
+fn put<T>(field: &mut Option<T>, read: Result<T, Invalid>) -> Result<(), Invalid> {
+    *field = Some(read?);
+    Ok(())
 }

@@ -248,8 +248,8 @@ fn unsettled_service(service: &Service, tasks: &[Task]) -> Option<String> {
     if ready == all && wanted().count() == all {
         return None;
     }
-    let errors = tasks.iter().filter(|task| task.service == service.id).map(|task| task.error.as_str());
-    let error = errors.rev().find(|error| !error.is_empty());
+    let mut errors = tasks.iter().filter(|task| task.service == service.id).map(|task| task.error.as_str());
+    let error = errors.rfind(|error| !error.is_empty());
     let why = error.map(|error| format!(" ({})", crate::problem::shown(error))).unwrap_or_default();
     Some(format!("service {name}: {ready} of {all} tasks run what they should{why}"))
 }

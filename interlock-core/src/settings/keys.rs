@@ -106,66 +106,66 @@ const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
     "PollInterval" Text, "\"3s\"", Works, "The pause between full passes. Changes are seen at once by events; a pass finds what events missed.",
         |s, v| { s.poll_interval = values::duration(v)?; if s.poll_interval.is_zero() { Err("is zero".to_owned()) } else { Ok(()) } };
-    "DockerURL" Text, "", Works, "The Docker engine of a manager. Without it, DOCKER_HOST or the local socket.", |s, v| Ok(s.docker_url = values::optional(v)?);
-    "TLSCACert" Text, "", Works, "For a TCP DockerURL: a PEM file with the authority that signed the engine's certificate.", |s, v| Ok(s.tls_ca_cert = values::optional(v)?);
-    "TLSCert" Text, "", Works, "For a TCP DockerURL: a PEM file with our certificate.", |s, v| Ok(s.tls_cert = values::optional(v)?);
-    "TLSKey" Text, "", Works, "For a TCP DockerURL: a PEM file with our key.", |s, v| Ok(s.tls_key = values::optional(v)?);
-    "AllowInsecure" Boolean, "false", Works, "Do not verify the engine's certificate.", |s, v| Ok(s.allow_insecure = values::boolean(v)?);
-    "LogLevel" OneOf(LEVELS), "\"info\"", Works, "How much is logged: error, warn, info, debug or trace.", |s, v| Ok(s.log_level = values::choice(v, &[
-        ("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)])?);
-    "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json.", |s, v| Ok(s.log_format = values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?);
+    "DockerURL" Text, "", Works, "The Docker engine of a manager. Without it, DOCKER_HOST or the local socket.", |s, v| put(&mut s.docker_url, values::optional(v));
+    "TLSCACert" Text, "", Works, "For a TCP DockerURL: a PEM file with the authority that signed the engine's certificate.", |s, v| put(&mut s.tls_ca_cert, values::optional(v));
+    "TLSCert" Text, "", Works, "For a TCP DockerURL: a PEM file with our certificate.", |s, v| put(&mut s.tls_cert, values::optional(v));
+    "TLSKey" Text, "", Works, "For a TCP DockerURL: a PEM file with our key.", |s, v| put(&mut s.tls_key, values::optional(v));
+    "AllowInsecure" Boolean, "false", Works, "Do not verify the engine's certificate.", |s, v| put(&mut s.allow_insecure, values::boolean(v));
+    "LogLevel" OneOf(LEVELS), "\"info\"", Works, "How much is logged: error, warn, info, debug or trace.", |s, v| put(&mut s.log_level, values::choice(v, &[
+        ("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)]));
+    "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json.", |s, v| put(&mut s.log_format, values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: services with the same host and path share the requests. stack, only inside one stack, is not supported yet.", |s, v| {
         s.host_policy = values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])?;
         restricts(s.host_policy == HostPolicy::Stack, "\"stack\"", "\"shared\"") };
     "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in is not supported yet.", |s, v| {
         s.secret_policy = values::choice(v, &[("any", SecretPolicy::Any), ("opt-in", SecretPolicy::OptIn)])?;
         restricts(s.secret_policy == SecretPolicy::OptIn, "\"opt-in\"", "\"any\"") };
-    "ListenAddr" Text, "\":8080\"", Later, "Where core listens for extensions and proxies.", |s, v| Ok(s.listen_addr = values::text(v)?);
-    "EndpointOverride" Text, "", Later, "The address of core that extensions are given.", |s, v| Ok(s.endpoint_override = values::optional(v)?);
+    "ListenAddr" Text, "\":8080\"", Later, "Where core listens for extensions and proxies.", |s, v| put(&mut s.listen_addr, values::text(v));
+    "EndpointOverride" Text, "", Later, "The address of core that extensions are given.", |s, v| put(&mut s.endpoint_override, values::optional(v));
 ];
 
 pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
-    "ServiceCluster" Text, "\"\"", Works, "The service cluster: services choose it by com.docker.lb.service_cluster. The empty one is for services without that label.", |e, v| Ok(e.service_cluster = values::text(v)?);
+    "ServiceCluster" Text, "\"\"", Works, "The service cluster: services choose it by com.docker.lb.service_cluster. The empty one is for services without that label.", |e, v| put(&mut e.service_cluster, values::text(v));
     "Kind" OneOf(&["nginx", "haproxy", "f5", "template"]), "\"nginx\"", Works, "The program that the proxies run. This version supports nginx.", |e, v| {
         e.kind = values::choice(v, &[("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("f5", Kind::F5), ("template", Kind::Template)])?;
         if e.kind != Kind::Nginx { e.options = ProxyOptions::Other; }
         Ok(()) };
-    "ProxyImage" Text, "\"nginx:stable\"", Works, "The proxies' image: a stock NGINX, 1.22 or later.", |e, v| Ok(e.proxy_image = values::words(v)?);
-    "ProxyArgs" List, "[]", Works, "Arguments for the proxies' containers.", |e, v| Ok(e.proxy_args = values::list(v)?);
-    "ProxyServiceName" Text, "\"interlock-proxy\"", Works, "The name of the proxy service. A named service cluster has its name behind the default.", |e, v| Ok(e.proxy_service_name = values::service_name(v)?);
-    "ProxyReplicas" Integer, "2", Works, "How many proxies there are.", |e, v| Ok(e.proxy_replicas = values::integer(v, 0, 10_000)?);
-    "PublishMode" OneOf(&["ingress", "host"]), "\"ingress\"", Works, "ingress: by the routing mesh on every node. host: on the proxies' nodes, where they see clients' addresses.", |e, v| Ok(e.publish_mode = values::choice(v, &[("ingress", PublishMode::Ingress), ("host", PublishMode::Host)])?);
-    "PublishedPort" Integer, "8080", Works, "The HTTP port outside.", |e, v| Ok(e.published_port = values::port(v)?);
-    "TargetPort" Integer, "80", Works, "The HTTP port inside the proxies' containers.", |e, v| Ok(e.target_port = values::port(v)?);
-    "PublishedSSLPort" Integer, "8443", Works, "The HTTPS port outside. It is published; nothing listens on it in this version.", |e, v| Ok(e.published_ssl_port = values::port(v)?);
-    "TargetSSLPort" Integer, "443", Works, "The HTTPS port inside the proxies' containers.", |e, v| Ok(e.target_ssl_port = values::port(v)?);
-    "ProxyConstraints" List, "", Works, "Where proxies run. Without it: on workers, or on managers while there is no active worker.", |e, v| Ok(e.proxy_constraints = Some(values::constraints(v)?));
-    "ProxyPlacementPreferences" List, "[]", Works, "How proxies are spread, like [\"spread=node.labels.zone\"].", |e, v| Ok(e.proxy_placement_preferences = values::list(v)?);
-    "Networks" List, "", Works, "The networks that the proxies are attached to, always and only. Without it: those of the services that they serve.", |e, v| Ok(e.networks = Some(values::list(v)?));
-    "ProxyStopSignal" Text, "\"SIGQUIT\"", Works, "The signal that ends a proxy. SIGQUIT lets NGINX finish open requests.", |e, v| Ok(e.proxy_stop_signal = values::signal(v)?);
-    "ProxyStopGracePeriod" Text, "\"5s\"", Works, "How long a proxy may take to end.", |e, v| Ok(e.proxy_stop_grace_period = values::duration(v)?);
-    "ProxyUpdateDelay" Text, "\"0s\"", Works, "The pause between two proxies when they are replaced one by one.", |e, v| Ok(e.proxy_update_delay = values::duration(v)?);
-    "ProxyConfigPath" Text, "\"/etc/nginx/nginx.conf\"", Works, "Where the proxies read their configuration.", |e, v| Ok(e.proxy_config_path = values::path(v)?);
-    "ProxyLabels" Map, "", Works, "Labels for the proxy service.", |e, v| Ok(e.proxy_labels = values::labels(v)?);
-    "ProxyContainerLabels" Map, "", Works, "Labels for the proxies' containers.", |e, v| Ok(e.proxy_container_labels = values::labels(v)?);
-    "HitlessServiceUpdate" Boolean, "false", Later, "Bring changes to running proxies without replacing them.", |e, v| Ok(e.hitless_service_update = values::boolean(v)?);
-    "Image" Text, "", Later, "The extension's image. In this version core renders by itself.", |e, v| Ok(e.image = values::optional(v)?);
-    "Args" List, "[]", Later, "Arguments for the extension.", |e, v| Ok(e.args = values::list(v)?);
-    "ServiceName" Text, "\"interlock-extension\"", Later, "The name of the extension's service.", |e, v| Ok(e.service_name = values::service_name(v)?);
-    "Labels" Map, "", Later, "Labels for the extension's service.", |e, v| Ok(e.labels = values::labels(v)?);
-    "ContainerLabels" Map, "", Later, "Labels for the extension's containers.", |e, v| Ok(e.container_labels = values::labels(v)?);
-    "Constraints" List, "", Later, "Where the extension runs.", |e, v| Ok(e.constraints = values::constraints(v)?);
-    "PlacementPreferences" List, "[]", Later, "How the extension is spread.", |e, v| Ok(e.placement_preferences = values::list(v)?);
-    "Template" Text, "", Later, "A Docker config object with a template of your own.", |e, v| Ok(e.template = values::optional(v)?);
-    "TrustedProxies" List, "[]", Later, "Networks whose X-Forwarded-* headers are believed, like [\"10.0.0.0/8\"].", |e, v| Ok(e.trusted_proxies = values::cidrs(v)?);
-    "ProxyProtocol" Boolean, "false", Later, "Accept PROXY protocol from TrustedProxies.", |e, v| Ok(e.proxy_protocol = values::boolean(v)?);
-    "ProxyVersion" Text, "", Later, "The version of the proxy program, for what may be rendered.", |e, v| Ok(e.proxy_version = values::optional(v)?);
-    "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| Ok(e.config_image = values::optional(v)?);
-    "ConfigServiceName" Text, "", NO_V3, "Accepted for compatibility.", |e, v| Ok(e.config_service_name = values::optional(v)?);
+    "ProxyImage" Text, "\"nginx:stable\"", Works, "The proxies' image: a stock NGINX, 1.22 or later.", |e, v| put(&mut e.proxy_image, values::words(v));
+    "ProxyArgs" List, "[]", Works, "Arguments for the proxies' containers.", |e, v| put(&mut e.proxy_args, values::list(v));
+    "ProxyServiceName" Text, "\"interlock-proxy\"", Works, "The name of the proxy service. A named service cluster has its name behind the default.", |e, v| put(&mut e.proxy_service_name, values::service_name(v));
+    "ProxyReplicas" Integer, "2", Works, "How many proxies there are.", |e, v| put(&mut e.proxy_replicas, values::integer(v, 0, 10_000));
+    "PublishMode" OneOf(&["ingress", "host"]), "\"ingress\"", Works, "ingress: by the routing mesh on every node. host: on the proxies' nodes, where they see clients' addresses.", |e, v| put(&mut e.publish_mode, values::choice(v, &[("ingress", PublishMode::Ingress), ("host", PublishMode::Host)]));
+    "PublishedPort" Integer, "8080", Works, "The HTTP port outside.", |e, v| put(&mut e.published_port, values::port(v));
+    "TargetPort" Integer, "80", Works, "The HTTP port inside the proxies' containers.", |e, v| put(&mut e.target_port, values::port(v));
+    "PublishedSSLPort" Integer, "8443", Works, "The HTTPS port outside. It is published; nothing listens on it in this version.", |e, v| put(&mut e.published_ssl_port, values::port(v));
+    "TargetSSLPort" Integer, "443", Works, "The HTTPS port inside the proxies' containers.", |e, v| put(&mut e.target_ssl_port, values::port(v));
+    "ProxyConstraints" List, "", Works, "Where proxies run. Without it: on workers, or on managers while there is no active worker.", |e, v| put(&mut e.proxy_constraints, values::constraints(v).map(Some));
+    "ProxyPlacementPreferences" List, "[]", Works, "How proxies are spread, like [\"spread=node.labels.zone\"].", |e, v| put(&mut e.proxy_placement_preferences, values::list(v));
+    "Networks" List, "", Works, "The networks that the proxies are attached to, always and only. Without it: those of the services that they serve.", |e, v| put(&mut e.networks, values::list(v).map(Some));
+    "ProxyStopSignal" Text, "\"SIGQUIT\"", Works, "The signal that ends a proxy. SIGQUIT lets NGINX finish open requests.", |e, v| put(&mut e.proxy_stop_signal, values::signal(v));
+    "ProxyStopGracePeriod" Text, "\"5s\"", Works, "How long a proxy may take to end.", |e, v| put(&mut e.proxy_stop_grace_period, values::duration(v));
+    "ProxyUpdateDelay" Text, "\"0s\"", Works, "The pause between two proxies when they are replaced one by one.", |e, v| put(&mut e.proxy_update_delay, values::duration(v));
+    "ProxyConfigPath" Text, "\"/etc/nginx/nginx.conf\"", Works, "Where the proxies read their configuration.", |e, v| put(&mut e.proxy_config_path, values::path(v));
+    "ProxyLabels" Map, "", Works, "Labels for the proxy service.", |e, v| put(&mut e.proxy_labels, values::labels(v));
+    "ProxyContainerLabels" Map, "", Works, "Labels for the proxies' containers.", |e, v| put(&mut e.proxy_container_labels, values::labels(v));
+    "HitlessServiceUpdate" Boolean, "false", Later, "Bring changes to running proxies without replacing them.", |e, v| put(&mut e.hitless_service_update, values::boolean(v));
+    "Image" Text, "", Later, "The extension's image. In this version core renders by itself.", |e, v| put(&mut e.image, values::optional(v));
+    "Args" List, "[]", Later, "Arguments for the extension.", |e, v| put(&mut e.args, values::list(v));
+    "ServiceName" Text, "\"interlock-extension\"", Later, "The name of the extension's service.", |e, v| put(&mut e.service_name, values::service_name(v));
+    "Labels" Map, "", Later, "Labels for the extension's service.", |e, v| put(&mut e.labels, values::labels(v));
+    "ContainerLabels" Map, "", Later, "Labels for the extension's containers.", |e, v| put(&mut e.container_labels, values::labels(v));
+    "Constraints" List, "", Later, "Where the extension runs.", |e, v| put(&mut e.constraints, values::constraints(v));
+    "PlacementPreferences" List, "[]", Later, "How the extension is spread.", |e, v| put(&mut e.placement_preferences, values::list(v));
+    "Template" Text, "", Later, "A Docker config object with a template of your own.", |e, v| put(&mut e.template, values::optional(v));
+    "TrustedProxies" List, "[]", Later, "Networks whose X-Forwarded-* headers are believed, like [\"10.0.0.0/8\"].", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
+    "ProxyProtocol" Boolean, "false", Later, "Accept PROXY protocol from TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
+    "ProxyVersion" Text, "", Later, "The version of the proxy program, for what may be rendered.", |e, v| put(&mut e.proxy_version, values::optional(v));
+    "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_image, values::optional(v));
+    "ConfigServiceName" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_service_name, values::optional(v));
 ];
 
 pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
-    "HideInfoHeaders" Boolean, "false", Works, "Leave the x-* headers out of replies. x-upstream-addr shows addresses of containers.", |o, v| Ok(o.hide_info_headers = values::boolean(v)?);
+    "HideInfoHeaders" Boolean, "false", Works, "Leave the x-* headers out of replies. x-upstream-addr shows addresses of containers.", |o, v| put(&mut o.hide_info_headers, values::boolean(v));
     "WorkerProcesses" IntegerOrText, "\"auto\"", Works, "How many worker processes a proxy has; auto is one a core.", |o, v| {
         o.worker_processes = match v.as_str() {
             Some(text) if text.eq_ignore_ascii_case("auto") => WorkerProcesses::Auto,
@@ -173,32 +173,32 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
             None => WorkerProcesses::Count(values::small(v, 1, 1024)?),
         };
         Ok(()) };
-    "MaxConnections" Integer, "4096", Works, "How many connections a worker process may have, clients and tasks together.", |o, v| Ok(o.max_connections = values::small(v, 16, 10_000_000)?);
-    "RLimitNoFile" Integer, "65535", Works, "How many files a worker process may have open.", |o, v| Ok(o.rlimit_nofile = values::integer(v, 16, 100_000_000)?);
-    "ConnectTimeout" Seconds, "1", Works, "Seconds until a task that does not take a connection is left for the next one. There are at most 3 tries and 5 seconds.", |o, v| Ok(o.connect_timeout = values::seconds(v)?);
-    "SendTimeout" Seconds, "600", Works, "Seconds without progress after which sending to a task or client ends.", |o, v| Ok(o.send_timeout = values::seconds(v)?);
-    "ReadTimeout" Seconds, "600", Works, "Seconds without a byte after which waiting for a task ends.", |o, v| Ok(o.read_timeout = values::seconds(v)?);
-    "KeepaliveTimeout" Text, "\"75s\"", Works, "How long an idle connection of a client is kept.", |o, v| Ok(o.keepalive_timeout = values::duration(v)?);
-    "ClientMaxBodySize" Text, "\"32m\"", Works, "The largest request body; 0 for any.", |o, v| Ok(o.client_max_body_size = values::size(v)?);
-    "ClientBodyBufferSize" Text, "\"8k\"", Works, "How much of a request body is held in memory.", |o, v| Ok(o.client_body_buffer_size = values::size(v)?);
-    "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| Ok(o.client_body_timeout = values::duration(v)?);
-    "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| Ok(o.client_header_buffer_size = values::size(v)?);
-    "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| Ok(o.large_client_header_buffers = values::buffers(v)?);
-    "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names.", |o, v| Ok(o.underscores_in_headers = values::boolean(v)?);
+    "MaxConnections" Integer, "4096", Works, "How many connections a worker process may have, clients and tasks together.", |o, v| put(&mut o.max_connections, values::small(v, 16, 10_000_000));
+    "RLimitNoFile" Integer, "65535", Works, "How many files a worker process may have open.", |o, v| put(&mut o.rlimit_nofile, values::integer(v, 16, 100_000_000));
+    "ConnectTimeout" Seconds, "1", Works, "Seconds until a task that does not take a connection is left for the next one. There are at most 3 tries and 5 seconds.", |o, v| put(&mut o.connect_timeout, values::seconds(v));
+    "SendTimeout" Seconds, "600", Works, "Seconds without progress after which sending to a task or client ends.", |o, v| put(&mut o.send_timeout, values::seconds(v));
+    "ReadTimeout" Seconds, "600", Works, "Seconds without a byte after which waiting for a task ends.", |o, v| put(&mut o.read_timeout, values::seconds(v));
+    "KeepaliveTimeout" Text, "\"75s\"", Works, "How long an idle connection of a client is kept.", |o, v| put(&mut o.keepalive_timeout, values::duration(v));
+    "ClientMaxBodySize" Text, "\"32m\"", Works, "The largest request body; 0 for any.", |o, v| put(&mut o.client_max_body_size, values::size(v));
+    "ClientBodyBufferSize" Text, "\"8k\"", Works, "How much of a request body is held in memory.", |o, v| put(&mut o.client_body_buffer_size, values::size(v));
+    "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::duration(v));
+    "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| put(&mut o.client_header_buffer_size, values::size(v));
+    "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| put(&mut o.large_client_header_buffers, values::buffers(v));
+    "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names.", |o, v| put(&mut o.underscores_in_headers, values::boolean(v));
     "HTTPVersion" Text, "\"1.1\"", Works, "The HTTP version that tasks are spoken to in: 1.0 or 1.1. WebSocket and connections that stay open need 1.1.", |o, v| {
         o.http_version = values::choice(v, &[("1.1", "1.1"), ("1.0", "1.0")])?.to_owned();
         Ok(()) };
-    "AccessLogPath" Text, "\"/dev/stdout\"", Works, "Where requests are logged.", |o, v| Ok(o.access_log_path = values::path(v)?);
-    "ErrorLogPath" Text, "\"/dev/stdout\"", Works, "Where errors are logged.", |o, v| Ok(o.error_log_path = values::path(v)?);
-    "MainLogFormat" Text, "", Works, "The format of the access log. Without it: combined, and X-Forwarded-For.", |o, v| Ok(o.main_log_format = values::log_format(v)?);
-    "TraceLogFormat" Text, "", Works, "A second format, for HTTPOptions to use.", |o, v| Ok(o.trace_log_format = values::log_format(v)?);
-    "PidPath" Text, "\"/var/run/proxy.pid\"", Works, "The file with NGINX's process id.", |o, v| Ok(o.pid_path = values::path(v)?);
-    "User" Text, "", Works, "The user of the worker processes. Without it: the one that the image's NGINX was built with.", |o, v| Ok(o.user = match values::optional(v)? { None => None, Some(_) => Some(values::words(v)?) });
-    "GlobalOptions" List, "[]", Works, "Lines for the main context, as they are.", |o, v| Ok(o.global_options = values::list(v)?);
-    "HTTPOptions" List, "[]", Works, "Lines for the http context, as they are.", |o, v| Ok(o.http_options = values::list(v)?);
-    "TCPOptions" List, "[]", Later, "Lines for the stream context, as they are.", |o, v| Ok(o.tcp_options = values::list(v)?);
-    "SSLProtocols" Text, "\"TLSv1.2 TLSv1.3\"", Later, "The TLS versions that clients may use.", |o, v| Ok(o.ssl_protocols = values::words(v)?);
-    "SSLCiphers" Text, "", Later, "The TLS 1.2 ciphers that clients may use. Without it: Mozilla's intermediate list.", |o, v| Ok(o.ssl_ciphers = values::words(v)?);
+    "AccessLogPath" Text, "\"/dev/stdout\"", Works, "Where requests are logged.", |o, v| put(&mut o.access_log_path, values::path(v));
+    "ErrorLogPath" Text, "\"/dev/stdout\"", Works, "Where errors are logged.", |o, v| put(&mut o.error_log_path, values::path(v));
+    "MainLogFormat" Text, "", Works, "The format of the access log. Without it: combined, and X-Forwarded-For.", |o, v| put(&mut o.main_log_format, values::log_format(v));
+    "TraceLogFormat" Text, "", Works, "A second format, for HTTPOptions to use.", |o, v| put(&mut o.trace_log_format, values::log_format(v));
+    "PidPath" Text, "\"/var/run/proxy.pid\"", Works, "The file with NGINX's process id.", |o, v| put(&mut o.pid_path, values::path(v));
+    "User" Text, "", Works, "The user of the worker processes. Without it: the one that the image's NGINX was built with.", |o, v| put(&mut o.user, values::optional_words(v));
+    "GlobalOptions" List, "[]", Works, "Lines for the main context, as they are.", |o, v| put(&mut o.global_options, values::list(v));
+    "HTTPOptions" List, "[]", Works, "Lines for the http context, as they are.", |o, v| put(&mut o.http_options, values::list(v));
+    "TCPOptions" List, "[]", Later, "Lines for the stream context, as they are.", |o, v| put(&mut o.tcp_options, values::list(v));
+    "SSLProtocols" Text, "\"TLSv1.2 TLSv1.3\"", Later, "The TLS versions that clients may use.", |o, v| put(&mut o.ssl_protocols, values::words(v));
+    "SSLCiphers" Text, "", Later, "The TLS 1.2 ciphers that clients may use. Without it: Mozilla's intermediate list.", |o, v| put(&mut o.ssl_ciphers, values::words(v));
     "SSLOpts" Text, "\"\"", Later, "Accepted; later.", |_, v| values::text(v).map(drop);
     "SSLVerify" Text, "", Later, "Accepted; later.", |_, v| values::text(v).map(drop);
     "SSLDefaultDHParam" Integer, "", Later, "The size of Diffie-Hellman parameters.", |_, v| values::integer(v, 0, 16_384).map(drop);
@@ -210,6 +210,12 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
     "AdminPass" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
     "Version" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
 ];
+
+/// Puts what was read into its field.
+fn put<T>(field: &mut T, read: Result<T, Wrong>) -> Result<(), Wrong> {
+    *field = read?;
+    Ok(())
+}
 
 /// A policy that restricts and that this version cannot keep must not look as if it were kept.
 fn restricts(asked: bool, value: &str, instead: &str) -> Result<(), Wrong> {

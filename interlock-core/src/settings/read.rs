@@ -121,7 +121,7 @@ impl Reader<'_> {
         self.section(table, &format!("{path}."), keys::EXTENSION, &["Config"], &mut extension);
         match (subtable(table, "Config"), extension.options.clone()) {
             (Some((_, DeValue::Table(config))), ProxyOptions::Nginx(mut options)) => {
-                self.section(config, &format!("{path}.Config."), keys::NGINX, &[], &mut options);
+                self.section(config, &format!("{path}.Config."), keys::NGINX, &[], options.as_mut());
                 extension.options = ProxyOptions::Nginx(options);
             }
             (Some((offset, _)), ProxyOptions::Nginx(_)) => self.error(format!("{path}.Config"), offset, "is no table"),

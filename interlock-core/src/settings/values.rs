@@ -58,6 +58,11 @@ pub(super) fn words(value: &Value<'_>) -> Result<String, Wrong> {
     }
 }
 
+/// As [`words`], and empty is as if the key were absent.
+pub(super) fn optional_words(value: &Value<'_>) -> Result<Option<String>, Wrong> {
+    if optional(value)?.is_none() { Ok(None) } else { words(value).map(Some) }
+}
+
 pub(super) fn path(value: &Value<'_>) -> Result<String, Wrong> {
     let path = words(value)?;
     if path.starts_with('/') && !path.contains(' ') && !path.ends_with('/') {

@@ -12,7 +12,7 @@ const TRACE_LOG_FIELDS: &str =
 
 pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
     match &proxy.options {
-        ProxyOptions::Nginx(options) => options.clone(),
+        ProxyOptions::Nginx(options) => options.as_ref().clone(),
         _ => NginxOptions::default(),
     }
 }

@@ -210,7 +210,7 @@ fn info_headers() -> Vec<String> {
         "x-proxy-id $hostname".to_owned(),
         format!("x-server-info interlock/{version}"),
         "x-upstream-addr $upstream_addr".to_owned(),
-        "x-upstream-response-time $upstream_response_time".to_owned(),
+        "x-upstream-response-time $upstream_header_time".to_owned(),
     ]
 }
 

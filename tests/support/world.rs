@@ -1,0 +1,167 @@
+//! A Swarm made of a fixture, and interlock at work on it through the real Docker adapter.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use interlock_core::docker::{Client, Endpoint, Error, Observation};
+use interlock_core::names::Cluster;
+use interlock_core::plan::Plan;
+use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
+use interlock_core::render::Renderings;
+use interlock_core::settings::Settings;
+use interlock_core::snapshot::{Labels, Mode, PublishMode, Service, Snapshot, TaskState};
+use interlock_testkit::{Swarm, server};
+use serde_json::json;
+
+/// A fake Swarm behind its socket.
+pub struct World {
+    pub settings: Settings,
+    pub client: Client,
+    handle: server::Handle,
+    _folder: tempfile::TempDir,
+}
+
+/// What interlock knows between two passes.
+#[derive(Default)]
+pub struct Mind {
+    pub memory: Memory,
+    pub renderings: Renderings,
+}
+
+impl World {
+    pub async fn new(swarm: Swarm, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap();
+        let client = Client::connect(&Endpoint { url: handle.url(), tls: None }).await.unwrap();
+        Self { settings, client, handle, _folder: folder }
+    }
+
+    pub fn swarm(&self) -> std::sync::MutexGuard<'_, Swarm> {
+        self.handle.swarm()
+    }
+
+    pub async fn observe(&self) -> Result<Observation, Error> {
+        // The Swarm's clock is a virtual one, and decisions compare its times with that of the reading.
+        let began: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now = began + self.swarm().now();
+        self.client.observe(now).await
+    }
+
+    /// Reads and decides.
+    pub async fn decide(&self, mind: &mut Mind) -> Result<(Outcome, Observation), Error> {
+        let observation = self.observe().await?;
+        let inputs = Inputs {
+            snapshot: observation.snapshot.clone(),
+            settings: self.settings.clone(),
+            renderings: std::mem::take(&mut mind.renderings),
+            memory: std::mem::take(&mut mind.memory),
+        };
+        let (outcome, renderings) = reconcile_embedded(&inputs);
+        *mind = Mind { memory: outcome.memory.clone(), renderings };
+        Ok((outcome, observation))
+    }
+
+    /// Applies a plan as the runtime does: a failed step ends its own service cluster's steps.
+    pub async fn apply(&self, plan: &Plan, observation: &Observation) -> Vec<Error> {
+        let mut created = BTreeMap::new();
+        let mut failed: BTreeMap<Cluster, Error> = BTreeMap::new();
+        for step in &plan.steps {
+            if failed.contains_key(&step.cluster) {
+                continue;
+            }
+            if let Err(error) = self.client.apply(&step.action, &observation.specs, &mut created).await {
+                failed.insert(step.cluster.clone(), error);
+            }
+        }
+        failed.into_values().collect()
+    }
+
+    /// One pass. Returns the plan, or what went wrong.
+    pub async fn pass(&self, mind: &mut Mind) -> Result<Plan, Error> {
+        let (outcome, observation) = self.decide(mind).await?;
+        match self.apply(&outcome.plan, &observation).await.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(outcome.plan),
+        }
+    }
+
+    /// Passes until there is nothing to do and nothing to wait for.
+    pub async fn converge(&self, mind: &mut Mind) {
+        let mut last = Plan::default();
+        for _ in 0..12 {
+            last = self.pass(mind).await.unwrap();
+            if last.is_empty() && last.waiting.is_empty() {
+                return;
+            }
+            self.swarm().settle();
+        }
+        panic!("still at work after 12 passes:\n{last}");
+    }
+
+    /// What interlock made, without what differs from run to run: ids and versions.
+    pub async fn made(&self) -> Vec<String> {
+        let snapshot = self.observe().await.unwrap().snapshot;
+        let mut made: Vec<_> =
+            snapshot.configs.iter().map(|config| format!("{}\n{}", config.name, config.data)).collect();
+        let ours = snapshot.services.iter().filter(|service| interlock_core::ownership::is_our_proxy(service));
+        for service in ours {
+            let configs: Vec<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
+            let mut networks: Vec<_> = service.spec.networks.iter().map(|id| name_of(&snapshot, id.as_str())).collect();
+            networks.sort();
+            made.push(format!("{} {:?} {configs:?} {networks:?}", service.spec.name, service.spec.labels));
+        }
+        made.sort();
+        made
+    }
+}
+
+fn name_of(snapshot: &Snapshot, network: &str) -> String {
+    snapshot
+        .networks
+        .iter()
+        .find(|known| known.id.as_str() == network)
+        .map_or_else(|| network.to_owned(), |known| known.name.clone())
+}
+
+/// A Swarm with the fixture's networks, secrets and services, and as many running tasks as it shows.
+pub fn swarm_of(snapshot: &Snapshot) -> Swarm {
+    let mut swarm = Swarm::three_nodes();
+    for network in snapshot.networks.iter().filter(|network| !network.ingress) {
+        let body = json!({ "Name": network.name, "Driver": "overlay", "Labels": network.labels });
+        swarm.create_network(body).unwrap();
+    }
+    for secret in &snapshot.secrets {
+        swarm.create_secret(json!({ "Name": secret.name, "Labels": secret.labels, "Data": "c2VjcmV0" })).unwrap();
+    }
+    let mut services: Vec<_> = snapshot.services.iter().collect();
+    services.sort_by_key(|service| service.created_at);
+    for service in services {
+        create(&mut swarm, snapshot, service);
+    }
+    swarm.settle();
+    swarm
+}
+
+fn create(swarm: &mut Swarm, snapshot: &Snapshot, service: &Service) {
+    let spec = &service.spec;
+    let running = snapshot.tasks.iter().filter(|task| task.service == service.id && task.desired == TaskState::Running);
+    let mut builder = swarm.service(&spec.name).replicas(running.count() as u64);
+    if spec.mode == Mode::Job {
+        builder = builder
+            .with(|spec| spec["Mode"] = json!({ "ReplicatedJob": { "MaxConcurrent": 1, "TotalCompletions": 1 } }));
+    }
+    for network in &spec.networks {
+        builder = builder.network(&name_of(snapshot, network.as_str()));
+    }
+    for port in spec.ports.iter().filter(|port| port.mode == PublishMode::Host) {
+        builder = builder.publish_host(port.published, port.target);
+    }
+    let first: &Labels = service.previous.as_ref().map_or(&spec.labels, |previous| &previous.labels);
+    for (key, value) in first {
+        builder = builder.label(key, value);
+    }
+    builder.create();
+    if service.previous.is_some() {
+        swarm.edit_service(&spec.name, |json| json["Labels"] = json!(spec.labels)).unwrap();
+    }
+}

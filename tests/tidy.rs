@@ -1,0 +1,146 @@
+//! Rules about the repository itself.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files under version control, or about to be.
+fn files() -> Vec<PathBuf> {
+    let output =
+        Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(root()).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let files: Vec<_> = list.lines().map(PathBuf::from).filter(|path| root().join(path).is_file()).collect();
+    assert!(files.len() > 50, "git lists no files");
+    files
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
+fn rust() -> Vec<PathBuf> {
+    files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// rustc says nothing about a file that no `mod` names: its tests would never run.
+#[test]
+fn every_rust_file_is_part_of_a_crate() {
+    let all = rust();
+    for path in &all {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let starts_a_target = ["lib", "main"].contains(&stem)
+            || ["examples", "benches", "tests", "fuzz_targets"].iter().any(|name| folder.ends_with(name));
+        if starts_a_target {
+            continue;
+        }
+        let (name, parents) = if stem == "mod" {
+            (folder.file_name().unwrap().to_str().unwrap(), siblings(folder.parent().unwrap()))
+        } else {
+            (stem, siblings(folder))
+        };
+        let named = parents
+            .iter()
+            .filter(|parent| all.contains(parent))
+            .any(|parent| text(parent).contains(&format!("mod {name};")));
+        // A test target may be a folder's parent: tests/laws.rs has `mod support;`.
+        let by_neighbour = all
+            .iter()
+            .filter(|other| other.parent() == folder.parent())
+            .any(|other| text(other).contains(&format!("mod {name};")));
+        assert!(named || by_neighbour, "no `mod {name};` names {}", path.display());
+    }
+}
+
+/// The files that may declare the modules of a folder.
+fn siblings(folder: &Path) -> Vec<PathBuf> {
+    vec![folder.join("lib.rs"), folder.join("main.rs"), folder.join("mod.rs"), folder.with_extension("rs")]
+}
+
+#[test]
+fn every_snapshot_belongs_to_a_fixture() {
+    let fixtures: BTreeSet<_> = files()
+        .iter()
+        .filter(|path| path.starts_with("fixtures"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for path in files().iter().filter(|path| path.starts_with("snapshots")) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let (kind, fixture) = name.split_once('@').unwrap_or_else(|| panic!("{name} is not kind@fixture"));
+        assert!(["nginx", "plan", "problems"].contains(&kind), "{name}");
+        assert!(fixtures.contains(fixture), "{name} has no fixture");
+    }
+}
+
+#[test]
+fn names_stand_where_they_belong() {
+    let only_in = |needle: &str, allowed: &[&str]| {
+        for path in rust().iter().filter(|path| !path.starts_with("tests") && !path.starts_with("interlock-testkit")) {
+            let is_allowed = allowed.iter().any(|place| path.starts_with(place))
+                || path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+            let code = text(path);
+            let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            assert!(is_allowed || !code.contains(needle), "{} has {needle}", path.display());
+        }
+    };
+    only_in("bollard::", &["interlock-core/src/docker", "interlock-core/src/docker.rs"]);
+    only_in("std::env::", &["interlock-cli"]);
+    only_in("ExitCode", &["interlock-cli"]);
+    only_in(
+        "tokio::",
+        &[
+            "interlock-core/src/docker",
+            "interlock-core/src/docker.rs",
+            "interlock-core/src/runtime",
+            "interlock-core/src/runtime.rs",
+            "interlock-cli",
+        ],
+    );
+    only_in("SystemTime", &[]);
+    only_in("Timestamp::now", &["interlock-core/src/runtime.rs", "interlock-cli"]);
+    only_in("Regex", &[]);
+}
+
+/// What is rendered has none of the directives that nginx's memory bugs and injections came by.
+#[test]
+fn templates_stay_with_harmless_directives() {
+    for path in files().iter().filter(|path| path.starts_with("templates")) {
+        for line in text(path).lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            let banned = [
+                "rewrite",
+                "if",
+                "set",
+                "resolver",
+                "alias",
+                "root",
+                "load_module",
+                "perl",
+                "js_content",
+                "ssi",
+                "sub_filter",
+            ];
+            assert!(
+                !banned.contains(&word) && !line.contains(" ~") && !line.contains("location ~"),
+                "{}: {line}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn decisions_are_not_made_in_templates() {
+    for path in files().iter().filter(|path| path.starts_with("templates")) {
+        let text = text(path);
+        for helper in ["{{#unless", "{{else", "(eq ", "(ne ", "(and ", "(or ", "(gt ", "(lt ", "lookup "] {
+            assert!(!text.contains(helper), "{} decides with {helper}", path.display());
+        }
+    }
+}
