@@ -42,11 +42,13 @@ mod endpoint;
 mod error;
 mod observe;
 mod tls;
+mod view;
 mod wire;
 
 pub use endpoint::{Endpoint, TlsFiles};
 pub use error::{Error, ErrorKind};
-pub use observe::{Observation, OwnSpecs, ServiceView};
+pub use observe::Observation;
+pub use view::{OwnSpecs, ServiceView};
 
 /// How long calls may take, from sending to the last byte of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
