@@ -54,17 +54,21 @@ impl Lab {
                 continue;
             }
             // The last task may still be leaving it.
-            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-            while !Command::new("docker")
-                .args(["--host", &self.host, "network", "rm", &network])
-                .output()
-                .unwrap()
-                .status
-                .success()
-            {
-                assert!(tokio::time::Instant::now() < deadline, "network {network} stays in use");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            self.until_done(&["network", "rm", &network]).await;
+        }
+    }
+
+    /// Repeats a command until it succeeds: Swarm takes a moment to let go of things.
+    async fn until_done(&self, args: &[&str]) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
+            if output.status.success() {
+                return;
             }
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(tokio::time::Instant::now() < deadline, "docker {args:?}: {said}");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     }
 
@@ -73,7 +77,7 @@ impl Lab {
         self.clear().await;
         let snapshot = &scenario.state.snapshot;
         for network in snapshot.networks.iter().filter(|network| !network.ingress) {
-            self.docker(&["network", "create", "--driver", "overlay", &network.name]);
+            self.until_done(&["network", "create", "--driver", "overlay", &network.name]).await;
         }
         let mut services: Vec<_> = snapshot.services.iter().collect();
         services.sort_by_key(|service| service.created_at);
