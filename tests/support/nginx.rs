@@ -1,12 +1,14 @@
 //! The real nginx with a rendered configuration, and applications behind it on loopback addresses of their own.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use interlock_core::render::File;
+
+use super::http;
 
 /// Writes the files under a folder. What is mapped is where things are, not what is said.
 pub fn write(files: &[File], root: &Path, port: u16) -> String {
@@ -72,31 +74,12 @@ impl Nginx {
 
     /// Sends raw bytes and reads one answer.
     pub fn raw(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        let mut chunk = [0; 4096];
-        while !is_complete(&answer) {
-            match stream.read(&mut chunk) {
-                Ok(read) if read > 0 => answer.extend_from_slice(&chunk[..read]),
-                _ => break,
-            }
-        }
-        String::from_utf8_lossy(&answer).into_owned()
+        http::exchange(("127.0.0.1", self.port), request).unwrap()
     }
 
     pub fn get(&self, host: &str, path: &str) -> String {
         self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
-}
-
-/// Whether an answer has all the bytes that its Content-Length announces.
-fn is_complete(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
-    length.is_some_and(|length| body.len() >= length)
 }
 
 impl Drop for Nginx {
