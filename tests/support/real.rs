@@ -15,6 +15,8 @@ const NAME: &str = "ilt";
 pub struct Lab {
     pub host: String,
     pub registry: String,
+    /// Addresses of the nodes, the manager's first.
+    pub nodes: Vec<String>,
 }
 
 impl Lab {
@@ -28,13 +30,19 @@ impl Lab {
         let (Some(host), Some(registry)) = (value("DOCKER_HOST"), value("LAB_REGISTRY")) else {
             panic!("the lab is not up: scripts/lab up 3 --name {NAME} && scripts/lab images --name {NAME}");
         };
-        Self { host, registry }
+        let nodes = value("LAB_NODES").unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect();
+        Self { host, registry, nodes }
+    }
+
+    /// Runs a docker command. Returns what it printed, or what it complained about.
+    pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     pub fn docker(&self, args: &[&str]) -> String {
-        let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
-        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.try_docker(args).unwrap_or_else(|said| panic!("docker {args:?}: {said}"))
     }
 
     fn list(&self, args: &[&str]) -> Vec<String> {
@@ -59,14 +67,12 @@ impl Lab {
     }
 
     /// Repeats a command until it succeeds: Swarm takes a moment to let go of things.
-    async fn until_done(&self, args: &[&str]) {
+    pub async fn until_done(&self, args: &[&str]) {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-        loop {
-            let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
-            if output.status.success() {
+        while let Err(said) = self.try_docker(args) {
+            if args.contains(&"rm") && said.contains("not found") {
                 return;
             }
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(tokio::time::Instant::now() < deadline, "docker {args:?}: {said}");
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
