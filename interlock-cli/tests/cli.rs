@@ -211,7 +211,7 @@ async fn logs_hold_no_payloads_whatever_the_level() {
         // A second service, so that the second run has something to send.
         let mut swarm = fake.handle.swarm();
         swarm
-            .service("late")
+            .service(&format!("late-{}", rust_log.len()))
             .label("com.docker.lb.hosts", "late.example.com")
             .label("com.docker.lb.port", "1")
             .network("demo")
