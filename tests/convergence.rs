@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use interlock_core::ownership;
 use interlock_testkit::Swarm;
 use interlock_testkit::script::{Fault, Rule};
-use support::Scenario;
+use support::real::Lab;
 use support::world::{Mind, World, swarm_of};
+use support::{Scenario, laws};
 
 async fn world(scenario: &Scenario) -> World {
     World::new(swarm_of(&scenario.state.snapshot), scenario.settings.clone()).await
@@ -19,16 +20,9 @@ async fn world(scenario: &Scenario) -> World {
 async fn applying_a_plan_and_planning_again_gives_nothing_to_do() {
     for scenario in Scenario::all() {
         let world = world(&scenario).await;
-        let mut mind = Mind::default();
-        let _done = world.pass(&mut mind).await.unwrap();
-        let again = world.pass(&mut mind).await.unwrap();
-        assert!(again.is_empty(), "{}:\n{again}", scenario.name);
-        world.converge(&mut mind).await;
+        laws::plan_again_is_empty(&world, &scenario.name).await;
         let writes = world.swarm().writes();
-        for _ in 0..5 {
-            // A fresh process sees the same.
-            world.converge(&mut Mind::default()).await;
-        }
+        world.converge(&mut Mind::default()).await;
         assert_eq!(world.swarm().writes(), writes, "{}: a converged world was written to", scenario.name);
     }
 }
@@ -36,18 +30,31 @@ async fn applying_a_plan_and_planning_again_gives_nothing_to_do() {
 #[tokio::test]
 async fn applying_a_plan_twice_does_no_harm() {
     for scenario in Scenario::all() {
-        let world = world(&scenario).await;
-        let mut mind = Mind::default();
-        let (outcome, observation) = world.decide(&mut mind).await.unwrap();
-        assert!(world.apply(&outcome.plan, &observation).await.is_empty(), "{}", scenario.name);
-        let made = world.made().await;
-        // The second time some calls are refused, as what they create exists.
-        let _ = world.apply(&outcome.plan, &observation).await;
-        assert_eq!(world.made().await, made, "{}", scenario.name);
-        world.swarm().settle();
-        world.converge(&mut mind).await;
-        assert_eq!(world.made().await, made, "{}", scenario.name);
+        laws::twice_does_no_harm(&world(&scenario).await, &scenario.name).await;
     }
+}
+
+#[tokio::test]
+async fn a_process_that_stops_after_any_step_leaves_nothing_orphaned() {
+    for scenario in Scenario::all() {
+        for steps in 0..3 {
+            laws::stopped_after(&world(&scenario).await, steps, &scenario.name).await;
+        }
+    }
+}
+
+/// The same laws where nothing is imitated.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm: scripts/test brings one up"]
+async fn the_laws_hold_on_a_real_swarm() {
+    let lab = Lab::find();
+    let named = |name: &str| Scenario::all().into_iter().find(|scenario| scenario.name == name).unwrap();
+    laws::plan_again_is_empty(&lab.world(&named("one-host")).await, "one-host").await;
+    laws::twice_does_no_harm(&lab.world(&named("paths-of-several-services")).await, "paths-of-several-services").await;
+    laws::stopped_after(&lab.world(&named("bad-labels-among-good")).await, 1, "bad-labels-among-good").await;
+    laws::stopped_after(&lab.world(&named("several-hosts-and-wildcards")).await, 2, "several-hosts-and-wildcards")
+        .await;
+    lab.clear().await;
 }
 
 #[tokio::test]

@@ -3,44 +3,17 @@
 
 mod support;
 
-use std::process::Command;
-
 use interlock_core::reconcile::reconcile_embedded;
 use interlock_core::render::File;
 use support::Scenario;
-
-/// Writes the files into a folder, paths mapped, and runs `nginx -t` on them.
-fn nginx_accepts(files: &[File]) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().to_str().unwrap();
-    for file in files {
-        let path = format!("{root}{}", file.path);
-        std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
-        // What a test changes is where things are, not what is said.
-        let content = file
-            .content
-            .replace("include /etc/nginx/", &format!("include {root}/etc/nginx/"))
-            .replace("pid /var/run/proxy.pid;", &format!("pid {root}/proxy.pid;"))
-            .replace("/dev/stdout", &format!("{root}/log"))
-            .replace("listen 80", "listen 18080");
-        std::fs::write(&path, content).unwrap();
-    }
-    let output = Command::new("nginx")
-        .args(["-t", "-q", "-p", root, "-c", &format!("{root}{}", files[0].path)])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // A warning counts: nginx warns of names that it ignores.
-    let said: Vec<_> = said.lines().filter(|line| !line.contains("could not open error log file")).collect();
-    if output.status.success() && said.is_empty() { Ok(()) } else { Err(said.join("\n")) }
-}
+use support::nginx::{Nginx, accepts, application};
 
 #[test]
 fn nginx_accepts_every_fixture_without_a_warning() {
     for scenario in Scenario::all() {
         for rendering in reconcile_embedded(&scenario.inputs()).1.values() {
             let files = rendering.result.as_ref().unwrap();
-            nginx_accepts(files).unwrap_or_else(|said| panic!("{}: {said}", scenario.name));
+            accepts(files).unwrap_or_else(|said| panic!("{}: {said}", scenario.name));
         }
     }
 }
@@ -52,5 +25,192 @@ fn nginx_refuses_what_is_wrong() {
         part: String::new(),
         content: "events {} http { upstream empty {} }".into(),
     };
-    assert!(nginx_accepts(&[wrong]).is_err(), "this test could not fail");
+    assert!(accepts(&[wrong]).is_err(), "this test could not fail");
+}
+
+/// Renders a Swarm whose services run at these addresses.
+fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
+    let mut text = format!(
+        "snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  networks: [{{ id: n, name: n, driver: overlay }}]\n  services:\n{services}"
+    );
+    text += "  tasks:\n";
+    for (i, (service, address)) in tasks.iter().enumerate() {
+        text += &format!(
+            "    - {{ id: t{i}, service: {service}, desired: running, state: running, networks: [{{ network: n, addresses: [{address}] }}] }}\n"
+        );
+    }
+    let snapshot =
+        interlock_core::state::State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
+    let inputs = interlock_core::reconcile::Inputs {
+        snapshot,
+        settings: support::settings(""),
+        renderings: Default::default(),
+        memory: Default::default(),
+    };
+    let (outcome, renderings) = reconcile_embedded(&inputs);
+    assert_eq!(outcome.problems, []);
+    renderings.into_values().next().unwrap().result.unwrap()
+}
+
+fn service(name: &str, port: u16, labels: &str) -> String {
+    format!(
+        "    - {{ id: {name}, version: 1, created_at: 2026-01-01T00:00:00Z, spec: {{ name: {name}, networks: [n], labels: {{ com.docker.lb.port: \"{port}\", {labels} }} }} }}\n"
+    )
+}
+
+fn app(answer: &str) -> Option<&str> {
+    answer.split_once("app=").and_then(|(_, rest)| rest.lines().next())
+}
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+#[test]
+fn the_most_specific_host_and_the_longest_path_decide() {
+    let services = [
+        service("exact", 19_001, "com.docker.lb.hosts: bank.example.com"),
+        service("wild", 19_001, "com.docker.lb.hosts: \"*.example.com\""),
+        service("wilder", 19_001, "com.docker.lb.hosts: \"*.a.example.com\""),
+        service("dead", 19_001, "com.docker.lb.hosts: dead.example.com"),
+        service("site", 19_001, "com.docker.lb.hosts: www.example.com"),
+        service("app", 19_001, "com.docker.lb.hosts: www.example.com, com.docker.lb.context_root: /app"),
+        service(
+            "cut",
+            19_001,
+            "com.docker.lb.hosts: www.example.com, com.docker.lb.context_root: /cut, com.docker.lb.context_root_rewrite: \"true\"",
+        ),
+        service("gone", 19_001, "com.docker.lb.hosts: www.example.com, com.docker.lb.context_root: /app/gone"),
+    ];
+    let names = ["exact", "wild", "wilder", "site", "app", "cut"];
+    let addresses: Vec<_> = (1..=names.len()).map(|i| format!("127.10.1.{i}")).collect();
+    for (name, address) in names.iter().zip(&addresses) {
+        application(name, &format!("{address}:19001"));
+    }
+    let tasks: Vec<_> = names.iter().copied().zip(addresses.iter().map(String::as_str)).collect();
+    let nginx = Nginx::start(&rendered(&services.concat(), &tasks));
+    for (host, path, expected) in [
+        ("bank.example.com", "/", Ok("exact")),
+        ("BANK.Example.com.", "/", Ok("exact")),
+        ("bank.example.com:99", "/x?y", Ok("exact")),
+        ("other.example.com", "/", Ok("wild")),
+        ("a.b.example.com", "/", Ok("wild")),
+        ("x.a.example.com", "/", Ok("wilder")),
+        ("example.com", "/", Err("503")),
+        ("dead.example.com", "/", Err("503")),
+        ("unknown.test", "/", Err("503")),
+        ("10.0.0.1", "/", Err("503")),
+        ("www.example.com", "/", Ok("site")),
+        ("www.example.com", "/app", Ok("app")),
+        ("www.example.com", "/app/x", Ok("app")),
+        ("www.example.com", "/application", Ok("site")),
+        ("www.example.com", "/app../etc", Ok("site")),
+        ("www.example.com", "/app;x/y", Ok("site")),
+        ("www.example.com", "/APP", Ok("site")),
+        ("www.example.com", "/app/gone", Err("503")),
+        ("www.example.com", "/app/gone/x", Err("503")),
+        ("www.example.com", "/cut", Err("301")),
+        ("www.example.com", "/cut/x", Ok("cut")),
+    ] {
+        let answer = nginx.get(host, path);
+        let got = app(&answer).ok_or_else(|| status(&answer));
+        assert_eq!(got, expected, "{host}{path}: {answer}");
+    }
+    // The service behind a context root sees the path as the client sent it, or without the root, escapes kept.
+    assert!(nginx.get("www.example.com", "/app/a%20b?x=%2f").contains("GET /app/a%20b?x=%2f HTTP/1.1"));
+    assert!(nginx.get("www.example.com", "/cut/a%20b?x=%2f").contains("GET /a%20b?x=%2f HTTP/1.1"));
+    assert!(nginx.get("www.example.com", "/cut?x=1").contains("Location: /cut/?x=1\r\n"));
+    // Replies of our own tell nothing of anybody's containers.
+    assert!(!nginx.get("unknown.test", "/").to_lowercase().contains("\r\nx-"), "{}", nginx.get("unknown.test", "/"));
+    // Without a Host header.
+    assert_eq!(status(&nginx.raw("GET / HTTP/1.0\r\n\r\n")), "503");
+    assert_eq!(status(&nginx.raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n")), "400");
+    // Nobody's status page.
+    assert_eq!(app(&nginx.get("bank.example.com", "/nginx_status")), Some("exact"));
+}
+
+#[test]
+fn what_an_application_is_told_is_what_the_proxy_saw() {
+    application("shop", "127.10.2.1:19002");
+    let nginx = Nginx::start(&rendered(
+        &service("shop", 19_002, "com.docker.lb.hosts: shop.example.com"),
+        &[("shop", "127.10.2.1")],
+    ));
+    let lies = "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\n\
+                Forwarded: for=6.6.6.6\r\nX-Forwarded-Prefix: /evil\r\nX_Forwarded_For: 6.6.6.6\r\nX.Forwarded.For: 6.6.6.6\r\nProxy: evil\r\n\
+                X-Original-URL: /evil\r\nX-Rewrite-URL: /evil\r\nX-Request-ID: evil\r\n";
+    let answer = nginx.raw(&format!(
+        "GET /a HTTP/1.1\r\nHost: shop.example.com\r\n{lies}Connection: close, x-forwarded-host, X-Real-Ip\r\n\r\n"
+    ));
+    let (head, told) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(!told.contains("evil") && !told.contains("6.6.6.6"), "{told}");
+    for header in [
+        "Host: shop.example.com",
+        "X-Real-IP: 127.0.0.1",
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Host: shop.example.com",
+        "X-Forwarded-Port: 8080",
+    ] {
+        assert!(told.contains(&format!("{header}\r\n")), "{header} is missing:\n{told}");
+    }
+    // An application cannot send the proxy elsewhere, and gets no say in its headers.
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    for header in [
+        "x-request-id: ",
+        "x-proxy-id: ",
+        "x-server-info: interlock/",
+        "x-upstream-addr: 127.10.2.1:19002",
+        "x-upstream-response-time: ",
+    ] {
+        assert!(head.contains(header), "{header} is missing:\n{head}");
+    }
+}
+
+#[test]
+fn only_websocket_is_upgraded() {
+    application("shop", "127.10.3.1:19003");
+    let nginx = Nginx::start(&rendered(
+        &service("shop", 19_003, "com.docker.lb.hosts: shop.example.com"),
+        &[("shop", "127.10.3.1")],
+    ));
+    let told = |upgrade: &str| {
+        nginx.raw(&format!("GET /any/path HTTP/1.1\r\nHost: shop.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: {upgrade}\r\n\r\n"))
+    };
+    let websocket = told("WebSocket");
+    assert!(
+        websocket.contains("Upgrade: websocket\r\n") && websocket.contains("Connection: upgrade\r\n"),
+        "{websocket}"
+    );
+    let h2c = told("h2c");
+    let (_, told) = h2c.split_once("app=").unwrap();
+    assert!(!told.contains("Upgrade: ") && !told.contains("Connection: "), "{h2c}");
+}
+
+#[test]
+fn a_task_that_refuses_is_left_for_the_next() {
+    application("alive", "127.10.4.3:19004");
+    let tasks = [("shop", "127.10.4.1"), ("shop", "127.10.4.2"), ("shop", "127.10.4.3")];
+    let nginx = Nginx::start(&rendered(&service("shop", 19_004, "com.docker.lb.hosts: shop.example.com"), &tasks));
+    for _ in 0..20 {
+        assert_eq!(app(&nginx.get("shop.example.com", "/")), Some("alive"));
+        let post =
+            nginx.raw("POST / HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(app(&post), Some("alive"), "nothing was sent to the others: {post}");
+    }
+}
+
+#[test]
+fn a_default_backend_answers_for_hosts_that_nobody_names() {
+    application("all", "127.10.5.1:19005");
+    application("shop", "127.10.5.2:19005");
+    let services = [
+        service("all", 19_005, "com.docker.lb.default_backend: \"true\""),
+        service("shop", 19_005, "com.docker.lb.hosts: shop.example.com"),
+    ];
+    let nginx = Nginx::start(&rendered(&services.concat(), &[("all", "127.10.5.1"), ("shop", "127.10.5.2")]));
+    assert_eq!(app(&nginx.get("shop.example.com", "/")), Some("shop"));
+    assert_eq!(app(&nginx.get("whatever.test", "/x")), Some("all"));
+    let nameless = nginx.raw("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(app(&nameless), Some("all"));
 }

@@ -42,11 +42,13 @@ mod endpoint;
 mod error;
 mod observe;
 mod tls;
+mod view;
 mod wire;
 
 pub use endpoint::{Endpoint, TlsFiles};
 pub use error::{Error, ErrorKind};
-pub use observe::{Observation, OwnSpecs, ServiceView};
+pub use observe::Observation;
+pub use view::{OwnSpecs, ServiceView};
 
 /// How long calls may take, from sending to the last byte of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,8 +284,8 @@ fn through(transport: &endpoint::Shared, prefix: Arc<str>, deadlines: Deadlines)
             Ok::<_, bollard::errors::Error>(transport.send(Request::from_parts(head, Full::new(body))).await?)
         }
     };
-    // This limit ends with the answer's head; calls that have a body are bound by their own.
-    let seconds = deadlines.list.as_secs().max(1);
+    // This limit ends with the answer's head, so that calls have their own; it is the longer one, and counts for events alone.
+    let seconds = deadlines.list.max(deadlines.write).as_secs() + 1;
     Docker::connect_with_custom_transport(send, Some("http://docker"), seconds, bollard::API_DEFAULT_VERSION)
         .map_err(|error| Error::bollard(&url, "connection", error))
 }

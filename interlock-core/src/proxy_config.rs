@@ -174,15 +174,29 @@ fn virtual_host(paths: &ResolvedHost<'_>, upstreams: &mut BTreeMap<UpstreamName,
 
 fn forward(location: &Location<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> Forward {
     let Location { rewrite, members } = location;
-    let mut targets: Vec<_> = members.iter().flat_map(|route| &route.targets).copied().collect();
+    let targets = interleaved(members);
     if targets.is_empty() {
         return Forward { rewrite: *rewrite, upstream: None };
     }
-    targets.sort_unstable();
-    targets.dedup();
     let name = UpstreamName::of(members);
     upstreams.insert(name.clone(), targets);
     Forward { rewrite: *rewrite, upstream: Some(name) }
+}
+
+/// The targets of all members, each member's spread evenly over the list. Proxies try them in this order, so when all tasks of
+/// one service are gone at once, the next try goes to another service's.
+fn interleaved(members: &[&Route]) -> Vec<SocketAddr> {
+    let mut placed = Vec::new();
+    for (member, route) in members.iter().enumerate() {
+        for (i, target) in (0_u64..).zip(&route.targets) {
+            // The middle of the i-th of as many equal parts as the member has targets.
+            let place = ((2 * i + 1) << 32) / (2 * route.targets.len() as u64);
+            placed.push((place, member, *target));
+        }
+    }
+    placed.sort_unstable();
+    let mut seen = BTreeSet::new();
+    placed.into_iter().map(|(_, _, target)| target).filter(|target| seen.insert(*target)).collect()
 }
 
 fn revision(config: &ProxyConfig) -> Revision {

@@ -44,7 +44,6 @@ mod world;
 pub use once::{Progress, Report, run_once};
 
 use follow::{Ended, Follower};
-use telling::chain;
 use timing::Backoff;
 
 /// Everything about the loop that is not in the settings file.
@@ -86,6 +85,8 @@ pub enum Error {
 
 /// How long an engine may say that it is no manager. It says so while its node is being promoted or is joining.
 const NO_MANAGER: Duration = Duration::from_secs(30);
+/// A connection that lasted for less says nothing about the next one.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// Works until `shutdown` is ready.
 ///
@@ -97,7 +98,7 @@ const NO_MANAGER: Duration = Duration::from_secs(30);
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut shutdown = pin!(shutdown);
     let mut follower = Follower::new(settings, options.clone());
-    let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut no_manager_since: Option<Instant> = None;
     loop {
         let connected = select! {
@@ -106,37 +107,33 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
         };
         let error = match connected {
             Ok(client) => {
-                let docker = client.engine();
-                tracing::info!(
-                    engine = docker.version,
-                    api = docker.api_version,
-                    "connected to {}",
-                    options.endpoint.url
-                );
-                match follower.follow(&client, shutdown.as_mut()).await {
+                let since = Instant::now();
+                follower.told().connected(client.engine());
+                let error = match follower.follow(&client, shutdown.as_mut()).await {
                     Ended::Shutdown => return Ok(()),
                     Ended::Renew => continue,
                     Ended::Lost(error) => error,
+                };
+                if follower.take_worked() {
+                    no_manager_since = None;
                 }
+                if since.elapsed() >= STEADY {
+                    delays.reset();
+                }
+                error
             }
-            Err(error) => error,
+            Err(error) => match error.kind() {
+                ErrorKind::Permanent | ErrorKind::TooLarge | ErrorKind::Permission => return Err(error.into()),
+                _ => error,
+            },
         };
-        if follower.take_worked() {
-            delays.reset();
-            no_manager_since = None;
+        if error.kind() == ErrorKind::NotAManager
+            && no_manager_since.get_or_insert_with(Instant::now).elapsed() >= NO_MANAGER
+        {
+            return Err(error.into());
         }
-        match error.kind() {
-            ErrorKind::Permanent | ErrorKind::TooLarge | ErrorKind::Permission => return Err(error.into()),
-            ErrorKind::NotAManager => {
-                let since = *no_manager_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= NO_MANAGER {
-                    return Err(error.into());
-                }
-            }
-            _ => {}
-        }
+        follower.told().disconnected(&error);
         let delay = delays.next();
-        tracing::warn!("{}; trying again in {} ms", chain(&error), delay.as_millis());
         select! {
             () = &mut shutdown => return Ok(()),
             () = sleep(delay) => {}

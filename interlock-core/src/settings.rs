@@ -1,6 +1,6 @@
 //! What the operator wants: Interlock's settings file (TOML), every key read and checked before anything is touched.
 //!
-//! Keys are matched without regard to case. Each key stands once, in the tables of [`keys`]; reading, the file that
+//! Keys are matched without regard to case. Each key stands once, in a table; reading, the file that
 //! `interlock init` prints, the JSON schema and the search for the nearest key all follow from them.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ mod read;
 mod template;
 mod values;
 
-pub use keys::{KeyDoc, Status, reference};
+pub use keys::{KeyDoc, Shape, Status, reference};
 pub use read::{SettingError, SettingsError};
 pub use template::{json_schema, template};
 pub use values::Size;

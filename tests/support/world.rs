@@ -13,12 +13,16 @@ use interlock_core::snapshot::{Labels, Mode, PublishMode, Service, Snapshot, Tas
 use interlock_testkit::{Swarm, server};
 use serde_json::json;
 
-/// A fake Swarm behind its socket.
+/// A Swarm with interlock at work on it.
 pub struct World {
     pub settings: Settings,
     pub client: Client,
-    handle: server::Handle,
-    _folder: tempfile::TempDir,
+    backing: Backing,
+}
+
+enum Backing {
+    Fake { handle: server::Handle, _folder: tempfile::TempDir },
+    Real,
 }
 
 /// What interlock knows between two passes.
@@ -33,18 +37,61 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap();
         let client = Client::connect(&Endpoint { url: handle.url(), tls: None }).await.unwrap();
-        Self { settings, client, handle, _folder: folder }
+        Self { settings, client, backing: Backing::Fake { handle, _folder: folder } }
     }
 
+    /// A Swarm that runs at this address.
+    pub async fn real(url: &str, settings: Settings) -> Self {
+        let client = Client::connect(&Endpoint { url: url.to_owned(), tls: None }).await.unwrap();
+        Self { settings, client, backing: Backing::Real }
+    }
+
+    /// The fake Swarm.
     pub fn swarm(&self) -> std::sync::MutexGuard<'_, Swarm> {
-        self.handle.swarm()
+        match &self.backing {
+            Backing::Fake { handle, .. } => handle.swarm(),
+            Backing::Real => panic!("a real Swarm has no inside"),
+        }
+    }
+
+    /// The Swarm's own time, which decisions compare with the times that it tells. A fake one's is virtual.
+    fn now(&self) -> jiff::Timestamp {
+        match &self.backing {
+            Backing::Fake { handle, .. } => {
+                "2026-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap() + handle.swarm().now()
+            }
+            Backing::Real => jiff::Timestamp::now(),
+        }
     }
 
     pub async fn observe(&self) -> Result<Observation, Error> {
-        // The Swarm's clock is a virtual one, and decisions compare its times with that of the reading.
-        let began: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let now = began + self.swarm().now();
-        self.client.observe(now).await
+        self.client.observe(self.now()).await
+    }
+
+    /// Lets the Swarm do what it was told.
+    pub async fn settle(&self) {
+        match &self.backing {
+            Backing::Fake { handle, .. } => {
+                handle.swarm().settle();
+            }
+            Backing::Real => self.settle_for_real().await,
+        }
+    }
+
+    async fn settle_for_real(&self) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(120);
+        loop {
+            let snapshot = self.observe().await.unwrap().snapshot;
+            let rolling =
+                snapshot.services.iter().any(|s| s.update.as_ref().is_some_and(|update| update.state.in_progress()));
+            let starting =
+                snapshot.tasks.iter().any(|task| task.desired == TaskState::Running && task.state < TaskState::Running);
+            if !rolling && !starting {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the Swarm does not come to rest");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
     }
 
     /// Reads and decides.
@@ -93,7 +140,7 @@ impl World {
             if last.is_empty() && last.waiting.is_empty() {
                 return;
             }
-            self.swarm().settle();
+            self.settle().await;
         }
         panic!("still at work after 12 passes:\n{last}");
     }

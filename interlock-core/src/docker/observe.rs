@@ -1,17 +1,16 @@
 //! Reading the Swarm: all of it, or one part.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Client, Error, ErrorKind, convert};
+use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task, TaskState};
+use crate::snapshot::{Config, Network, Node, Secret, Snapshot, Task, TaskState};
 
 /// All that was read, at one moment as far as an engine lets one.
 #[derive(Debug, Clone)]
@@ -22,78 +21,6 @@ pub struct Observation {
     pub specs: OwnSpecs,
     /// How long processors were busy with it, the waiting left out.
     pub busy: Duration,
-}
-
-/// The specs of services that carry our ownership label, as the engine wrote them, with their versions. An update changes fields
-/// in the whole spec, so that fields which this program does not know survive.
-///
-/// They hold environments and commands, so they are neither serialised nor printed.
-#[derive(Clone, Default)]
-pub struct OwnSpecs(BTreeMap<ServiceId, (u64, Value)>);
-
-impl OwnSpecs {
-    /// The spec of this service and its version, if it is one of ours.
-    pub(super) fn get(&self, id: &ServiceId) -> Option<(u64, &Value)> {
-        self.0.get(id).map(|(version, spec)| (*version, spec))
-    }
-
-    /// Takes what another one holds of this service, which may be nothing.
-    pub fn take_from(&mut self, other: &mut Self, id: &ServiceId) {
-        match other.0.remove(id) {
-            Some(spec) => self.0.insert(id.clone(), spec),
-            None => self.0.remove(id),
-        };
-    }
-
-    /// Takes what a targeted read found, unless a newer one is held. A service that is gone is `None`.
-    pub fn put(&mut self, id: &ServiceId, view: Option<&ServiceView>) {
-        match view {
-            None => {
-                self.0.remove(id);
-            }
-            Some(view) => {
-                if self.0.get(id).is_some_and(|(version, _)| *version > view.service.version) {
-                    return;
-                }
-                match &view.spec {
-                    Some(spec) => self.0.insert(id.clone(), (view.service.version, spec.clone())),
-                    None => self.0.remove(id),
-                };
-            }
-        }
-    }
-}
-
-impl fmt::Debug for OwnSpecs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let versions = self.0.iter().map(|(id, (version, _))| (id, version));
-        f.debug_map().entries(versions).finish()
-    }
-}
-
-/// One service with its tasks, as a targeted read found them.
-#[derive(Clone)]
-pub struct ServiceView {
-    /// The service.
-    pub service: Service,
-    /// Its tasks, the same ones that a whole snapshot has: those that Swarm wants ready or running, of our own services all.
-    pub tasks: Vec<Task>,
-    /// Of our own services: the whole spec.
-    pub(super) spec: Option<Value>,
-}
-
-impl ServiceView {
-    #[cfg(test)]
-    pub(crate) fn for_tests(service: Service, tasks: Vec<Task>) -> Self {
-        Self { service, tasks, spec: None }
-    }
-}
-
-impl fmt::Debug for ServiceView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, tasks, spec: _ } = self;
-        f.debug_struct("ServiceView").field("service", service).field("tasks", tasks).finish_non_exhaustive()
-    }
 }
 
 impl Client {
@@ -128,13 +55,13 @@ impl Client {
         snapshot.engine = self.engine.clone();
         for convert::ReadService { service, spec } in services.value {
             if let Some(spec) = spec {
-                specs.0.insert(service.id.clone(), (service.version, spec));
+                specs.insert(&service, spec);
             }
             snapshot.services.push(service);
         }
         // Of our own services' tasks the second list knows more, and later.
         snapshot.tasks = tasks.value;
-        snapshot.tasks.retain(|task| !specs.0.contains_key(&task.service));
+        snapshot.tasks.retain(|task| specs.get(&task.service).is_none());
         snapshot.tasks.extend(own_tasks.value);
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         snapshot.networks = networks.value;

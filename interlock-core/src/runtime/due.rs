@@ -52,6 +52,8 @@ impl Read {
 
 impl Due {
     const REST: u32 = 4;
+    /// An engine that hung for a while and is well again shall not be left alone for a multiple of that while.
+    const LONGEST_REST: Duration = Duration::from_secs(1);
 
     /// This kind shall be read, at this time or before.
     pub(super) fn want(&mut self, kind: Kind, at: Instant) {
@@ -97,7 +99,7 @@ impl Due {
     pub(super) fn done(&mut self, kind: Kind, now: Instant, took: Duration) {
         let read = self.reads.entry(kind).or_default();
         read.under_way = false;
-        read.not_before = Some(now + took.saturating_mul(Self::REST));
+        read.not_before = Some(now + took.saturating_mul(Self::REST).min(Self::LONGEST_REST));
     }
 
     /// When [`Due::start`] has something.
@@ -197,6 +199,9 @@ mod tests {
         assert_eq!(due.next(), Some(start + ms(25)), "a fifth of the time");
         assert_eq!(due.start(start + ms(24)), []);
         assert_eq!(due.start(start + ms(25)), [Kind::Networks]);
+        due.done(Kind::Networks, start, ms(20_000));
+        due.want(Kind::Networks, start);
+        assert_eq!(due.next(), Some(start + ms(1000)), "but a hang is not multiplied");
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl Follower {
         }
     }
 
+    /// What was told, to tell it only once.
+    pub(super) fn told(&mut self) -> &mut Told {
+        &mut self.told
+    }
+
     /// Whether anything was read since this was asked last.
     pub(super) fn take_worked(&mut self) -> bool {
         std::mem::take(&mut self.worked)
@@ -311,11 +316,18 @@ impl Follower {
                 Action::CreateConfig { .. } | Action::RemoveConfig { .. } => {}
             }
         }
-        if !failed.is_empty() {
-            kinds.insert(Kind::All);
-        }
         let mut at = now;
         for (step, error) in &failed {
+            match &step.action {
+                // It is known what changed, and whoever changed it may do so again soon.
+                Action::UpdateService { id, .. } if error.kind() == ErrorKind::Conflict => {
+                    self.settling.touch(id.clone(), now);
+                    kinds.insert(Kind::Services);
+                }
+                _ => {
+                    kinds.insert(Kind::All);
+                }
+            }
             self.told.failed(step, error);
             let until = self.holds.failed(step, error.kind(), now);
             if !certain {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::docker;
+use crate::docker::{self, ErrorKind};
 use crate::names::Cluster;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity};
+use crate::snapshot::Engine;
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -13,7 +14,9 @@ pub(super) struct Told {
     problems: BTreeSet<Problem>,
     waiting: BTreeMap<Cluster, String>,
     failures: BTreeMap<Cluster, String>,
-    unreadable: Option<String>,
+    unreadable: Option<ErrorKind>,
+    connected: bool,
+    disconnected: Option<String>,
 }
 
 impl Told {
@@ -61,13 +64,31 @@ impl Told {
         self.failures.remove(cluster);
     }
 
-    /// Logs that the Swarm cannot be read, unless that is known.
+    /// Logs that the Swarm cannot be read, unless that is known and the error is of the same kind.
     pub(super) fn unreadable(&mut self, error: &docker::Error) {
-        let text = chain(error);
-        if self.unreadable.as_ref() != Some(&text) {
-            tracing::warn!("the Swarm cannot be read, what runs stays as it is: {text}");
+        // Which of the lists fails first is chance.
+        if self.unreadable != Some(error.kind()) {
+            tracing::warn!("the Swarm cannot be read, what runs stays as it is: {}", chain(error));
         }
-        self.unreadable = Some(text);
+        self.unreadable = Some(error.kind());
+    }
+
+    /// Logs that there is no connection, unless it is for the same reason as before.
+    pub(super) fn disconnected(&mut self, error: &docker::Error) {
+        let text = chain(error);
+        if self.disconnected.as_ref() != Some(&text) {
+            tracing::warn!("{text}; what runs stays as it is, and connecting is tried again");
+        }
+        self.disconnected = Some(text);
+    }
+
+    /// Logs that there is a connection, unless that is known: connections are renewed from time to time.
+    pub(super) fn connected(&mut self, engine: &Engine) {
+        let Engine { version, api_version, config_limit: _ } = engine;
+        if self.disconnected.take().is_some() || !self.connected {
+            tracing::info!("connected to Docker {version}, API {api_version}");
+        }
+        self.connected = true;
     }
 
     /// It can be read.

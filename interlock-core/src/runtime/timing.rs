@@ -44,22 +44,23 @@ impl Debounce {
 pub(super) struct Pace {
     poll: Duration,
     busy: Duration,
-    elapsed: Duration,
+    /// The whole time of the last pass, and of the one before.
+    elapsed: (Duration, Duration),
 }
 
 impl Pace {
     const SHARE: u32 = 50;
-    /// What the engine does for us meanwhile costs it as well, so that the whole time of a pass counts; but an engine that is slow
-    /// because it is ill shall not make us look away for long.
+    /// What the engine does for us meanwhile costs it as well, so that the whole time of a pass counts. But an engine that is slow
+    /// because it is ill shall not make us look away for long, and not at all when it is slow only once.
     const LONGEST_FOR_ELAPSED: Duration = Duration::from_secs(60);
 
     pub(super) fn new(poll: Duration) -> Self {
-        Self { poll, busy: Duration::ZERO, elapsed: Duration::ZERO }
+        Self { poll, busy: Duration::ZERO, elapsed: (Duration::ZERO, Duration::ZERO) }
     }
 
     /// A pass was made: how long it took in all, and how long our processors were busy with it.
     pub(super) fn passed(&mut self, elapsed: Duration, busy: Duration) {
-        self.elapsed = elapsed;
+        self.elapsed = (elapsed, self.elapsed.0);
         self.busy = busy;
     }
 
@@ -70,7 +71,9 @@ impl Pace {
 
     /// How long to wait after a pass until the next.
     pub(super) fn interval(&self) -> Duration {
-        let for_elapsed = self.elapsed.saturating_mul(Self::SHARE).min(Self::LONGEST_FOR_ELAPSED);
+        let (last, before) = self.elapsed;
+        let elapsed = last.min(before);
+        let for_elapsed = elapsed.saturating_mul(Self::SHARE).min(Self::LONGEST_FOR_ELAPSED);
         self.poll.max(self.busy.saturating_mul(Self::SHARE)).max(for_elapsed)
     }
 }
@@ -164,8 +167,11 @@ mod tests {
         assert_eq!(pace.interval(), Duration::from_secs(3));
         pace.passed(ms(20), ms(5));
         assert_eq!(pace.interval(), Duration::from_secs(3));
-        pace.passed(ms(900), ms(200));
+        pace.passed(Duration::from_secs(20), ms(5));
+        assert_eq!(pace.interval(), Duration::from_secs(3), "slow once is an accident");
+        pace.passed(ms(900), ms(5));
         assert_eq!(pace.interval(), Duration::from_secs(45), "the engine's work counts");
+        pace.passed(Duration::from_secs(20), ms(200));
         pace.passed(Duration::from_secs(20), ms(200));
         assert_eq!(pace.interval(), Duration::from_secs(60), "but an ill engine is not left alone");
         pace.passed(Duration::from_secs(20), ms(400));

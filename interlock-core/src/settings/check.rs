@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::read::Reader;
-use super::{Extension, Kind};
+use super::{Extension, Kind, PublishMode};
 use crate::names::Cluster;
 
 /// Checks the extensions together. Each comes with its place in the file.
 pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)]) {
     let mut clusters = BTreeMap::new();
-    let mut ports = BTreeMap::new();
+    let mut ports = Vec::new();
     let mut services = BTreeMap::new();
     let mut sorted: Vec<_> = extensions.iter().collect();
     sorted.sort_by_key(|(offset, _)| *offset);
@@ -28,7 +28,7 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
             *offset,
         );
         for port in [extension.published_port, extension.published_ssl_port] {
-            claim(reader, &mut ports, port, &format!("published port {port}"), &path, *offset);
+            claim_port(reader, &mut ports, port, extension, *offset);
         }
         for name in [&extension.service_name, &extension.proxy_service_name] {
             claim(reader, &mut services, name.clone(), &format!("service name {name}"), &path, *offset);
@@ -48,6 +48,32 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
             );
         }
     }
+}
+
+/// Two sets of proxies that both publish on their hosts can have the same port, on different nodes; otherwise a port is published
+/// once.
+fn claim_port<'e>(
+    reader: &mut Reader<'_>,
+    claims: &mut Vec<(u16, &'e Extension, usize)>,
+    port: u16,
+    extension: &'e Extension,
+    offset: usize,
+) {
+    let both_on_hosts =
+        |other: &Extension| other.publish_mode == PublishMode::Host && extension.publish_mode == PublishMode::Host;
+    let clash = claims
+        .iter()
+        .find(|(taken, other, _)| *taken == port && (other.name == extension.name || !both_on_hosts(other)));
+    if let Some((_, other, first)) = clash {
+        let line = reader.line(*first);
+        let path = format!("Extensions.{}", extension.name);
+        let wrong = match other.name == extension.name {
+            true => format!("claims published port {port} twice"),
+            false => format!("claims published port {port}, as Extensions.{} in line {line} does", other.name),
+        };
+        reader.error(path, offset, wrong);
+    }
+    claims.push((port, extension, offset));
 }
 
 fn claim<K: Ord>(

@@ -156,6 +156,10 @@ impl Reader<'_> {
                 self.error(full, offset, unknown(name, keys, nested));
                 continue;
             };
+            // Files that MKE wrote have empty strings for what is not set.
+            if value.get_ref().as_str() == Some("") {
+                continue;
+            }
             match (key.set)(target, value.get_ref()) {
                 Err(wrong) => self.error(full, value.span().start, wrong),
                 Ok(()) => match key.status {

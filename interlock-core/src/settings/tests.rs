@@ -132,8 +132,9 @@ fn all_mistakes_are_told_at_once_in_order() {
 
 #[test]
 fn extensions_cannot_claim_the_same() {
+    let good = &GOOD.replace("PublishMode = \"HOST\"", "PublishMode = \"ingress\"");
     let second = "[Extensions.second]\nServiceCluster = \"second\"\nPublishedPort = 9080\nPublishedSSLPort = 9443\n";
-    assert!(Settings::parse(&format!("{GOOD}\n{second}")).is_ok());
+    assert!(Settings::parse(&format!("{good}\n{second}")).is_ok());
     for (from, to, expected) in [
         (
             "ServiceCluster = \"second\"\n",
@@ -148,9 +149,90 @@ fn extensions_cannot_claim_the_same() {
             "claims service name interlock-proxy, as Extensions.default in line 4 does",
         ),
     ] {
-        let wrong = wrong(&format!("{GOOD}\n{}", second.replace(from, to)));
+        let wrong = wrong(&format!("{good}\n{}", second.replace(from, to)));
         assert_eq!(wrong, [format!("line 15, column 13: Extensions.second {expected}")], "{to}");
     }
+}
+
+#[test]
+fn proxies_on_different_hosts_may_have_the_same_ports() {
+    let second = "[Extensions.second]\nServiceCluster = \"second\"\nPublishMode = \"host\"\n";
+    assert!(Settings::parse(&format!("{GOOD}\n{second}")).is_ok());
+}
+
+#[test]
+fn files_that_mke_wrote_are_read() {
+    let written = r#"
+ListenAddr = ":8080"
+DockerURL = "unix:///var/run/docker.sock"
+AllowInsecure = false
+PollInterval = "3s"
+[Extensions]
+  [Extensions.default]
+    Image = "docker/ucp-interlock-extension:3.2.3"
+    ServiceName = "ucp-interlock-extension"
+    Args = []
+    Constraints = ["node.labels.com.docker.ucp.orchestrator.swarm==true", "node.platform.os==linux"]
+    ProxyImage = "docker/ucp-interlock-proxy:3.2.3"
+    ProxyServiceName = "ucp-interlock-proxy"
+    ProxyConfigPath = "/etc/nginx/nginx.conf"
+    ProxyReplicas = 2
+    ProxyStopSignal = "SIGQUIT"
+    ProxyStopGracePeriod = "5s"
+    ProxyConstraints = ["node.labels.com.docker.ucp.orchestrator.swarm==true"]
+    PublishMode = "ingress"
+    PublishedPort = 8080
+    TargetPort = 80
+    PublishedSSLPort = 8443
+    TargetSSLPort = 443
+    ServiceCluster = ""
+    ProxyUpdateDelay = ""
+    [Extensions.default.Labels]
+      "com.docker.ucp.InstanceID" = "x"
+    [Extensions.default.ProxyLabels]
+      "com.docker.ucp.InstanceID" = "x"
+    [Extensions.default.Config]
+      Version = ""
+      User = "nginx"
+      PidPath = "/var/run/proxy.pid"
+      MaxConnections = 1024
+      ConnectTimeout = 600
+      SendTimeout = 600
+      ReadTimeout = 600
+      IPHash = false
+      AdminUser = ""
+      AdminPass = ""
+      SSLOpts = ""
+      SSLDefaultDHParam = 1024
+      SSLDefaultDHParamPath = ""
+      SSLVerify = "required"
+      WorkerProcesses = 1
+      RLimitNoFile = 65535
+      SSLCiphers = "HIGH:!aNULL:!MD5"
+      SSLProtocols = "TLSv1.2"
+      AccessLogPath = "/dev/stdout"
+      ErrorLogPath = "/dev/stdout"
+      MainLogFormat = "'$remote_addr - $remote_user [$time_local] \"$request\" '\n'$status $body_bytes_sent \"$http_referer\" '\n'\"$http_user_agent\" \"$http_x_forwarded_for\"';"
+      TraceLogFormat = "'$remote_addr $reqid';"
+      KeepaliveTimeout = "75s"
+      ClientMaxBodySize = "32m"
+      ClientBodyBufferSize = "8k"
+      ClientHeaderBufferSize = "1k"
+      LargeClientHeaderBuffers = "4 8k"
+      ClientBodyTimeout = "60s"
+      UnderscoresInHeaders = false
+      HideInfoHeaders = false
+"#;
+    let (settings, _) = Settings::parse(written).unwrap_or_else(|error| panic!("{error}"));
+    let ProxyOptions::Nginx(options) = &settings.extension("").unwrap().options else { panic!("not nginx") };
+    let format = options.main_log_format.as_deref().unwrap();
+    assert!(
+        format.starts_with("$remote_addr - ")
+            && format.ends_with("\"$http_x_forwarded_for\"")
+            && !format.contains('\n'),
+        "{format}"
+    );
+    assert_eq!(options.trace_log_format.as_deref(), Some("$remote_addr $request_id"));
 }
 
 #[test]

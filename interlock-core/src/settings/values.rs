@@ -72,16 +72,26 @@ pub(super) fn path(value: &Value<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// A log's format stands in single quotes.
+/// A log's format, which will stand in single quotes. Files that MKE wrote hold it as it stands in nginx.conf: pieces between
+/// single quotes, line breaks between them, a semicolon at the end. Their `$reqid` is NGINX's own `$request_id`.
 pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
-    let format = optional(value)?;
-    match &format {
-        Some(text) if text.chars().any(|c| c.is_control() || c == '\'' || c == '\\') => {
-            Err("holds a line break, a backslash or a single quote; write it on one line with double quotes inside"
-                .to_owned())
+    const WRONG: &str = "is no log format; write it on one line, with double quotes inside";
+    let Some(written) = optional(value)? else { return Ok(None) };
+    let written = written.trim();
+    let format = if written.starts_with('\'') {
+        let pieces: Vec<_> = written.trim_end_matches(';').trim_end().split('\'').collect();
+        let between_is_blank = pieces.iter().step_by(2).all(|piece| piece.trim().is_empty());
+        if !between_is_blank || pieces.len().is_multiple_of(2) {
+            return Err(WRONG.to_owned());
         }
-        _ => Ok(format),
+        pieces.into_iter().skip(1).step_by(2).collect()
+    } else {
+        written.to_owned()
+    };
+    if format.is_empty() || format.chars().any(|c| c.is_control() || c == '\'' || c == '\\') {
+        return Err(WRONG.to_owned());
     }
+    Ok(Some(format.replace("$reqid", "$request_id")))
 }
 
 pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {
@@ -173,6 +183,25 @@ pub(super) fn labels(value: &Value<'_>) -> Result<BTreeMap<String, String>, Wron
     }
 }
 
+/// `spread=node.labels.zone`: the only strategy that Swarm has.
+pub(super) fn preferences(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+    let list = list(value)?;
+    let right = |text: &str| {
+        text.strip_prefix("spread=")
+            .is_some_and(|key| key.starts_with("node.labels.") || key.starts_with("engine.labels."))
+    };
+    match list.iter().find(|text| !right(text)) {
+        Some(text) => Err(format!("has {text:?}, expected preferences like \"spread=node.labels.zone\"")),
+        None => Ok(list),
+    }
+}
+
+/// Names of networks. An empty list is as if the key were absent, or the proxies would reach nothing.
+pub(super) fn networks(value: &Value<'_>) -> Result<Option<Vec<String>>, Wrong> {
+    let list: Vec<_> = list(value)?.into_iter().filter(|name| !name.trim().is_empty()).collect();
+    Ok((!list.is_empty()).then_some(list))
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -201,14 +230,20 @@ pub(super) fn service_name(value: &Value<'_>) -> Result<String, Wrong> {
 
 pub(super) fn signal(value: &Value<'_>) -> Result<String, Wrong> {
     let signal = text(value)?;
-    let right = !signal.is_empty() && signal.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b));
+    const SIGNALS: [&str; 9] = ["QUIT", "TERM", "INT", "HUP", "KILL", "USR1", "USR2", "WINCH", "STOP"];
+    let named = SIGNALS.contains(&signal.strip_prefix("SIG").unwrap_or(&signal));
+    let right = named || signal.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
     if right { Ok(signal) } else { Err(format!("is {signal:?}, expected a signal like \"SIGQUIT\"")) }
 }
 
 /// `node.labels.zone==a`: what Swarm reads as a constraint.
 pub(super) fn constraints(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
     let list = list(value)?;
-    match list.iter().find(|text| !text.contains("==") && !text.contains("!=")) {
+    let right = |text: &str| {
+        let (key, value) = text.split_once("==").or_else(|| text.split_once("!=")).unwrap_or_default();
+        !key.trim().is_empty() && !value.trim().is_empty()
+    };
+    match list.iter().find(|text| !right(text)) {
         Some(text) => Err(format!("has {text:?}, expected constraints like \"node.role==worker\"")),
         None => Ok(list),
     }

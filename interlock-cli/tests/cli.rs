@@ -1,0 +1,246 @@
+//! The command as a person or a pipeline uses it: exit codes, what stands on which stream, what errors say.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use interlock_testkit::{Control, Swarm, server};
+
+fn interlock(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
+    command.args(args).stdin(Stdio::null());
+    for variable in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    result(interlock(args).output().unwrap())
+}
+
+fn result(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn fixture(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(format!("{name}.yaml"));
+    path.to_str().unwrap().to_owned()
+}
+
+/// A Swarm with one routed service, behind a socket.
+struct Fake {
+    handle: server::Handle,
+    folder: tempfile::TempDir,
+}
+
+impl Fake {
+    fn new(change: impl FnOnce(&mut Swarm)) -> Self {
+        let mut swarm = Swarm::three_nodes().overlay("demo");
+        swarm
+            .service("shop")
+            .label("com.docker.lb.hosts", "shop.example.com")
+            .label("com.docker.lb.port", "8080")
+            .network("demo")
+            .with(|spec| spec["TaskTemplate"]["ContainerSpec"]["Env"] = serde_json::json!(["PASSWORD=canary"]))
+            .create();
+        swarm.settle();
+        change(&mut swarm);
+        let folder = tempfile::tempdir().unwrap();
+        let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(50.0);
+        Self { handle, folder }
+    }
+
+    async fn run(&self, args: &[&str], rust_log: &str) -> (i32, String, String) {
+        let mut command = interlock(args);
+        command.env("DOCKER_HOST", self.handle.url()).env("RUST_LOG", rust_log);
+        result(tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap())
+    }
+
+    fn settings(&self, toml: &str) -> String {
+        let path = self.folder.path().join("settings.toml");
+        std::fs::write(&path, toml).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_state_file_needs_no_docker() {
+    let (code, out, err) = run(&["reconcile", "--once", "--state", &fixture("one-host")]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("+ service interlock-proxy: ") && out.contains("+        shop.example.com shop.8080;"),
+        "{out}"
+    );
+    assert!(!out.contains('\u{1b}'), "colour is for terminals");
+    let (code, _, _) = run(&["reconcile", "--exit-code", "--state", &fixture("one-host")]);
+    assert_eq!(code, 3);
+    let (code, out, _) = run(&["reconcile", "--state", &fixture("one-host"), "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &plan["plan"]["steps"][1]["action"]), (0, &serde_json::json!("create_service")));
+}
+
+#[test]
+fn problems_go_to_standard_error() {
+    let (code, out, err) = run(&["reconcile", "--state", &fixture("bad-labels-among-good")]);
+    assert_eq!(code, 0);
+    assert!(err.contains("error: service bad-port: com.docker.lb.port=\"80a\" is not a port; write a number"), "{err}");
+    assert!(!out.contains("bad-port"), "{out}");
+}
+
+#[test]
+fn wrong_input_is_exit_2_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let settings = file("bad.toml", "[Extensions.default]\nProxyReplica = 2\nPublishedPort = \"80\"\n");
+    let (code, _, err) = run(&["reconcile", "--config", &settings]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains(
+            "bad.toml: line 2, column 1: Extensions.default.ProxyReplica is no known key; did you mean ProxyReplicas?"
+        ),
+        "{err}"
+    );
+    assert!(
+        err.contains(
+            "bad.toml: line 3, column 17: Extensions.default.PublishedPort is a string, expected a whole number"
+        ),
+        "{err}"
+    );
+    let state = file("bad.yaml", "snapshot:\n  observed_at: 2026-01-01T00:00:00Z\n  servces: []\n");
+    let (code, _, err) = run(&["reconcile", "--state", &state]);
+    assert_eq!(code, 2);
+    assert!(err.contains("bad.yaml: line 3, column 3") && err.contains("servces"), "{err}");
+    for args in [
+        &["reconcile", "--config", "/nowhere.toml"][..],
+        &["reconcile", "--state", "/nowhere.yaml"],
+        &["reconcile", "--colour"],
+        &["reconcile", "--once", "--exit-code"],
+        &["render", "--state", &fixture("one-host"), "--cluster", "west"],
+    ] {
+        assert_eq!(run(args).0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn no_engine_is_exit_1_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("unix://{}/none.sock", folder.path().display());
+    for args in [
+        &["reconcile", "--once", "--host", &url][..],
+        &["snapshot", "--host", &url],
+        &["reconcile", "--dry-run", "--host", &url],
+    ] {
+        let (code, _, err) = run(args);
+        assert_eq!(code, 1, "{args:?}");
+        assert!(err.starts_with(&format!("error: no Docker engine answers at {url}")), "{err}");
+    }
+    let (code, _, err) = run(&["snapshot", "--host", "ssh://somewhere"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("ssh -L"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_no_manager_is_exit_1_with_what_to_do() {
+    let fake = Fake::new(|swarm| swarm.control = Control::Worker);
+    let (code, _, err) = fake.run(&["reconcile", "--once"], "info").await;
+    assert_eq!(code, 1);
+    assert!(err.contains("is no Swarm manager") && err.contains("docker node promote"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_works_until_nothing_is_left_and_says_so_the_second_time() {
+    let fake = Fake::new(|_| ());
+    let (code, out, err) = fake.run(&["reconcile", "--once", "--timeout", "60s"], "info").await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("+ service interlock-proxy"), "{out}");
+    let (code, out, _) = fake.run(&["reconcile", "--once"], "info").await;
+    assert_eq!((code, out.as_str()), (0, "nothing to do\n"));
+    let (code, out, _) = fake.run(&["reconcile", "--dry-run", "--exit-code"], "info").await;
+    assert_eq!((code, out.as_str()), (0, "nothing to do\n"));
+    let (_, out, _) = fake.run(&["run", "--once", "--format", "json"], "info").await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["done"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_fails_when_the_proxies_do_not_come_up() {
+    let fake = Fake::new(|swarm| swarm.script.refuse_configs_with("interlock-proxy", "late.example.com"));
+    assert_eq!(fake.run(&["reconcile", "--once"], "info").await.0, 0);
+    {
+        let mut swarm = fake.handle.swarm();
+        swarm
+            .service("late")
+            .label("com.docker.lb.hosts", "late.example.com")
+            .label("com.docker.lb.port", "1")
+            .network("demo")
+            .create();
+        swarm.settle();
+    }
+    let (code, _, err) = fake.run(&["reconcile", "--once", "--timeout", "120s"], "info").await;
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("interlock-proxy"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_a_state_file_without_anybodys_environment() {
+    let fake = Fake::new(|_| ());
+    let settings = fake.settings("[Extensions.default]\nProxyReplicas = 3\n");
+    let (code, out, _) = fake.run(&["snapshot", "--config", &settings], "info").await;
+    assert_eq!(code, 0);
+    assert!(out.contains("shop.example.com") && out.contains("ProxyReplicas = 3") && !out.contains("canary"), "{out}");
+    let file = fake.folder.path().join("state.yaml");
+    std::fs::write(&file, &out).unwrap();
+    let (code, _, err) = run(&["reconcile", "--exit-code", "--state", file.to_str().unwrap()]);
+    assert_eq!(code, 3, "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_hold_no_payloads_whatever_the_level() {
+    let fake = Fake::new(|_| ());
+    let mut seen = String::new();
+    for (args, rust_log) in [
+        (&["reconcile", "--once"][..], "trace"),
+        (&["reconcile", "--once"], "bollard=trace,bollard::docker=trace,trace"),
+        (&["reconcile", "--once", "-vv"], "info"),
+    ] {
+        let (code, out, err) = fake.run(args, rust_log).await;
+        assert_eq!(code, 0, "{err}");
+        seen += &(out + &err);
+    }
+    assert!(!seen.contains("canary"), "an environment variable of somebody's service is in the log");
+    assert!(!seen.contains("worker_connections"), "a config object's content is in the log");
+}
+
+#[test]
+fn init_prints_settings_that_are_accepted_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("interlock.toml");
+    let name = file.to_str().unwrap();
+    assert_eq!(run(&["init", name]).0, 0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), run(&["init"]).1);
+    assert_eq!(run(&["init", name]).0, 2);
+    assert_eq!(run(&["reconcile", "--config", name, "--state", &fixture("one-host")]).0, 0);
+}
+
+#[test]
+fn what_can_be_listed_is_listed() {
+    let (_, labels, _) = run(&["labels"]);
+    assert!(labels.contains("com.docker.lb.context_root_rewrite\n"), "{labels}");
+    let json: serde_json::Value = serde_json::from_str(&run(&["labels", "--format", "json"]).1).unwrap();
+    assert_eq!(json[0]["key"], "com.docker.lb.hosts");
+    for of in ["settings", "state"] {
+        let schema: serde_json::Value = serde_json::from_str(&run(&["schema", of]).1).unwrap();
+        assert_eq!(schema["type"], "object");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(&["completions", shell]).1.contains("reconcile"));
+    }
+    let (code, out, _) = run(&["render", "--state", &fixture("service-clusters"), "--cluster", "us-east"]);
+    assert!(code == 0 && out.contains("east.example.com") && !out.contains("west.example.com"), "{out}");
+}

@@ -1,0 +1,87 @@
+//! Documents that follow from tables. A document that is out of date is rewritten, and the test fails once: read the change and
+//! commit it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use interlock_core::labels::{PREFIX, Support, TABLE};
+use interlock_core::settings::{Shape, Status, reference};
+
+fn is_current(name: &str, wanted: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
+        std::fs::write(&path, wanted).unwrap();
+        panic!("docs/{name} was out of date and has been rewritten: read the change and commit it");
+    }
+}
+
+#[test]
+fn the_list_of_labels_is_current() {
+    let mut text = String::from(
+        "# Labels\n\nLabels go on the service (`docker service create --label`, in a stack file `deploy.labels`). This list follows from the\n\
+         table that reads them; `interlock labels` prints it, too.\n\n\
+         A service is taken as a whole: one label that breaks its contract, and none of its labels count. The service then keeps its\n\
+         last good route, or is left out, and the log says what would be right. Keys that begin with `com.docker.lb.` and are not in\n\
+         this list do nothing and are reported.\n\n\
+         A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route. A named\n\
+         route has the labels without a suffix as defaults, except for those marked *own*.\n\n",
+    );
+    for (title, support) in [
+        ("In force", Support::Works),
+        ("Read and checked, no effect yet: the service is routed without them, with a warning", Support::Later),
+        (
+            "Read and checked, no effect yet: they secure, so a service that sets them is not routed",
+            Support::LaterSecures,
+        ),
+    ] {
+        writeln!(text, "## {title}\n").unwrap();
+        for label in TABLE.iter().filter(|label| label.support == support) {
+            let own = if label.inherited { "" } else { " *own*" };
+            writeln!(text, "### `{PREFIX}{}`{own}\n\n{}\n", label.key, label.doc).unwrap();
+            writeln!(
+                text,
+                "- Value: {}\n- Example: `{}`\n- Without it: {}\n",
+                label.syntax, label.example, label.default
+            )
+            .unwrap();
+        }
+    }
+    is_current("labels.md", text.trim_end());
+}
+
+#[test]
+fn the_list_of_settings_is_current() {
+    let mut text = String::from(
+        "# Settings\n\nThe settings file is Interlock's: TOML, keys matched without regard to case. An unknown key, a wrong type or a\n\
+         contradiction is an error that names the key and its line, before anything is touched. This list follows from the table that\n\
+         reads the file; `interlock init` prints it as a file with comments, `interlock schema` as a JSON schema.\n",
+    );
+    let mut section = None;
+    for key in reference() {
+        if section != Some(key.section) {
+            section = Some(key.section);
+            let title =
+                if key.section.is_empty() { "Top of the file".to_owned() } else { format!("`[{}]`", key.section) };
+            writeln!(text, "\n## {title}\n\n| key | value | default | meaning |\n|---|---|---|---|").unwrap();
+        }
+        let shape = match key.shape {
+            Shape::Text => "string".to_owned(),
+            Shape::Boolean => "boolean".to_owned(),
+            Shape::Integer => "integer".to_owned(),
+            Shape::Seconds => "seconds".to_owned(),
+            Shape::IntegerOrText => "integer or string".to_owned(),
+            Shape::List => "list of strings".to_owned(),
+            Shape::Map => "table of strings".to_owned(),
+            Shape::OneOf(words) => words.join(", "),
+        };
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let status = match key.status {
+            Status::Works => String::new(),
+            Status::Later => " *No effect in this version.*".to_owned(),
+            Status::Nothing(why) => format!(" *It {why}.*"),
+        };
+        writeln!(text, "| `{}` | {shape} | {default} | {}{status} |", key.name, key.doc).unwrap();
+    }
+    is_current("settings.md", &text);
+}

@@ -1,0 +1,124 @@
+//! The real nginx with a rendered configuration, and applications behind it on loopback addresses of their own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use interlock_core::render::File;
+
+use super::http;
+
+/// Writes the files under a folder. What is mapped is where things are, not what is said.
+pub fn write(files: &[File], root: &Path, port: u16) -> String {
+    let root = root.to_str().unwrap();
+    for file in files {
+        let path = format!("{root}{}", file.path);
+        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        let content = file
+            .content
+            .replace("include /etc/nginx/", &format!("include {root}/etc/nginx/"))
+            .replace("pid /var/run/proxy.pid;", &format!("pid {root}/proxy.pid;"))
+            .replace("/dev/stdout", &format!("{root}/log"))
+            .replace("listen 127.0.0.1:18989;", &format!("listen unix:{root}/health.sock;"))
+            .replace("listen 80 default_server;", &format!("listen 127.0.0.1:{port} default_server;"))
+            .replace("listen 80;", &format!("listen 127.0.0.1:{port};"));
+        std::fs::write(&path, content).unwrap();
+    }
+    format!("{root}{}", files[0].path)
+}
+
+/// Runs `nginx -t`. A warning counts: nginx warns of names that it ignores.
+pub fn accepts(files: &[File]) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let main = write(files, folder.path(), 18_080);
+    let output =
+        Command::new("nginx").args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Not being root is no fault of the file: nginx says that it ignores `user`, and cannot open its compiled-in log.
+    let said: Vec<_> = said.lines().filter(|line| !line.contains("could not open error log file")).collect();
+    if output.status.success() && said.is_empty() { Ok(()) } else { Err(said.join("\n")) }
+}
+
+/// A running nginx; ends with the value.
+pub struct Nginx {
+    process: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    pub fn start(files: &[File]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let main = write(files, folder.path(), port);
+        let process = Command::new("nginx")
+            .args(["-p", folder.path().to_str().unwrap(), "-c", &main, "-g", "daemon off;"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let nginx = Self { process, port, folder };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        nginx
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends raw bytes and reads one answer.
+    pub fn raw(&self, request: &str) -> String {
+        http::exchange(("127.0.0.1", self.port), request).unwrap()
+    }
+
+    pub fn get(&self, host: &str, path: &str) -> String {
+        self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // A master that is killed leaves its workers: ask it to stop.
+        let id = self.process.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts an application that answers each request with its name and the request as it came. It ends with the test process.
+pub fn application(name: &'static str, address: &str) {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(name, stream));
+        }
+    });
+}
+
+fn answer(name: &str, stream: TcpStream) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head += &line;
+        }
+        let body = format!("app={name}\n{head}");
+        let length = body.len();
+        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nX-Accel-Redirect: /elsewhere\r\n\r\n{body}")
+            .ok()?;
+    }
+}

@@ -1,0 +1,129 @@
+//! A lab that `scripts/lab` brought up, and fixtures on it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use interlock_core::settings::{PublishMode, Settings};
+use interlock_core::snapshot::{Mode, Snapshot, TaskState};
+
+use super::Scenario;
+use super::world::World;
+
+/// The name of the lab that tests use.
+const NAME: &str = "ilt";
+
+pub struct Lab {
+    pub host: String,
+    pub registry: String,
+    /// Addresses of the nodes, the manager's first.
+    pub nodes: Vec<String>,
+}
+
+impl Lab {
+    /// The lab, which has to be up.
+    pub fn find() -> Self {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab");
+        let output = Command::new(script).args(["env", "--name", NAME]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let value =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(&format!("export {key}="))).map(str::to_owned);
+        let (Some(host), Some(registry)) = (value("DOCKER_HOST"), value("LAB_REGISTRY")) else {
+            panic!("the lab is not up: scripts/lab up 3 --name {NAME} && scripts/lab images --name {NAME}");
+        };
+        let nodes = value("LAB_NODES").unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect();
+        Self { host, registry, nodes }
+    }
+
+    /// Runs a docker command. Returns what it printed, or what it complained about.
+    pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    pub fn docker(&self, args: &[&str]) -> String {
+        self.try_docker(args).unwrap_or_else(|said| panic!("docker {args:?}: {said}"))
+    }
+
+    fn list(&self, args: &[&str]) -> Vec<String> {
+        self.docker(args).lines().map(str::to_owned).collect()
+    }
+
+    /// Takes all services, configs and overlay networks away.
+    pub async fn clear(&self) {
+        for service in self.list(&["service", "ls", "-q"]) {
+            self.docker(&["service", "rm", &service]);
+        }
+        for config in self.list(&["config", "ls", "-q"]) {
+            self.docker(&["config", "rm", &config]);
+        }
+        for network in self.list(&["network", "ls", "--filter", "scope=swarm", "--format", "{{.Name}}"]) {
+            if network == "ingress" {
+                continue;
+            }
+            // The last task may still be leaving it.
+            self.until_done(&["network", "rm", &network]).await;
+        }
+    }
+
+    /// Repeats a command until it succeeds: Swarm takes a moment to let go of things.
+    pub async fn until_done(&self, args: &[&str]) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while let Err(said) = self.try_docker(args) {
+            if args.contains(&"rm") && said.contains("not found") {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "docker {args:?}: {said}");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The fixture's networks and services, with as many tasks as it shows running, on this Swarm.
+    pub async fn world(&self, scenario: &Scenario) -> World {
+        self.clear().await;
+        let snapshot = &scenario.state.snapshot;
+        for network in snapshot.networks.iter().filter(|network| !network.ingress) {
+            self.until_done(&["network", "create", "--driver", "overlay", &network.name]).await;
+        }
+        let mut services: Vec<_> = snapshot.services.iter().collect();
+        services.sort_by_key(|service| service.created_at);
+        for service in services {
+            self.create(snapshot, service);
+        }
+        let world = World::real(&self.host, self.settings(&scenario.settings)).await;
+        world.settle().await;
+        world
+    }
+
+    fn create(&self, snapshot: &Snapshot, service: &interlock_core::snapshot::Service) {
+        assert!(service.previous.is_none() && service.spec.mode != Mode::Job, "not a fixture for a real Swarm");
+        let running = snapshot
+            .tasks
+            .iter()
+            .filter(|task| task.service == service.id && task.desired == TaskState::Running)
+            .count();
+        let mut args: Vec<String> =
+            ["service", "create", "--detach", "--quiet", "--endpoint-mode", "dnsrr"].map(str::to_owned).into();
+        args.extend(["--name".into(), service.spec.name.clone(), "--replicas".into(), running.to_string()]);
+        for id in &service.spec.networks {
+            let name = snapshot.networks.iter().find(|network| network.id == *id).map(|network| network.name.clone());
+            args.extend(["--network".into(), name.unwrap()]);
+        }
+        for (key, value) in &service.spec.labels {
+            args.extend(["--label".into(), format!("{key}={value}")]);
+        }
+        args.push(format!("{}/demo:lab", self.registry));
+        self.docker(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// The fixture's settings with an image that this Swarm has, ports that work without IPVS, and little patience.
+    fn settings(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        for extension in settings.extensions.values_mut() {
+            extension.proxy_image = format!("{}/interlock-proxy-nginx:lab", self.registry);
+            extension.publish_mode = PublishMode::Host;
+            extension.proxy_stop_grace_period = std::time::Duration::from_secs(1);
+        }
+        settings
+    }
+}

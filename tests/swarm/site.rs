@@ -1,0 +1,263 @@
+//! A lab with interlock's binary at work on it, and the requests of a user.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::support::http;
+use crate::support::real::Lab;
+
+pub(crate) struct Site {
+    lab: Lab,
+    folder: tempfile::TempDir,
+    controller: Mutex<Option<Child>>,
+}
+
+/// An answer, taken apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Option<Self> {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Some(Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
+    }
+
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn headers_like(&self, prefix: &str) -> Vec<String> {
+        self.headers.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A field of the demo app's answer.
+    pub(crate) fn json(&self, field: &str) -> String {
+        let json: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        json[field].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Site {
+    /// A lab with nothing on it, and settings for it with these lines behind.
+    pub(crate) async fn new(more: &str) -> Self {
+        let lab = Lab::find();
+        lab.clear().await;
+        let folder = tempfile::tempdir().unwrap();
+        let image = format!("{}/interlock-proxy-nginx:lab", lab.registry);
+        let settings = format!(
+            "[Extensions.default]\nProxyImage = \"{image}\"\nPublishMode = \"host\"\nProxyStopGracePeriod = \"2s\"\n{more}"
+        );
+        std::fs::write(folder.path().join("interlock.toml"), settings).unwrap();
+        Self { lab, folder, controller: Mutex::default() }
+    }
+
+    fn interlock(&self) -> Command {
+        // Cargo builds binaries of other packages only when asked; scripts/test asks.
+        let here = std::env::current_exe().unwrap();
+        let binary = here.ancestors().map(|folder| folder.join("interlock")).find(|path| path.is_file());
+        let mut command = Command::new(binary.expect("cargo build -p interlock-cli comes first"));
+        command.args(["reconcile", "--config"]).arg(self.folder.path().join("interlock.toml"));
+        command.args(["--host", &self.lab.host]).stdin(Stdio::null());
+        command
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Starts the controller.
+    pub(crate) fn controller(&self) {
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let child = self.interlock().stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        *self.controller.lock().unwrap() = Some(child);
+    }
+
+    /// Ends the controller as a power cut would.
+    pub(crate) fn kill_controller(&self) {
+        if let Some(mut child) = self.controller.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// One run, which has to succeed. Returns what it printed.
+    pub(crate) fn once(&self) -> String {
+        let output = self.interlock().arg("--once").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    pub(crate) async fn end(self) {
+        self.kill_controller();
+        self.lab.clear().await;
+    }
+
+    pub(crate) fn docker(&self, args: &[&str]) -> String {
+        self.lab.docker(args)
+    }
+
+    pub(crate) fn try_docker(&self, args: &[&str]) -> Result<String, String> {
+        self.lab.try_docker(args)
+    }
+
+    pub(crate) async fn network(&self, name: &str) {
+        self.lab.until_done(&["network", "create", "--driver", "overlay", name]).await;
+    }
+
+    pub(crate) fn service(&self, name: &str, networks: &[&str], replicas: u32, labels: &[&str]) {
+        self.service_with(name, networks, replicas, labels, &[]);
+    }
+
+    pub(crate) fn service_with(&self, name: &str, networks: &[&str], replicas: u32, labels: &[&str], more: &[&str]) {
+        let replicas = replicas.to_string();
+        let labels: Vec<_> = labels.iter().map(|label| format!("com.docker.lb.{label}")).collect();
+        let image = format!("{}/demo:lab", self.lab.registry);
+        let mut args = vec![
+            "service",
+            "create",
+            "--detach",
+            "--quiet",
+            "--endpoint-mode",
+            "dnsrr",
+            "--name",
+            name,
+            "--replicas",
+            &replicas,
+        ];
+        networks.iter().for_each(|network| args.extend(["--network", network]));
+        labels.iter().for_each(|label| args.extend(["--label", label]));
+        args.extend(more);
+        args.push(&image);
+        self.docker(&args);
+    }
+
+    /// A stack of one service whose label says its network's name without the stack's.
+    pub(crate) fn stack(&self, name: &str, host: &str) {
+        let file = self.folder.path().join("stack.yml");
+        let text = format!(
+            "version: '3.8'\nservices:\n  web:\n    image: {}/demo:lab\n    networks: [inside]\n    deploy:\n      endpoint_mode: dnsrr\n      labels:\n        com.docker.lb.hosts: {host}\n        com.docker.lb.port: '8080'\n        com.docker.lb.network: inside\nnetworks:\n  inside:\n    driver: overlay\n",
+            self.lab.registry
+        );
+        std::fs::write(&file, text).unwrap();
+        self.docker(&["stack", "deploy", "--compose-file", file.to_str().unwrap(), name]);
+    }
+
+    /// The nodes that proxies run on.
+    pub(crate) fn workers(&self) -> &[String] {
+        &self.lab.nodes[1..]
+    }
+
+    pub(crate) fn raw(&self, node: &str, request: &str) -> String {
+        http::exchange((node, 8080), request).unwrap()
+    }
+
+    pub(crate) fn get(&self, node: &str, host: &str, path: &str) -> Result<Answer, String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let text = http::exchange((node, 8080), &request).map_err(|error| error.to_string())?;
+        Answer::parse(&text).ok_or(text)
+    }
+
+    /// Asks as a client does that tries the other node when one refuses the connection.
+    pub(crate) fn try_ask(&self, host: &str, path: &str) -> Result<Answer, String> {
+        let mut said = String::new();
+        for node in self.workers() {
+            match self.get(node, host, path) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => said = error,
+            }
+        }
+        Err(said)
+    }
+
+    pub(crate) fn ask(&self, host: &str, path: &str) -> Answer {
+        self.try_ask(host, path)
+            .unwrap_or_else(|error| panic!("no node answers for {host}{path}: {error}\n{}", self.look()))
+    }
+
+    /// Sends a text over a WebSocket and reads what comes back.
+    pub(crate) fn websocket(&self, node: &str, request: &str, text: &str) -> String {
+        let mut stream = TcpStream::connect((node, 8080)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        // A final text frame, masked with zeroes, which leaves the text as it is.
+        let length = u8::try_from(text.len()).unwrap();
+        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0][..], text.as_bytes()].concat();
+        stream.write_all(&frame).unwrap();
+        let mut answer = vec![0; 2 + text.len()];
+        stream.read_exact(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[2..]).into_owned()
+    }
+
+    /// Waits until every proxy's answer is like this.
+    pub(crate) async fn eventually(&self, host: &str, path: &str, right: impl Fn(&Answer) -> bool) {
+        self.until(&format!("{host}{path} is answered as it should on both nodes"), |site| {
+            site.workers().iter().all(|node| site.get(node, host, path).is_ok_and(|answer| right(&answer)))
+        })
+        .await;
+    }
+
+    /// Waits until no update of the proxies is under way.
+    pub(crate) async fn at_rest(&self) {
+        self.until("the proxies are at rest", |site| {
+            let state = site.docker(&[
+                "service",
+                "inspect",
+                "interlock-proxy",
+                "--format",
+                "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}",
+            ]);
+            let replicas =
+                site.docker(&["service", "ls", "--filter", "name=interlock-proxy", "--format", "{{.Replicas}}"]);
+            state.trim() != "updating" && replicas.trim() == "2/2"
+        })
+        .await;
+    }
+
+    pub(crate) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(150);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "not so after 150 s: {what}\n{}", self.look());
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+
+    /// What there is to see when something is wrong.
+    fn look(&self) -> String {
+        let commands: [&[&str]; 3] =
+            [&["service", "ls"], &["service", "ps", "interlock-proxy", "--no-trunc"], &["config", "ls"]];
+        let seen: Vec<_> = commands.iter().map(|args| self.try_docker(args).unwrap_or_else(|error| error)).collect();
+        let log = self.log();
+        let tail: Vec<_> = log.lines().rev().take(25).collect();
+        format!("{}\n{}", seen.join("\n"), tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.kill_controller();
+    }
+}
