@@ -155,12 +155,14 @@ pub fn read(labels: &Labels) -> Reading {
             Ok(()) => findings.extend(later(label, route).map(|(kind, invalid)| finding(kind, invalid))),
         }
     }
-    let base = read.get(&RouteName::default()).cloned().unwrap_or_default();
-    let named = read
-        .into_iter()
-        .map(|(name, own)| if name.as_str().is_empty() { (name, own) } else { (name, inherit(own, &base)) });
-    let routes: BTreeMap<_, _> = named.filter(|(_, route)| route.asks_for_requests()).collect();
-    Reading { routes, findings }
+    if read.len() > 1
+        && let Some(base) = read.get(&RouteName::default()).cloned()
+    {
+        let named = read.iter_mut().filter(|(name, _)| !name.as_str().is_empty());
+        named.for_each(|(_, own)| *own = inherit(std::mem::take(own), &base));
+    }
+    read.retain(|_, route| route.asks_for_requests());
+    Reading { routes: read, findings }
 }
 
 /// Splits `hosts.admin` into the table's key and the route's name.

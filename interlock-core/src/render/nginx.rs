@@ -60,7 +60,8 @@ pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, Re
         split::render(view, &path, main.len(), limit)?
     };
     let twin = parse_back::twin(config);
-    let expected = parse_back::parse_text(&print(MAIN, &View::of(&twin))?).map_err(RenderError::Structure)?;
+    let expected = print(MAIN, &View::of(&twin))?;
+    let expected = parse_back::parse_text(&expected).map_err(RenderError::Structure)?;
     let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;
     match parse_back::difference(&rendered, &expected, "the file") {
         None => Ok(files),

@@ -5,6 +5,7 @@
 //! must be equal. The reader splits text into directives exactly as nginx's own `ngx_conf_read_token` does and knows nothing
 //! of what they mean; the parsers that exist as crates know a fixed set of directives, and stop at others.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -14,41 +15,41 @@ use crate::proxy_config::{Forward, ProxyConfig, UpstreamName, VirtualHost};
 
 /// A directive of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directive {
+pub struct Directive<'a> {
     /// Its name and arguments, quotes removed.
-    pub words: Vec<String>,
+    pub words: Vec<Cow<'a, str>>,
     /// What stands in its braces, if it has some.
-    pub block: Option<Vec<Directive>>,
+    pub block: Option<Vec<Directive<'a>>>,
 }
 
-impl Directive {
+impl Directive<'_> {
     /// Its name.
     pub fn name(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
-    }
-
-    /// Its arguments.
-    pub fn args(&self) -> &[String] {
-        self.words.get(1..).unwrap_or_default()
+        self.words.first().map_or("", |name| name)
     }
 }
 
 /// Reads the files of a rendering, each `include` of one of them replaced by its content.
-pub fn parse(files: &[File]) -> Result<Vec<Directive>, String> {
+pub fn parse(files: &[File]) -> Result<Vec<Directive<'_>>, String> {
     let Some(main) = files.first() else { return Err("there is no file".to_owned()) };
     let mut parsed = BTreeMap::new();
     for file in &files[1..] {
         parsed.insert(file.path.as_str(), parse_text(&file.content)?);
     }
-    Ok(inline(parse_text(&main.content)?, &parsed))
+    Ok(inline(parse_text(&main.content)?, &mut parsed))
 }
 
-fn inline(directives: Vec<Directive>, files: &BTreeMap<&str, Vec<Directive>>) -> Vec<Directive> {
+/// Puts each file in the place of its `include`. A second one of the same file stays, as no rendering has that.
+fn inline<'a>(directives: Vec<Directive<'a>>, files: &mut BTreeMap<&str, Vec<Directive<'a>>>) -> Vec<Directive<'a>> {
     let mut inlined = Vec::with_capacity(directives.len());
     for mut directive in directives {
-        match files.get(directive.args().first().map_or("", String::as_str)) {
-            Some(included) if directive.name() == "include" => inlined.extend(included.iter().cloned()),
-            _ => {
+        let included = match directive.words.as_slice() {
+            [name, path] if name == "include" => files.remove(&**path),
+            _ => None,
+        };
+        match included {
+            Some(included) => inlined.extend(included),
+            None => {
                 directive.block = directive.block.map(|block| inline(block, files));
                 inlined.push(directive);
             }
@@ -57,19 +58,19 @@ fn inline(directives: Vec<Directive>, files: &BTreeMap<&str, Vec<Directive>>) ->
     inlined
 }
 
-enum Token {
-    Word(String),
+enum Token<'a> {
+    Word(Cow<'a, str>),
     Open,
     Close,
     End,
 }
 
 /// Reads the text of one file.
-pub fn parse_text(text: &str) -> Result<Vec<Directive>, String> {
-    let mut open: Vec<(Vec<String>, Vec<Directive>)> = Vec::new();
+pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
+    let mut open: Vec<(Vec<Cow<'_, str>>, Vec<Directive<'_>>)> = Vec::new();
     let mut here = Vec::new();
     let mut words = Vec::new();
-    for token in tokens(text)? {
+    while let Some(token) = token(&mut text)? {
         match token {
             Token::Word(word) => words.push(word),
             Token::End if words.is_empty() => return Err("unexpected `;`".to_owned()),
@@ -87,52 +88,73 @@ pub fn parse_text(text: &str) -> Result<Vec<Directive>, String> {
     if words.is_empty() && open.is_empty() { Ok(here) } else { Err("the file ends inside a directive".to_owned()) }
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
+/// Takes the next token off the text.
+fn token<'a>(text: &mut &'a str) -> Result<Option<Token<'a>>, String> {
+    loop {
+        *text = text.trim_ascii_start();
+        let Some(first) = text.bytes().next() else { return Ok(None) };
+        let (length, token) = match first {
+            b'#' => {
+                *text = text.find('\n').map_or("", |end| &text[end..]);
+                continue;
+            }
+            b';' => (1, Token::End),
+            b'{' => (1, Token::Open),
+            b'}' => (1, Token::Close),
+            b'"' | b'\'' => {
+                let (length, word) = quoted(text)?;
+                (length, Token::Word(word.into()))
+            }
+            _ => {
+                let length = word_length(text);
+                (length, Token::Word(text[..length].into()))
+            }
+        };
+        *text = &text[length..];
+        return Ok(Some(token));
+    }
+}
+
+/// A string at the beginning of the text: its length with its quotes, and what it stands for.
+fn quoted(text: &str) -> Result<(usize, String), String> {
+    let mut chars = text.char_indices();
+    let quote = chars.next().map(|(_, quote)| quote);
+    let mut word = String::new();
+    while let Some((at, c)) = chars.next() {
         match c {
-            c if c.is_ascii_whitespace() => {}
-            '#' => while chars.next_if(|&c| c != '\n').is_some() {},
-            ';' => tokens.push(Token::End),
-            '{' => tokens.push(Token::Open),
-            '}' => tokens.push(Token::Close),
-            '"' | '\'' => {
-                let mut word = String::new();
-                loop {
-                    match chars.next() {
-                        Some(end) if end == c => break,
-                        Some('\\') => word.extend(chars.next()),
-                        Some(inside) => word.push(inside),
-                        None => return Err("the file ends inside a string".to_owned()),
-                    }
-                }
-                if chars.peek().is_some_and(|&next| !next.is_ascii_whitespace() && !matches!(next, ';' | '{' | ')')) {
+            '\\' => word.extend(chars.next().map(|(_, escaped)| escaped)),
+            end if Some(end) == quote => {
+                let next = text[at + 1..].chars().next();
+                if next.is_some_and(|next| !next.is_ascii_whitespace() && !matches!(next, ';' | '{' | ')')) {
                     return Err("text follows a string without a blank".to_owned());
                 }
-                tokens.push(Token::Word(word));
+                return Ok((at + 1, word));
             }
-            first => {
-                let mut word = String::new();
-                let mut next = Some(first);
-                while let Some(c) = next {
-                    word.push(c);
-                    match c {
-                        '\\' => word.extend(chars.next()),
-                        '$' => word.extend(chars.next_if_eq(&'{')),
-                        _ => {}
-                    }
-                    next = chars.next_if(|&c| !c.is_ascii_whitespace() && c != ';' && c != '{');
-                }
-                tokens.push(Token::Word(word));
-            }
+            inside => word.push(inside),
         }
     }
-    Ok(tokens)
+    Err("the file ends inside a string".to_owned())
+}
+
+/// How long the word at the beginning of the text is.
+fn word_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b';' | b'{' => break,
+            byte if byte.is_ascii_whitespace() => break,
+            // What is escaped, and the brace of a variable, belongs to the word whatever it is.
+            b'\\' => at += 2,
+            b'$' if bytes.get(at + 1) == Some(&b'{') => at += 2,
+            _ => at += 1,
+        }
+    }
+    at.min(bytes.len())
 }
 
 /// The first place where the structures of two files differ, or nothing.
-pub fn difference(one: &[Directive], other: &[Directive], place: &str) -> Option<String> {
+pub fn difference(one: &[Directive<'_>], other: &[Directive<'_>], place: &str) -> Option<String> {
     if one.len() != other.len() {
         return Some(format!("{} directives instead of {} in {place}", one.len(), other.len()));
     }
@@ -147,7 +169,7 @@ pub fn difference(one: &[Directive], other: &[Directive], place: &str) -> Option
 }
 
 /// Whether a directive inside a map is an entry, not a word that means something to the map itself.
-fn is_entry(directive: &Directive) -> bool {
+fn is_entry(directive: &Directive<'_>) -> bool {
     !matches!(directive.name(), "default" | "hostnames" | "include" | "volatile")
 }
 
@@ -199,7 +221,11 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<Vec<String>> {
-        parse_text(text).unwrap().into_iter().map(|directive| directive.words).collect()
+        parse_text(text)
+            .unwrap()
+            .iter()
+            .map(|directive| directive.words.iter().map(ToString::to_string).collect())
+            .collect()
     }
 
     #[test]
@@ -213,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_found_wherever_it_is() {
-        let parse = |text| parse_text(text).unwrap();
+        let parse = |text: &'static str| parse_text(text).unwrap();
         let good = parse("http { map $host $u { hostnames; a.b c; } server { server_name a.b; } }");
         for changed in [
             "http { map $host $u { hostnames; a.b c; } server { server_name a.b; return 200 x; } }",

@@ -15,14 +15,14 @@ const MOST_FILES: usize = 32;
 pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) -> Result<Vec<File>, RenderError> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut lists = Lists { folder, limit, files: Vec::new() };
-    lists.move_out("upstreams", "upstreams", &mut view.upstreams)?;
-    lists.move_out("servers", "servers", &mut view.servers)?;
+    lists.move_out("upstreams", &mut view.upstreams)?;
+    lists.move_out("servers", &mut view.servers)?;
     if let Some(unavailable) = &mut view.unavailable {
-        lists.move_out("unavailable", "server_names", &mut unavailable.names)?;
+        lists.move_out("unavailable", &mut unavailable.names)?;
     }
     if let Some(plain) = &mut view.plain {
-        lists.move_out("hosts", "map_entries", &mut plain.map)?;
-        lists.move_out("names", "server_names", &mut plain.names)?;
+        lists.move_out("hosts", &mut plain.map)?;
+        lists.move_out("names", &mut plain.names)?;
     }
     let mut files = vec![File { path: path.to_owned(), part: String::new(), content: print(MAIN, &view)? }];
     files.extend(lists.files);
@@ -40,27 +40,17 @@ struct Lists<'a> {
 
 impl Lists<'_> {
     /// Moves a list into files, unless it is so short that the main file may keep it.
-    fn move_out<T: Serialize>(
-        &mut self,
-        name: &str,
-        template: &str,
-        section: &mut Section<T>,
-    ) -> Result<(), RenderError> {
-        let size = print(template, section)?.len();
+    fn move_out<T: Serialize>(&mut self, name: &str, section: &mut Section<T>) -> Result<(), RenderError> {
+        let size = section.text()?.len();
         if size <= self.limit / 8 {
             return Ok(());
         }
         // Items differ in length: a quarter of each file stays free for that.
         let files = size.div_ceil((self.limit / 4 * 3).max(1));
-        let items = std::mem::take(&mut section.items);
-        let each = items.len().div_ceil(files);
-        let mut rest = items.into_iter();
-        for number in 1..=files {
-            let chunk: Vec<T> = rest.by_ref().take(each).collect();
-            let part = format!("{name}-{number:02}");
-            let path = format!("{}/interlock.d/{part}.conf", self.folder);
-            self.files.push(File { content: print(template, &Section::of(chunk))?, path: path.clone(), part });
-            section.includes.push(path);
+        let parts: Vec<_> = (1..=files).map(|number| format!("{name}-{number:02}")).collect();
+        let paths: Vec<_> = parts.iter().map(|part| format!("{}/interlock.d/{part}.conf", self.folder)).collect();
+        for ((path, part), chunk) in paths.iter().zip(parts).zip(section.split(paths.clone())) {
+            self.files.push(File { path: path.clone(), part, content: chunk.text()?.to_owned() });
         }
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! Everything that the templates print, decided.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
-use super::HEALTH_PORT;
 use super::directives;
+use super::{HEALTH_PORT, print};
 use crate::names::{HostPattern, PathPrefix};
 use crate::proxy_config::{Forward, ProxyConfig, UpstreamName, VirtualHost};
+use crate::render::RenderError;
 
 /// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only, and nginx
 /// reserves memory for each in each upstream.
@@ -53,15 +56,52 @@ pub(super) struct View<'a> {
 }
 
 /// A list that stands in the file, or in files that it includes.
-#[derive(Serialize)]
+///
+/// For a template that it is given to, it is its text, printed by a template of its own: what handlebars hands to a partial, it copies
+/// as a whole, and each item once more.
 pub(super) struct Section<T> {
-    pub(super) includes: Vec<String>,
-    pub(super) items: Vec<T>,
+    template: &'static str,
+    items: Vec<T>,
+    includes: Vec<String>,
+    /// Printed once, as it is long.
+    text: OnceCell<String>,
 }
 
-impl<T> Section<T> {
-    pub(super) fn of(items: Vec<T>) -> Self {
-        Self { includes: Vec::new(), items }
+impl<T: Serialize> Section<T> {
+    fn of(template: &'static str, items: Vec<T>) -> Self {
+        Self { template, items, includes: Vec::new(), text: OnceCell::new() }
+    }
+
+    pub(super) fn text(&self) -> Result<&str, RenderError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text);
+        }
+        #[derive(Serialize)]
+        struct Lists<'a, T> {
+            includes: &'a [String],
+            items: &'a [T],
+        }
+        let text = print(self.template, &Lists { includes: &self.includes, items: &self.items })?;
+        Ok(self.text.get_or_init(|| text))
+    }
+
+    /// Takes the list out in so many parts, for files whose paths it then includes instead.
+    pub(super) fn split(&mut self, paths: Vec<String>) -> Vec<Self> {
+        let whole = std::mem::replace(self, Self { includes: paths, ..Self::of(self.template, Vec::new()) });
+        if self.includes.len() == 1 {
+            return vec![whole];
+        }
+        let each = whole.items.len().div_ceil(self.includes.len());
+        let mut rest = whole.items.into_iter();
+        self.includes.iter().map(|_| Self::of(self.template, rest.by_ref().take(each).collect())).collect()
+    }
+}
+
+impl<T: Serialize> Serialize for Section<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.text().map_err(S::Error::custom)?;
+        // The line that it stands in ends by itself.
+        serializer.serialize_str(text.strip_suffix('\n').unwrap_or(text))
     }
 }
 
@@ -139,14 +179,17 @@ impl<'a> View<'a> {
             info_headers: if options.hide_info_headers { Vec::new() } else { info_headers() },
             health_port: HEALTH_PORT,
             port,
-            upstreams: Section::of(upstreams),
+            upstreams: Section::of("upstreams", upstreams),
             default_locations: default
                 .as_ref()
                 .map_or_else(|| vec![Location::unavailable("/".to_owned(), NO_ROUTE)], locations),
             unavailable: (!unavailable.is_empty())
-                .then(|| Unavailable { message: NO_TASK, names: Section::of(unavailable) }),
-            plain: (!map.is_empty()).then(|| Plain { map: Section::of(map), names: Section::of(plain_names) }),
-            servers: Section::of(servers),
+                .then(|| Unavailable { message: NO_TASK, names: Section::of("server_names", unavailable) }),
+            plain: (!map.is_empty()).then(|| Plain {
+                map: Section::of("map_entries", map),
+                names: Section::of("server_names", plain_names),
+            }),
+            servers: Section::of("servers", servers),
         }
     }
 }

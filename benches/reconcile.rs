@@ -1,0 +1,72 @@
+//! The pure part, as a whole and step by step, for Swarms of three sizes with three tasks a service.
+//!
+//! `cold` is what a fresh process does: everything is rendered. `change` has one task less than what was rendered before, as after
+//! an event. `same` is a full pass that finds nothing new. `given` is `reconcile`, with the files rendered elsewhere.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use interlock_core::desired::{self, Desired};
+use interlock_core::plan::{self, Attempts};
+use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
+use interlock_core::render::{self, parse_back};
+use interlock_core::{model, proxy_config, routes};
+
+mod support;
+
+const SIZES: [u32; 3] = [100, 1_000, 10_000];
+
+fn whole(c: &mut Criterion) {
+    let mut group = c.benchmark_group("reconcile");
+    for size in SIZES {
+        let cold = support::inputs(size, 3);
+        let (outcome, renderings) = reconcile_embedded(&cold);
+        let same = Inputs { renderings, memory: outcome.memory, ..cold.clone() };
+        let mut change = same.clone();
+        change.snapshot.tasks.pop();
+        for (name, inputs) in [("cold", &cold), ("change", &change), ("same", &same)] {
+            group.bench_function(BenchmarkId::new(name, size), |b| b.iter(|| reconcile_embedded(black_box(inputs))));
+        }
+        group.bench_function(BenchmarkId::new("given", size), |b| b.iter(|| reconcile(black_box(&same))));
+    }
+}
+
+fn steps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("step");
+    for size in SIZES {
+        let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
+        let limit = snapshot.engine.config_limit();
+        let (model, _) = model::read(&snapshot, &settings, &memory.last_good);
+        let (routes, _) = routes::resolve(&model);
+        let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
+        let config = proxy_config::build(&cluster, extension, &routes[&cluster]);
+        let rendering = render::render(&config, limit);
+        let files = desired::usable(&config, Some(&rendering)).expect("the files");
+        let parsed = parse_back::parse(files).expect("a structure");
+        let networks = model.networks(&cluster);
+        let proxy = || desired::proxy(&snapshot, extension, networks.clone(), Some((&config, files)));
+        let wanted = Desired::from([(cluster.clone(), proxy())]);
+
+        let mut step = |name: &str, run: &mut dyn FnMut()| {
+            group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
+        };
+        step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good)));
+        step("resolve", &mut || drop(black_box(routes::resolve(&model))));
+        step("build", &mut || drop(proxy_config::build(&cluster, extension, &routes[&cluster])));
+        step("render", &mut || drop(render::render(&config, limit)));
+        step("render: twin", &mut || drop(parse_back::twin(&config)));
+        step("render: parse back", &mut || drop(parse_back::parse(files)));
+        step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));
+        step("desired", &mut || drop(black_box(proxy())));
+        step("diff", &mut || drop(plan::diff(&snapshot, &wanted, &Attempts::new())));
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = whole, steps
+}
+criterion_main!(benches);
