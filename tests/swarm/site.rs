@@ -223,18 +223,19 @@ impl Site {
     /// Waits until no update of the proxies is under way.
     pub(crate) async fn at_rest(&self) {
         self.until("the proxies are at rest", |site| {
-            let state = site.docker(&[
-                "service",
-                "inspect",
-                "interlock-proxy",
-                "--format",
-                "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}",
-            ]);
+            let state = site.proxies("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}");
             let replicas =
                 site.docker(&["service", "ls", "--filter", "name=interlock-proxy", "--format", "{{.Replicas}}"]);
-            state.trim() != "updating" && replicas.trim() == "2/2"
+            state.is_some_and(|state| state != "updating") && replicas.trim() == "2/2"
         })
         .await;
+    }
+
+    /// What `docker service inspect` says of the proxy service, if there is one.
+    pub(crate) fn proxies(&self, format: &str) -> Option<String> {
+        self.try_docker(&["service", "inspect", "interlock-proxy", "--format", format])
+            .ok()
+            .map(|said| said.trim().to_owned())
     }
 
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {

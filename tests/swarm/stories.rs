@@ -125,7 +125,10 @@ async fn a_killed_controller_and_hands_of_other_people() {
     assert!(spec.contains("\"X=1\"") && spec.contains("\"mine\":\"yes\""), "{spec}");
 
     // A proxy service that somebody removed comes back.
+    let before = site.proxies("{{.ID}}");
     site.docker(&["service", "rm", "interlock-proxy"]);
+    site.until("there is another proxy service", |site| site.proxies("{{.ID}}").is_some_and(|id| Some(id) != before))
+        .await;
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     site.at_rest().await;
     site.kill_controller();
