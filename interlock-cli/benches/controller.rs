@@ -1,7 +1,7 @@
 //! The controller as a process, at work on the fake Swarm: how long until the proxies' service is there, the most memory that it had,
 //! and what it costs while nothing happens. Prints a table.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "what it prints is its result")]
 
 use std::io;
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,11 @@
 //! Log lines on standard error.
 
 use interlock_core::settings::{self, Settings};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::args::{Global, LogFormat};
 
@@ -17,22 +20,27 @@ pub(crate) fn start(global: &Global, settings: &Settings) {
         Some(directives) if global.verbose == 0 && !global.debug => directives.clone(),
         _ => level.to_owned(),
     };
-    // bollard logs request and answer bodies, which hold other people's environment variables, at debug and trace level. The cap
-    // comes last and is the most specific, so nothing the operator writes lifts it.
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(wanted);
-    let filter = ["bollard=info", "hyper=info", "hyper_util=info"]
-        .iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse_lossy(wanted)
+        .and(filter_fn(tells_no_payload));
     let json = match (global.log_format, settings.log_format) {
         (Some(format), _) => format == LogFormat::Json,
         (None, format) => format == settings::LogFormat::Json,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second subscriber cannot be set; there is none before this one.
-    let _ = if json {
-        builder.json().try_init()
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if json {
+        layer.json().boxed()
     } else {
-        builder.with_target(false).with_ansi(crate::show::colour_on_stderr()).try_init()
+        layer.with_target(false).with_ansi(crate::show::colour_on_stderr()).boxed()
     };
+    // A second subscriber cannot be set; there is none before this one.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// bollard logs request and answer bodies at debug and trace level, and those hold other people's environment variables. Nothing
+/// that the operator asks for lifts this.
+fn tells_no_payload(metadata: &Metadata<'_>) -> bool {
+    let talkative = ["bollard", "hyper"].iter().any(|target| metadata.target().starts_with(target));
+    !talkative || *metadata.level() <= Level::INFO
 }

@@ -217,9 +217,19 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
     let cluster = labels.service_cluster.clone().unwrap_or_default();
     let Some(extension) = world.settings.extension(cluster.as_str()) else {
         let known: Vec<_> =
-            world.settings.extensions.keys().map(|name| if name.is_empty() { "default" } else { name }).collect();
-        return Err(Refusal::new("is no ServiceCluster of the settings", format!("they have: {}", known.join(", ")))
-            .about("service_cluster", cluster.as_str()));
+            world.settings.extensions.keys().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        let right = match known.is_empty() {
+            true => "leave the label out: the settings have the default one alone".to_owned(),
+            false => format!("the settings have: {}", known.join(", ")),
+        };
+        return Err(match &labels.service_cluster {
+            Some(named) => {
+                Refusal::new("is no ServiceCluster of the settings", right).about("service_cluster", named.as_str())
+            }
+            None => {
+                Refusal::new("it names no service cluster, and no extension of the settings is the default one", right)
+            }
+        });
     };
     let Some(port) = labels.port else {
         let key = if name.as_str().is_empty() { "port".to_owned() } else { format!("port.{name}") };
