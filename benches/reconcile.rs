@@ -2,6 +2,7 @@
 //!
 //! `cold` is what a fresh process does: everything is rendered. `change` has one task less than what was rendered before, as after
 //! an event. `same` is a full pass that finds nothing new. `given` is `reconcile`, with the files rendered elsewhere.
+//! All times are processor time.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,11 +14,15 @@ use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
 use interlock_core::render::{self, parse_back};
 use interlock_core::{model, proxy_config, routes};
 
+#[path = "support/cpu.rs"]
+mod cpu;
 mod support;
+
+use cpu::CpuTime;
 
 const SIZES: [u32; 3] = [100, 1_000, 10_000];
 
-fn whole(c: &mut Criterion) {
+fn whole(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("reconcile");
     for size in SIZES {
         let cold = support::inputs(size, 3);
@@ -32,7 +37,7 @@ fn whole(c: &mut Criterion) {
     }
 }
 
-fn steps(c: &mut Criterion) {
+fn steps(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("step");
     for size in SIZES {
         let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
@@ -65,7 +70,7 @@ fn steps(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300))
+    config = Criterion::default().with_measurement(CpuTime).sample_size(10).warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     targets = whole, steps
 }

@@ -91,5 +91,6 @@ pub(crate) async fn connect(args: &DockerArgs, settings: &Settings) -> Result<Cl
 
 /// A runtime for the commands that talk to Docker.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+    // The allocator gives each thread that reads or thinks a heap of its own, and memory that one of them freed stays there.
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(2).enable_all().build()?)
 }
