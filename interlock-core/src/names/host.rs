@@ -77,8 +77,8 @@ fn to_ascii(text: &str) -> Result<String, Invalid> {
 
 /// What a virtual host answers to: one name, or every name of one or more labels in front of a suffix (`*.example.com`).
 ///
-/// Exact names come before wildcards in order, and longer wildcards before shorter ones never matters: each virtual host stands
-/// under its own pattern, and the most specific pattern that matches a request decides alone.
+/// Each virtual host stands under its own pattern, and the most specific one that matches a request decides alone: the exact name,
+/// then the longest wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostPattern {
