@@ -14,8 +14,10 @@ use crate::render::{File, Rendering};
 use crate::settings::{Extension, Settings};
 use crate::snapshot::{Availability, Labels, NodeState, Role, Snapshot};
 
+mod agent_file;
 mod fields;
 
+pub use agent_file::{AgentFile, PATH as AGENT_FILE};
 pub use fields::Field;
 pub(crate) use fields::path_of;
 

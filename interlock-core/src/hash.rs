@@ -1,12 +1,26 @@
-//! The one way content becomes a name: the first 64 bits of its SHA-256 as 16 hexadecimal digits.
+//! The one way content becomes a name: its SHA-256 in hexadecimal digits, of names that people read the first 16.
 
 use sha2::{Digest, Sha256};
 
 /// 16 hexadecimal digits that depend on nothing but the bytes.
 pub(crate) fn hex16(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// 64 hexadecimal digits that depend on these texts, on where one ends and the next begins, and on nothing else.
+pub(crate) fn hex64<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text);
+    }
+    hex(&hasher.finalize())
+}
+
+/// The bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

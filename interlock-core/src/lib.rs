@@ -40,5 +40,14 @@ mod hash;
 
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(feature = "grpc")]
+pub mod extension;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+#[cfg(feature = "grpc")]
+pub mod proxy;
+#[cfg(feature = "grpc")]
+pub mod trust;
+
 #[cfg(feature = "docker")]
 pub mod runtime;

@@ -18,6 +18,28 @@ pub const APPLIED: &str = "com.docker.interlock.applied";
 pub const TYPE: &str = "type";
 /// The value of [`TYPE`] on proxy services.
 pub const TYPE_PROXY: &str = "com.docker.interlock.core.proxy";
+/// The value of [`TYPE`] on core's own service.
+pub const TYPE_CORE: &str = "com.docker.interlock.core";
+/// The value of [`TYPE`] on extension services.
+pub const TYPE_EXTENSION: &str = "com.docker.interlock.core.extension";
+/// On secrets with key material: `authority`, or the role of who holds it: `extension` or `proxy`.
+pub const ROLE: &str = "com.docker.interlock.role";
+/// On identity secrets: the SHA-256 of the certificate as 64 hexadecimal digits. Core accepts no other certificates than those that
+/// stand on a secret.
+pub const FINGERPRINT: &str = "com.docker.interlock.fingerprint";
+/// The name of the secret with the authority's certificate and key.
+pub const AUTHORITY_SECRET: &str = "com.docker.interlock.authority";
+/// What names of identity secrets begin with: the role, the service cluster's slug and a number follow.
+pub const IDENTITY_PREFIX: &str = "com.docker.interlock.identity.";
+/// Where core reads the authority, as Docker mounts it.
+pub const AUTHORITY_PATH: &str = "/run/secrets/interlock-authority";
+/// Where an extension or an agent reads its identity, as Docker mounts it.
+pub const IDENTITY_PATH: &str = "/run/secrets/interlock-identity";
+/// The overlay network between core and extensions. A hitless service cluster's proxies have one of their own, with `-` and the
+/// cluster's slug behind this name.
+pub const CONTROL_NETWORK: &str = "interlock";
+/// The name of core's service, unless somebody chose another.
+pub const CORE_SERVICE: &str = "interlock-core";
 /// What names of our config objects begin with.
 pub const CONFIG_PREFIX: &str = "com.docker.interlock.proxy.";
 

@@ -1,14 +1,16 @@
 //! What the proxies of a service cluster shall do, without a word of any proxy's language.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hash;
 use crate::model::Route;
-use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, SecretId};
+use crate::names::{Cluster, HostPattern, Invalid, NetworkId, PathPrefix, SecretId, text_type};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
 use crate::settings::{Extension, Kind, ProxyOptions};
 
@@ -16,9 +18,18 @@ use crate::settings::{Extension, Kind, ProxyOptions};
 pub type ProxyConfigs = BTreeMap<(Cluster, Generation), ProxyConfig>;
 
 /// What a proxy task can serve, as its networks and secrets decide it: the hash of their sorted ids.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Generation(String);
+text_type!(Generation);
+
+impl FromStr for Generation {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        hex16(text).map(Self).ok_or_else(|| Invalid::new("is no generation", "16 hexadecimal digits"))
+    }
+}
 
 impl Generation {
     /// The generation of a proxy with these networks and secrets.
@@ -31,14 +42,22 @@ impl Generation {
 }
 
 /// A name for the content of a [`ProxyConfig`]: equal content, equal revision, on every machine.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Revision(String);
+text_type!(Revision);
 
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl FromStr for Revision {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        hex16(text).map(Self).ok_or_else(|| Invalid::new("is no revision", "16 hexadecimal digits"))
     }
+}
+
+fn hex16(text: &str) -> Option<String> {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (text.len() == 16 && text.bytes().all(digit)).then(|| text.to_owned())
 }
 
 /// What the proxies of a service cluster shall do.
@@ -72,6 +91,55 @@ pub struct ProxySettings {
     pub published_port: u16,
     /// The options of its kind.
     pub options: ProxyOptions,
+    /// The version of the program whose features may be used; `None` for the oldest that is supported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<ProxyVersion>,
+}
+
+/// The version of a proxy program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProxyVersion {
+    /// `1` of 1.30.7.
+    pub major: u16,
+    /// `30` of 1.30.7.
+    pub minor: u16,
+    /// `7` of 1.30.7.
+    pub patch: u16,
+}
+
+impl fmt::Display for ProxyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { major, minor, patch } = self;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+impl FromStr for ProxyVersion {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let mut numbers = text.split('.').map(|number| number.parse::<u16>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten(), numbers.next(), numbers.next()) {
+            (Some(major), Some(minor), None, None) => Ok(Self { major, minor, patch: 0 }),
+            (Some(major), Some(minor), Some(Some(patch)), None) => Ok(Self { major, minor, patch }),
+            _ => Err(Invalid::new("is no version", "write it like 1.30.7")),
+        }
+    }
+}
+
+impl TryFrom<String> for ProxyVersion {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<ProxyVersion> for String {
+    fn from(version: ProxyVersion) -> Self {
+        version.to_string()
+    }
 }
 
 impl ProxySettings {
@@ -82,6 +150,7 @@ impl ProxySettings {
             port: extension.target_port,
             published_port: extension.published_port,
             options: extension.options.clone(),
+            version: extension.proxy_version.as_deref().and_then(|version| version.parse().ok()),
         }
     }
 }
@@ -101,16 +170,24 @@ pub struct Forward {
 /// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`. Of letters, digits,
 /// `-`, `_`, `.` and `+` only, at most 255 of them. Different sets of targets have different names, as service names have
 /// neither dots nor plus signs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct UpstreamName(String);
+text_type!(UpstreamName);
+
+impl FromStr for UpstreamName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+');
+        if (1..=255).contains(&text.len()) && text.bytes().all(inside) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Invalid::new("is no upstream's name", "1 to 255 letters, digits, `-`, `_`, `.` and `+`"))
+    }
+}
 
 impl UpstreamName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// A name that no service has, for comparing structures.
     pub(crate) fn harmless(number: usize) -> Self {
         Self(format!("u{number:09}"))

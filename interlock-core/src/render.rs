@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::Cluster;
+use crate::hash;
+use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::settings::Kind;
 
@@ -53,9 +54,39 @@ pub enum RenderError {
     /// The template failed.
     #[error("the template failed: {0}")]
     Template(String),
+    /// The proxy's own checker refused it.
+    #[error("the proxy's own checker refuses it: {message}")]
+    Refused {
+        /// What the checker said.
+        message: String,
+        /// Routes without which it takes the rest; none when that was not found out, or when no route is to blame.
+        suspects: Vec<Suspect>,
+    },
+    /// What an extension says in its own words.
+    #[error("{0}")]
+    Failed(String),
+    /// What an extension posted does not hold what the model says.
+    #[error("the extension's files differ from the model: {0}")]
+    Differs(String),
     /// This version has no renderer for the kind.
     #[error("this version cannot render for a proxy of kind {0}")]
     Unsupported(String),
+}
+
+/// A route that a checker does not take.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Suspect {
+    /// Its host; `None` for the default one.
+    pub host: Option<HostPattern>,
+    /// Its path.
+    pub path: PathPrefix,
+}
+
+/// A name for the content of files: the SHA-256 of all of them as 64 hexadecimal digits. For each file its path, its part and its
+/// content, each with its length in bytes as eight bytes, most significant first, in front.
+pub fn hash(files: &[File]) -> String {
+    let texts = files.iter().flat_map(|File { path, part, content }| [path, part, content]);
+    hash::hex64(texts.map(String::as_bytes))
 }
 
 /// Renders one proxy config into files of at most `limit` bytes each.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 mod check;
 mod keys;
@@ -184,7 +184,7 @@ pub struct Extension {
 }
 
 /// The program that proxies run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// NGINX.
@@ -220,7 +220,7 @@ pub enum PublishMode {
 }
 
 /// The options of a proxy program.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProxyOptions {
     /// Of NGINX.
@@ -230,7 +230,7 @@ pub enum ProxyOptions {
 }
 
 /// `[Extensions.<name>.Config]` for NGINX. Text is checked not to break the file; the raw options are the operator's own.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the key table documents each under the same name")]
 pub struct NginxOptions {
     pub user: Option<String>,
@@ -262,7 +262,7 @@ pub struct NginxOptions {
 }
 
 /// How many worker processes NGINX has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerProcesses {
     /// One a core.

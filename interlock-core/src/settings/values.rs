@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -14,7 +14,7 @@ pub(super) type Value<'a> = DeValue<'a>;
 pub(super) type Wrong = String;
 
 /// A size in NGINX's notation: a number with `k`, `m` or `g`, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Size(String);
 

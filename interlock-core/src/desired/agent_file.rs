@@ -1,0 +1,63 @@
+//! The file by which a proxy's agent knows who it is: a config object, as it changes with the proxy's task template alone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::Cluster;
+use crate::proxy_config::Generation;
+use crate::settings::Kind;
+
+/// Where the agent reads it.
+pub const PATH: &str = "/etc/interlock/agent.toml";
+
+/// What an agent has to know before it talks to core. Without this file it supervises its proxy with the config that Docker mounts,
+/// and follows nobody (classic delivery).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentFile {
+    /// Where core is: a name that may have several addresses, and a port, like `tasks.interlock-core:8080`.
+    pub core: String,
+    /// The service cluster, for people.
+    pub cluster: Cluster,
+    /// What this task can serve.
+    pub generation: Generation,
+    /// The program that it supervises.
+    pub kind: Kind,
+    /// Where Docker mounts the boot copy of the configuration: the first file; the others stand below the same folder.
+    pub boot: String,
+}
+
+impl AgentFile {
+    /// As the text of the file.
+    pub fn to_toml(&self) -> String {
+        // A flat table of strings can always be written.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    ///
+    /// When it is not such a file.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let file = AgentFile {
+            core: "tasks.interlock-core:8080".to_owned(),
+            cluster: "us-east".parse().unwrap(),
+            generation: Generation::of(&BTreeSet::new(), &BTreeSet::new()),
+            kind: Kind::Nginx,
+            boot: "/etc/nginx/nginx.conf".to_owned(),
+        };
+        assert_eq!(AgentFile::from_toml(&file.to_toml()).unwrap(), file);
+    }
+}

@@ -1,0 +1,1 @@
+//! The extension: from models to checked files.

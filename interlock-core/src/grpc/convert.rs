@@ -1,0 +1,273 @@
+//! Between the contract's types and those of the pure part. What comes from the wire is read into types that cannot be wrong, or
+//! refused as a whole.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::v1;
+use crate::names::{Cluster, HostPattern, PathPrefix};
+use crate::proxy_config::{Forward, Generation, ProxyConfig, ProxySettings, Revision, UpstreamName, VirtualHost};
+use crate::render::{self, File, RenderError, Rendering, Suspect};
+use crate::settings::{Kind, ProxyOptions};
+
+/// A message that says what it must not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {wrong}")]
+pub struct Malformed {
+    /// Where in the message.
+    pub field: &'static str,
+    /// What is wrong.
+    pub wrong: String,
+}
+
+fn malformed(field: &'static str, wrong: impl Display) -> Malformed {
+    Malformed { field, wrong: wrong.to_string() }
+}
+
+fn text<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|wrong| malformed(field, format!("{} {wrong}", crate::problem::shown(text))))
+}
+
+/// A generation as a peer says it.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn generation(said: &str) -> Result<Generation, Malformed> {
+    text("generation", said)
+}
+
+/// A revision as a peer says it.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn revision(said: &str) -> Result<Revision, Malformed> {
+    text("revision", said)
+}
+
+/// What an extension needs to render.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// What the proxies shall do.
+    pub config: ProxyConfig,
+    /// The generation that it is for.
+    pub generation: Generation,
+    /// How many bytes a file may have.
+    pub file_limit: usize,
+}
+
+/// For the wire.
+pub fn model_to_wire(generation: &Generation, config: &ProxyConfig, file_limit: usize) -> v1::Model {
+    let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
+    v1::Model {
+        service_cluster: cluster.to_string(),
+        generation: generation.to_string(),
+        revision: revision.to_string(),
+        proxy: Some(proxy_to_wire(proxy)),
+        virtual_hosts: virtual_hosts.iter().map(|(host, paths)| host_to_wire(host.to_string(), paths)).collect(),
+        default_host: default.as_ref().map(|paths| host_to_wire(String::new(), paths)),
+        upstreams: upstreams
+            .iter()
+            .map(|(name, servers)| v1::Upstream {
+                name: name.to_string(),
+                servers: servers.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        file_limit: file_limit as u64,
+    }
+}
+
+fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
+    let ProxySettings { kind, config_path, port, published_port, options, version } = proxy;
+    v1::Proxy {
+        kind: kind.to_string(),
+        config_path: config_path.clone(),
+        port: (*port).into(),
+        published_port: (*published_port).into(),
+        // Strings, numbers and lists of them can always be written.
+        options_json: serde_json::to_string(options).unwrap_or_default(),
+        version: version.map(|version| version.to_string()).unwrap_or_default(),
+    }
+}
+
+fn host_to_wire(host: String, paths: &VirtualHost) -> v1::VirtualHost {
+    let location = |(path, Forward { rewrite, upstream }): (&PathPrefix, &Forward)| v1::Location {
+        path: path.to_string(),
+        upstream: upstream.as_ref().map(ToString::to_string).unwrap_or_default(),
+        rewrite: *rewrite,
+    };
+    v1::VirtualHost { host, locations: paths.iter().map(location).collect() }
+}
+
+/// From the wire.
+///
+/// # Errors
+///
+/// When a part of it is not what the contract says.
+pub fn model_from_wire(model: &v1::Model) -> Result<Model, Malformed> {
+    let proxy = model.proxy.as_ref().ok_or_else(|| malformed("proxy", "is missing"))?;
+    let virtual_hosts = model.virtual_hosts.iter();
+    let upstreams = model.upstreams.iter();
+    let config = ProxyConfig {
+        cluster: text::<Cluster>("service_cluster", &model.service_cluster)?,
+        revision: revision(&model.revision)?,
+        proxy: proxy_from_wire(proxy)?,
+        virtual_hosts: virtual_hosts
+            .map(|host| Ok((text::<HostPattern>("virtual_hosts.host", &host.host)?, host_from_wire(host)?)))
+            .collect::<Result<_, Malformed>>()?,
+        default: model.default_host.as_ref().map(host_from_wire).transpose()?,
+        upstreams: upstreams
+            .map(|upstream| {
+                let servers = upstream.servers.iter().map(|server| text("upstreams.servers", server));
+                Ok((text("upstreams.name", &upstream.name)?, servers.collect::<Result<_, Malformed>>()?))
+            })
+            .collect::<Result<_, Malformed>>()?,
+    };
+    Ok(Model {
+        config,
+        generation: generation(&model.generation)?,
+        file_limit: usize::try_from(model.file_limit).unwrap_or(usize::MAX),
+    })
+}
+
+fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
+    let port = |field, port: u32| u16::try_from(port).map_err(|_| malformed(field, port));
+    let kind = [Kind::Nginx, Kind::Haproxy, Kind::F5, Kind::Template];
+    Ok(ProxySettings {
+        kind: kind
+            .into_iter()
+            .find(|kind| kind.to_string() == proxy.kind)
+            .ok_or_else(|| malformed("proxy.kind", "is not known to this version"))?,
+        config_path: proxy.config_path.clone(),
+        port: port("proxy.port", proxy.port)?,
+        published_port: port("proxy.published_port", proxy.published_port)?,
+        options: serde_json::from_str::<ProxyOptions>(&proxy.options_json)
+            .map_err(|error| malformed("proxy.options_json", error))?,
+        version: match proxy.version.as_str() {
+            "" => None,
+            version => Some(text("proxy.version", version)?),
+        },
+    })
+}
+
+fn host_from_wire(host: &v1::VirtualHost) -> Result<VirtualHost, Malformed> {
+    host.locations
+        .iter()
+        .map(|location| {
+            let upstream = match location.upstream.as_str() {
+                "" => None,
+                name => Some(text::<UpstreamName>("location.upstream", name)?),
+            };
+            Ok((text("location.path", &location.path)?, Forward { rewrite: location.rewrite, upstream }))
+        })
+        .collect()
+}
+
+/// For the wire, with their hash.
+pub fn files_to_wire(files: &[File]) -> v1::Files {
+    v1::Files {
+        hash: render::hash(files),
+        files: files
+            .iter()
+            .map(|File { path, part, content }| v1::File {
+                path: path.clone(),
+                part: part.clone(),
+                content: content.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+///
+/// When there is none, when they do not have the hash that stands with them, or when a path is none that could be told apart or that
+/// leaves the first file's folder.
+pub fn files_from_wire(files: v1::Files) -> Result<Vec<File>, Malformed> {
+    let v1::Files { hash, files } = files;
+    let files: Vec<_> =
+        files.into_iter().map(|v1::File { path, part, content }| File { path, part, content }).collect();
+    let Some(main) = files.first() else { return Err(malformed("files", "are none")) };
+    let folder = main.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    let below = |path: &str| {
+        let below = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        below
+            .is_some_and(|rest| rest.bytes().all(plain) && rest.split('/').all(|name| !matches!(name, "" | "." | "..")))
+    };
+    if let Some(File { path, .. }) = files.iter().find(|file| !below(&file.path)) {
+        return Err(malformed("files.path", format!("{} is not a place for it", crate::problem::shown(path))));
+    }
+    if render::hash(&files) != hash {
+        return Err(malformed("files.hash", "is not that of the files"));
+    }
+    Ok(files)
+}
+
+/// For the wire.
+pub fn rendering_to_wire(generation: &Generation, rendering: &Rendering) -> v1::PostRequest {
+    use v1::post_request::Result as Posted;
+    let result = match &rendering.result {
+        Ok(files) => Posted::Files(files_to_wire(files)),
+        Err(error) => Posted::Failure(failure_to_wire(error)),
+    };
+    v1::PostRequest {
+        generation: generation.to_string(),
+        revision: rendering.revision.to_string(),
+        result: Some(result),
+    }
+}
+
+fn failure_to_wire(error: &RenderError) -> v1::Failure {
+    use v1::failure::Kind;
+    let (kind, message, suspects) = match error {
+        RenderError::Refused { message, suspects } => (Kind::RefusedByChecker, message.clone(), suspects.as_slice()),
+        RenderError::TooLarge { .. } => (Kind::TooLarge, error.to_string(), [].as_slice()),
+        RenderError::Structure(what) => (Kind::Structure, what.clone(), [].as_slice()),
+        RenderError::Template(what) => (Kind::Template, what.clone(), [].as_slice()),
+        RenderError::Unsupported(what) => (Kind::Unsupported, what.clone(), [].as_slice()),
+        RenderError::Differs(_) | RenderError::Failed(_) => (Kind::Unspecified, error.to_string(), [].as_slice()),
+    };
+    let suspect = |Suspect { host, path }: &Suspect| v1::Suspect {
+        host: host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        path: path.to_string(),
+    };
+    v1::Failure { kind: kind.into(), message, suspects: suspects.iter().map(suspect).collect() }
+}
+
+/// From the wire.
+///
+/// # Errors
+///
+/// When a part of it is not what the contract says.
+pub fn rendering_from_wire(posted: v1::PostRequest) -> Result<(Generation, Rendering), Malformed> {
+    use v1::post_request::Result as Posted;
+    let result = match posted.result {
+        Some(Posted::Files(files)) => Ok(files_from_wire(files)?),
+        Some(Posted::Failure(failure)) => Err(failure_from_wire(&failure)?),
+        None => return Err(malformed("result", "is missing")),
+    };
+    Ok((generation(&posted.generation)?, Rendering { revision: revision(&posted.revision)?, result }))
+}
+
+fn failure_from_wire(failure: &v1::Failure) -> Result<RenderError, Malformed> {
+    use v1::failure::Kind;
+    let message = crate::problem::shown(&failure.message);
+    let suspects = failure.suspects.iter().map(|v1::Suspect { host, path }| {
+        let host = match host.as_str() {
+            "" => None,
+            host => Some(text("suspects.host", host)?),
+        };
+        Ok(Suspect { host, path: text("suspects.path", path)? })
+    });
+    let suspects = suspects.collect::<Result<_, Malformed>>()?;
+    Ok(match failure.kind() {
+        Kind::RefusedByChecker => RenderError::Refused { message, suspects },
+        Kind::Structure => RenderError::Structure(message),
+        Kind::Template => RenderError::Template(message),
+        Kind::Unsupported => RenderError::Unsupported(message),
+        Kind::TooLarge | Kind::Unspecified => RenderError::Failed(message),
+    })
+}

@@ -1,0 +1,1 @@
+//! The agent: what supervises a proxy and gives it each revision that core accepted.
