@@ -268,6 +268,7 @@ async fn a_large_configuration_is_split_and_a_larger_one_refused() {
             snapshot: observation.snapshot.clone(),
             settings: world.settings.clone(),
             renderings: Default::default(),
+            reports: interlock_core::reports::Reports::default(),
             memory: Default::default(),
         };
         interlock_core::reconcile::reconcile_embedded(&inputs).0

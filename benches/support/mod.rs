@@ -14,6 +14,7 @@ pub(crate) fn inputs(services: u32, tasks_each: u32) -> Inputs {
         snapshot: snapshot(services, tasks_each),
         settings: Settings::default(),
         renderings: Renderings::new(),
+        reports: interlock_core::reports::Reports::default(),
         memory: Memory::default(),
     }
 }

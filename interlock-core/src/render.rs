@@ -9,6 +9,7 @@ use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::settings::Kind;
 
+pub mod agree;
 pub mod nginx;
 pub mod parse_back;
 

@@ -1,1 +1,47 @@
 //! Who may talk to core: the authority, the identities that it issues, and what is read from a certificate.
+use crate::names::Cluster;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Core,
+    Extension,
+    Proxy,
+}
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint(String);
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::str::FromStr for Fingerprint {
+    type Err = std::convert::Infallible;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Ok(Self(s.to_owned()))
+    }
+}
+#[derive(Debug)]
+pub struct Authority;
+pub struct Issued {
+    pub pem: String,
+    pub fingerprint: Fingerprint,
+}
+impl Authority {
+    pub fn issue(&self, _: Role, _: &Cluster) -> Result<Issued, std::io::Error> {
+        todo!()
+    }
+}
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub role: Role,
+    pub cluster: Cluster,
+    pub fingerprint: Fingerprint,
+}
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Core => "core",
+            Self::Extension => "extension",
+            Self::Proxy => "proxy",
+        })
+    }
+}

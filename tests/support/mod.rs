@@ -45,6 +45,7 @@ impl Scenario {
             snapshot: self.state.snapshot.clone(),
             settings: self.settings.clone(),
             renderings: Renderings::new(),
+            reports: interlock_core::reports::Reports::default(),
             memory: Memory::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use interlock_core::docker::{Client, Endpoint, Error, Observation};
 use interlock_core::names::Cluster;
-use interlock_core::plan::Plan;
+use interlock_core::plan::{Created, Plan};
 use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
 use interlock_core::settings::Settings;
@@ -101,6 +101,7 @@ impl World {
             snapshot: observation.snapshot.clone(),
             settings: self.settings.clone(),
             renderings: std::mem::take(&mut mind.renderings),
+            reports: interlock_core::reports::Reports::default(),
             memory: std::mem::take(&mut mind.memory),
         };
         let (outcome, renderings) = reconcile_embedded(&inputs);
@@ -110,7 +111,7 @@ impl World {
 
     /// Applies a plan as the runtime does: a failed step ends its own service cluster's steps.
     pub async fn apply(&self, plan: &Plan, observation: &Observation) -> Vec<Error> {
-        let mut created = BTreeMap::new();
+        let mut created = Created::default();
         let mut failed: BTreeMap<Cluster, Error> = BTreeMap::new();
         for step in &plan.steps {
             if failed.contains_key(&step.cluster) {

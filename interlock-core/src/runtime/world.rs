@@ -14,6 +14,7 @@ use crate::names::{NodeId, ServiceId};
 use crate::ownership;
 use crate::reconcile::{Inputs, Memory};
 use crate::render::Renderings;
+use crate::reports::Reports;
 use crate::settings::Settings;
 use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
 
@@ -61,6 +62,7 @@ impl World {
             snapshot: Snapshot::empty(Timestamp::UNIX_EPOCH),
             settings,
             renderings: Renderings::default(),
+            reports: Reports::default(),
             memory: Memory::default(),
         };
         Self {
