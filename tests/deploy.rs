@@ -27,22 +27,19 @@ fn nginx_floor(version: &str, package: Option<&str>) -> (String, Option<String>)
     (lines.next().unwrap(), lines.next())
 }
 
+// One test, because a script that was just written cannot be run while another thread starts a process.
 #[test]
-fn an_nginx_with_the_fixes_is_only_named() {
-    for (version, package, named) in [
-        ("1.30.7", None, "1.30.7"),
-        ("1.30.10", Some("1.30.10-1~trixie"), "1.30.10-1~trixie"),
-        ("1.32.0", None, "1.32.0"),
-        ("1.22.1", Some("1.22.1-9+deb12u11"), "1.22.1-9+deb12u11"),
-        ("1.22.1", Some("1.22.1-9+deb12u20"), "1.22.1-9+deb12u20"),
-        ("1.26.3", Some("1.26.3-3+deb13u11"), "1.26.3-3+deb13u11"),
+fn an_nginx_without_security_fixes_is_warned_about() {
+    for (version, package) in [
+        ("1.30.7", None),
+        ("1.30.10", Some("1.30.10-1~trixie")),
+        ("1.32.0", None),
+        ("1.22.1", Some("1.22.1-9+deb12u11")),
+        ("1.22.1", Some("1.22.1-9+deb12u20")),
+        ("1.26.3", Some("1.26.3-3+deb13u11")),
     ] {
-        assert_eq!(nginx_floor(version, package), (named.to_owned(), None));
+        assert_eq!(nginx_floor(version, package), (package.unwrap_or(version).to_owned(), None));
     }
-}
-
-#[test]
-fn an_nginx_without_the_fixes_is_warned_about() {
     for (version, package) in [
         ("1.30.6", None),
         ("1.9.9", None),
@@ -52,12 +49,10 @@ fn an_nginx_without_the_fixes_is_warned_about() {
         ("1.22.1", Some("1.22.1-9")),
         ("1.26.3", Some("1.26.3-2+deb13u11")),
     ] {
-        let warning = format!("NGINX {} lacks security fixes: use 1.30.7 or later", package.unwrap_or(version));
-        assert_eq!(nginx_floor(version, package).1, Some(warning));
+        let named = package.unwrap_or(version).to_owned();
+        let warning = format!("NGINX {named} lacks security fixes: use 1.30.7 or later");
+        assert_eq!(nginx_floor(version, package), (named, Some(warning)));
     }
-}
-
-#[test]
-fn a_mainline_release_is_not_judged() {
+    // Which mainline releases have them is not known here.
     assert!(nginx_floor("1.31.3", None).1.unwrap().ends_with("was not checked"));
 }
