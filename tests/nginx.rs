@@ -41,12 +41,7 @@ fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
     }
     let snapshot =
         interlock_core::state::State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
-    let inputs = interlock_core::reconcile::Inputs {
-        snapshot,
-        settings: support::settings(""),
-        renderings: Default::default(),
-        memory: Default::default(),
-    };
+    let inputs = interlock_core::reconcile::Inputs::new(snapshot, support::settings(""));
     let (outcome, renderings) = reconcile_embedded(&inputs);
     assert_eq!(outcome.problems, []);
     renderings.into_values().next().unwrap().result.unwrap()

@@ -90,6 +90,16 @@ pub(crate) struct ReconcileArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// With --once: give new configurations to proxies by replacing them, also where a running core delivers them otherwise.
+    #[arg(long, requires = "once")]
+    pub(crate) classic: bool,
+    /// The authority that identifies extensions and proxies, as `interlock install` makes it and Docker mounts it. A file that does not
+    /// exist is as good as none.
+    #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
+    pub(crate) authority: PathBuf,
+    /// The container that this runs in, by which core finds its own service.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
+    pub(crate) container: Option<String>,
     /// How long --once may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,

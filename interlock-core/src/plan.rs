@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::desired::Role;
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId, ServiceId};
+use crate::proxy_config::Revision;
 use crate::snapshot::Labels;
 
 mod diff;
@@ -23,6 +24,18 @@ pub struct Plan {
     /// Service clusters that get no steps now, because something has to end first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
+    /// Revisions that running proxies get from core, without a step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<Delivered>,
+}
+
+/// A revision that running proxies get from core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivered {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// The revision.
+    pub revision: Revision,
 }
 
 /// A service cluster for which nothing is done now.

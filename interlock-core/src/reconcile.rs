@@ -33,6 +33,26 @@ pub struct Inputs {
     pub reports: Reports,
     /// What an earlier outcome asked to be remembered; the default for a fresh process.
     pub memory: Memory,
+    /// How new revisions get to running proxies that follow core.
+    pub delivery: Delivery,
+}
+
+/// How new revisions get to running proxies that follow core. Others always get them by new tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// From core.
+    #[default]
+    ByCore,
+    /// By new tasks all the same.
+    ByNewTasks,
+}
+
+impl Inputs {
+    /// What a fresh process knows: nothing but this.
+    pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
+        let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
+        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
+    }
 }
 
 /// What is remembered from one reconciliation to the next. Losing it is safe.
@@ -56,6 +76,8 @@ pub struct Memory {
 pub struct Outcome {
     /// What the proxies of each service cluster shall do, for extensions to render.
     pub proxy_configs: ProxyConfigs,
+    /// What a new proxy task of each service cluster could serve.
+    pub generations: BTreeMap<Cluster, Generation>,
     /// What core sends to proxies that follow it: the newest good rendering of each generation.
     pub deliveries: Renderings,
     /// What to do on the Swarm.
@@ -104,7 +126,7 @@ struct Routed {
 }
 
 fn route(inputs: &Inputs) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
     let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
     let (routes, told) = routes::resolve(&model);
     problems.extend(told);
@@ -168,7 +190,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
     let Routed { configs, generations, model, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
@@ -176,13 +198,18 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let mut clusters = BTreeMap::new();
     let mut idle = Idle::new();
+    let wanted_generations =
+        generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
     for (cluster, extension) in desired::clusters(settings) {
         let Some(found) = generations.get(&cluster) else { continue };
         idle.extend(found.idle.clone());
         let rendered = configs.get_key_value(&(cluster.clone(), found.wanted.generation()));
         let rendered = rendered.and_then(|(key, config)| Some((config, desired::usable(config, renderings.get(key))?)));
         let version = reports.proxy_version(&cluster).or_else(|| remembered_version(snapshot, extension));
-        let proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
+        let mut proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
+        if let Some(content) = proxy.as_mut().and_then(|proxy| proxy.content.as_mut()) {
+            content.hitless &= *delivery == Delivery::ByCore;
+        }
         clusters.insert(cluster.clone(), objects(&control, &cluster, extension, proxy));
     }
     let wanted = Desired { networks: control.networks, clusters };
@@ -197,6 +224,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     Outcome {
         deliveries: deliveries.map(|(key, rendering)| (key.clone(), rendering.clone())).collect(),
         proxy_configs: configs,
+        generations: wanted_generations,
         plan,
         problems,
         memory: Memory { last_good: model.last_good, attempts, refused, idle, accepted },

@@ -31,6 +31,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
+use crate::reconcile::Delivery;
 use crate::settings::Settings;
 use crate::trust::Authority;
 
@@ -63,6 +64,8 @@ pub struct Options {
     pub authority: Option<Arc<Authority>>,
     /// The name of the container that this runs in, if it runs in one: how it finds its own service.
     pub container: Option<String>,
+    /// How new revisions get to running proxies that follow core.
+    pub delivery: Delivery,
     /// How old a connection may get. An engine can stop telling of events without closing the stream.
     pub renew_after: Duration,
 }
@@ -76,6 +79,7 @@ impl Options {
             clock: Timestamp::now,
             authority: None,
             container: None,
+            delivery: Delivery::default(),
             renew_after: Duration::from_secs(600),
         }
     }

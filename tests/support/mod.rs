@@ -9,8 +9,7 @@ pub mod world;
 
 use std::path::{Path, PathBuf};
 
-use interlock_core::reconcile::{Inputs, Memory};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
 use interlock_core::state::State;
 
@@ -41,13 +40,7 @@ impl Scenario {
     }
 
     pub fn inputs(&self) -> Inputs {
-        Inputs {
-            snapshot: self.state.snapshot.clone(),
-            settings: self.settings.clone(),
-            renderings: Renderings::new(),
-            reports: interlock_core::reports::Reports::default(),
-            memory: Memory::default(),
-        }
+        Inputs::new(self.state.snapshot.clone(), self.settings.clone())
     }
 }
 

@@ -98,11 +98,9 @@ impl World {
     pub async fn decide(&self, mind: &mut Mind) -> Result<(Outcome, Observation), Error> {
         let observation = self.observe().await?;
         let inputs = Inputs {
-            snapshot: observation.snapshot.clone(),
-            settings: self.settings.clone(),
             renderings: std::mem::take(&mut mind.renderings),
-            reports: interlock_core::reports::Reports::default(),
             memory: std::mem::take(&mut mind.memory),
+            ..Inputs::new(observation.snapshot.clone(), self.settings.clone())
         };
         let (outcome, renderings) = reconcile_embedded(&inputs);
         *mind = Mind { memory: outcome.memory.clone(), renderings };

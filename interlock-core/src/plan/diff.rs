@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Action, Change, Plan, Step, Waiting};
+use super::{Action, Change, Delivered, Plan, Step, Waiting};
 use crate::desired::{Desired, NetworkRef, network_refs};
 use crate::names::Cluster;
 use crate::ownership;
@@ -47,6 +47,8 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
             plan.steps.extend(steps);
             problems.extend(outcome.problem);
             plan.waiting.extend(outcome.waiting.map(|reason| Waiting { cluster: cluster.clone(), reason }));
+            let delivered = outcome.delivered.map(|revision| Delivered { cluster: cluster.clone(), revision });
+            plan.delivered.extend(delivered);
             next.extend(outcome.attempt.map(|attempt| (wanted.name.clone(), attempt)));
         }
         if !failed {

@@ -77,8 +77,8 @@ impl Follower {
     pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
         Self {
             pace: Pace::new(settings.poll_interval),
+            world: World::new(settings, options.delivery),
             options,
-            world: World::new(settings),
             state: State::Watching,
             due: Due::default(),
             settling: Settling::default(),
@@ -310,7 +310,7 @@ impl Follower {
         self.pace.thought(busy);
         let inputs = Arc::make_mut(&mut self.world.inputs);
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome { proxy_configs: _, deliveries: _, plan, problems, mut memory } = outcome;
+        let Outcome { proxy_configs: _, generations: _, deliveries: _, plan, problems, mut memory } = outcome;
         inputs.renderings = renderings;
         if !may_act {
             // Nothing of the plan is attempted.

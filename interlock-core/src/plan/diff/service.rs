@@ -10,6 +10,7 @@ use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::proxy_config::Revision;
 use crate::snapshot::{Labels, Service, Snapshot};
 
 pub(super) struct ServiceDiff<'a> {
@@ -24,6 +25,7 @@ pub(super) struct Outcome {
     pub(super) problem: Option<Problem>,
     pub(super) waiting: Option<String>,
     pub(super) attempt: Option<Attempt>,
+    pub(super) delivered: Option<Revision>,
 }
 
 impl ServiceDiff<'_> {
@@ -60,6 +62,7 @@ impl ServiceDiff<'_> {
             return (Vec::new(), outcome);
         }
         let changes = self.changes(service);
+        outcome.delivered = self.delivered(service, &changes);
         if let Some(step) = self.stalled(service).filter(|_| changes.is_empty()) {
             outcome.problem = Some(self.failed(service, "it takes longer than its tasks can need"));
             return (vec![step], outcome);
@@ -160,6 +163,13 @@ impl ServiceDiff<'_> {
             holder: self.cluster.clone(),
             labels,
         }
+    }
+
+    /// What running tasks get from core instead of by these changes.
+    fn delivered(&self, service: &Service, changes: &[Change]) -> Option<Revision> {
+        let content = self.wanted.content.as_ref().filter(|content| content.hitless)?;
+        let differs = !same_configs(service, content) && !changes.iter().any(replaces_tasks);
+        content.revision.clone().filter(|_| differs)
     }
 
     fn changes(&self, service: &Service) -> Vec<Change> {
