@@ -1,4 +1,7 @@
 //! Updates that are under way, that take too long, and that failed.
+//!
+//! The last known good is the previous spec that Swarm keeps. An update makes today's spec the previous one, so none is ever made from a spec
+//! that did not work: what stalled or was paused is taken back first.
 
 use jiff::SignedDuration;
 
@@ -25,13 +28,24 @@ impl ServiceDiff<'_> {
         if !self.is_late(service) {
             return None;
         }
+        let began = update.started_at.map(|began| format!(" since {began:.0}")).unwrap_or_default();
+        Some(self.roll_back(service, format!("its update has been under way{began}, and is taken back")))
+    }
+
+    /// Takes a failed update back that Swarm left where it was, before another one is made.
+    pub(super) fn paused(&self, service: &Service) -> Option<Step> {
+        service.update.as_ref().filter(|update| update.state == UpdateState::Paused)?;
+        service.previous.as_ref()?;
+        Some(self.roll_back(service, "its last update failed, and is taken back before the next".to_owned()))
+    }
+
+    fn roll_back(&self, service: &Service, reason: String) -> Step {
         let action = Action::RollBackService {
             id: service.id.clone(),
             name: self.wanted.name.clone(),
             version: service.version,
         };
-        let began = update.started_at.map(|began| format!(" since {began:.0}")).unwrap_or_default();
-        Some(self.step(action, format!("its update has been under way{began}, and is taken back"), true))
+        self.step(action, reason, true)
     }
 
     fn is_late(&self, service: &Service) -> bool {

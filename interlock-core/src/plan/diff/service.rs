@@ -63,7 +63,7 @@ impl ServiceDiff<'_> {
         }
         let changes = self.changes(service);
         outcome.delivered = self.delivered(service, &changes);
-        if let Some(step) = self.stalled(service).filter(|_| changes.is_empty()) {
+        if let Some(step) = self.stalled(service) {
             outcome.problem = Some(self.failed(service, "it takes longer than its tasks can need"));
             return (vec![step], outcome);
         }
@@ -73,6 +73,9 @@ impl ServiceDiff<'_> {
         }
         if changes.is_empty() {
             return (Vec::new(), outcome);
+        }
+        if let Some(step) = self.paused(service) {
+            return (vec![step], outcome);
         }
         let mut steps = Vec::new();
         if let Some(content) = &self.wanted.content {
