@@ -7,10 +7,7 @@ use serde::Serialize;
 
 use super::view::{Section, View};
 use super::{MAIN, print};
-use crate::render::{File, RenderError};
-
-/// How many config objects one proxy service may have. Each is loaded by each task.
-const MOST_FILES: usize = 32;
+use crate::render::{File, MOST_FILES, RenderError};
 
 /// Renders into files of at most `limit` bytes. `size` is that of the file that was too large.
 pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) -> Result<Vec<File>, RenderError> {
