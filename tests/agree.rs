@@ -89,8 +89,8 @@ fn any_other_answer_is_refused() {
         ("proxy_pass http://$upstream;", "return 503 x;", "in no server that uses it"),
         ("proxy_pass http://$upstream;", "proxy_pass http://$http_x;", "no upstream"),
         ("proxy_pass http://$upstream;", "proxy_pass https://$upstream;", "is no answer"),
-        ("location / {", "location ~ / {", "no location by prefix"),
-        ("location / {", "location /x {} location / {", "does not do one thing"),
+        ("location / {\n            proxy_pass", "location ~ / {\n            proxy_pass", "no location by prefix"),
+        ("location / {\n            proxy_pass", "location /x {} location / { proxy_pass", "does not do one thing"),
     ] {
         refused(&plain, from, to, expected);
     }

@@ -164,10 +164,11 @@ fn map<'d>(http: &'d [Directive<'_>]) -> Result<BTreeMap<HostPattern, &'d str>, 
             _ if entry.block.is_some() => return Err(format!("`{}` in the map of hosts is a block", line(entry))),
             ("default", [""]) => fixed.push("default"),
             ("hostnames", []) => fixed.push("hostnames"),
-            (name, [upstream]) => match entries.insert(host(name)?, *upstream) {
-                Some(_) => return Err(format!("{name} is in the map of hosts twice")),
-                None => {}
-            },
+            (name, [upstream]) => {
+                if entries.insert(host(name)?, *upstream).is_some() {
+                    return Err(format!("{name} is in the map of hosts twice"));
+                }
+            }
             _ => return Err(format!("`{}` in the map of hosts is no entry", line(entry))),
         }
     }
