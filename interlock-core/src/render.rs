@@ -13,6 +13,9 @@ pub mod agree;
 pub mod nginx;
 pub mod parse_back;
 
+/// How many files a rendering may have. Each is a config object, and each task loads all of them.
+const MOST_FILES: usize = 32;
+
 /// What extensions posted, by service cluster and generation.
 pub type Renderings = BTreeMap<(Cluster, Generation), Rendering>;
 
