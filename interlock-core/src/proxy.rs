@@ -106,6 +106,9 @@ impl Default for Options {
     }
 }
 
+/// The way to core. It may be one that connects when it is used.
+pub type Client = ProxiesClient<Channel>;
+
 /// How configurations come to the proxy.
 #[derive(Debug, Clone)]
 pub enum Delivery {
@@ -118,8 +121,8 @@ pub enum Delivery {
     Hitless {
         /// Who this proxy is.
         agent: AgentFile,
-        /// The way to core. It may be one that connects when it is used.
-        client: ProxiesClient<Channel>,
+        /// The way to core.
+        client: Client,
     },
 }
 
@@ -148,11 +151,7 @@ pub enum Error {
 ///
 /// When nginx does not serve any configuration at the start: there is nothing to supervise, and the container should count as failed.
 /// Later it is tried again for ever.
-pub async fn run(
-    options: Options,
-    delivery: Delivery,
-    orders: mpsc::UnboundedReceiver<Order>,
-) -> Result<(), Error> {
+pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedReceiver<Order>) -> Result<(), Error> {
     let children = Children::default();
     // Ended with the value.
     let mut tasks = JoinSet::new();
@@ -164,8 +163,7 @@ pub async fn run(
             }
         });
     }
-    std::fs::create_dir_all(&options.run)
-        .map_err(|source| Error::Folder { path: options.run.clone(), source })?;
+    std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
     let program = Program::new(&options.command, children);
     let (wanted_by_core, wanted) = watch::channel(None);
     let (running, running_now) = watch::channel(Running::default());
@@ -191,8 +189,14 @@ pub async fn run(
                 hostname: hostname.to_string_lossy().into_owned(),
             };
             let pause = options.times.pause;
-            let follower =
-                Follower { client, introduction, running: running_now, wanted: wanted_by_core, answers: answered, pause };
+            let follower = Follower {
+                client,
+                introduction,
+                running: running_now,
+                wanted: wanted_by_core,
+                answers: answered,
+                pause,
+            };
             tasks.spawn(follower.run());
         }
     }

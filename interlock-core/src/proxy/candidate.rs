@@ -38,9 +38,8 @@ impl Candidate {
         let mut files = vec![read(path, String::new())?];
         let folder = path.with_file_name("interlock.d");
         if folder.is_dir() {
-            let mut paths = std::fs::read_dir(&folder)?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()?;
+            let mut paths =
+                std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
             paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
             paths.sort();
             for path in &paths {

@@ -94,6 +94,11 @@ impl Child {
         self.process.wait().await
     }
 
+    /// Whether it has ended. Its process id is of no use any more then.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// What it writes to standard error, when that is a pipe.
     pub(super) fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.process.stderr.take()

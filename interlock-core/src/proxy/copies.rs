@@ -82,9 +82,7 @@ impl Copies {
         let paths = by_age(&self.folder).into_iter().filter(|path| is_copy(path));
         paths
             .filter_map(|path| {
-                read(&path)
-                    .map_err(|error| tracing::warn!("the copy {} is of no use: {error}", path.display()))
-                    .ok()
+                read(&path).map_err(|error| tracing::warn!("the copy {} is of no use: {error}", path.display())).ok()
             })
             .collect()
     }

@@ -8,11 +8,10 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Channel;
 
+use super::Client;
 use super::candidate::{Candidate, Origin};
 use crate::grpc::v1::follow_request::Event;
-use crate::grpc::v1::proxies_client::ProxiesClient;
 use crate::grpc::{MESSAGE_LIMIT, convert, v1};
 use crate::proxy_config::Generation;
 
@@ -42,7 +41,7 @@ pub(super) struct Introduction {
 
 /// The side of the follower.
 pub(super) struct Follower {
-    pub(super) client: ProxiesClient<Channel>,
+    pub(super) client: Client,
     pub(super) introduction: Introduction,
     pub(super) running: watch::Receiver<Running>,
     pub(super) wanted: watch::Sender<Option<Arc<Candidate>>>,

@@ -58,6 +58,11 @@ impl Master {
         let _ = kill(self.pid(), signal);
     }
 
+    /// Whether it has ended, as far as that is known at this moment.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.has_ended()
+    }
+
     /// Kills it and all its workers.
     pub(super) fn kill(&self) {
         let _ = killpg(self.pid(), Signal::SIGKILL);
@@ -112,6 +117,15 @@ impl Master {
             said = timeout_at(deadline, confirmed) => {
                 said.map_err(|_| NotServing::Late(humantime::format_duration(limit), last))
             }
+        }
+    }
+}
+
+/// Nothing is left running by an agent that ends without order. The workers of a master that was waited for are not its own any more.
+impl Drop for Master {
+    fn drop(&mut self) {
+        if !self.child.has_ended() {
+            self.kill();
         }
     }
 }

@@ -33,9 +33,7 @@ pub fn orders() -> io::Result<mpsc::UnboundedReceiver<Order>> {
         (SignalKind::user_defined1(), Order::Reopen),
     ] {
         let (mut signals, orders) = (signal(kind)?, orders.clone());
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() && orders.send(order).is_ok() {}
-        });
+        tokio::spawn(async move { while signals.recv().await.is_some() && orders.send(order).is_ok() {} });
     }
     Ok(received)
 }

@@ -25,6 +25,8 @@ use super::{Error, Times, words};
 const EARLY: Duration = Duration::from_secs(10);
 /// After so many early ends another configuration is tried.
 const EARLY_DEATHS: u32 = 3;
+/// How long a copy on the volume is waited for.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
 /// How often it is looked for old workers that a reload left later than expected.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,11 @@ enum Attended<T> {
 }
 
 /// Does some work, unless an order to end comes first; then the work is given up.
-async fn attended<T>(orders: &mut Orders, master: Option<nix::unistd::Pid>, work: impl Future<Output = T>) -> Attended<T> {
+async fn attended<T>(
+    orders: &mut Orders,
+    master: Option<nix::unistd::Pid>,
+    work: impl Future<Output = T>,
+) -> Attended<T> {
     let reopen = || {
         if let Some(master) = master {
             let _ = kill(master, Signal::SIGUSR1);
@@ -208,7 +214,8 @@ impl Supervisor {
     /// What could be run, the best first.
     fn candidates(&mut self) -> Vec<std::io::Result<Candidate>> {
         let wanted = self.wanted.borrow_and_update().clone();
-        let wanted = wanted.map(|wanted| (*wanted).clone()).filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
+        let wanted =
+            wanted.map(|wanted| (*wanted).clone()).filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
         let mut candidates: Vec<_> = wanted.into_iter().chain(self.current.clone()).map(Ok).collect();
         let copies = self.copies.newest_first().into_iter().map(Ok);
         match &self.boot {
@@ -261,9 +268,13 @@ impl Supervisor {
                 Ok(String::new())
             }
             Err(error) => {
-                if let NotServing::Late(..) = error {
-                    master.kill();
-                    master.ended().await;
+                match error {
+                    NotServing::Late(..) => {
+                        master.kill();
+                        master.ended().await;
+                    }
+                    // It may have left workers, which hold the port.
+                    NotServing::Ended(_) => self.generations.adopt(master.pid()),
                 }
                 self.master = None;
                 Err(error.to_string())
@@ -318,10 +329,10 @@ impl Supervisor {
         limit: Duration,
     ) -> Result<(), Option<NotServing>> {
         let Some(master) = &mut self.master else { return Err(None) };
-        let before = master.workers();
-        if before.is_empty() {
+        if master.has_ended() {
             return Err(None);
         }
+        let before = master.workers();
         master.signal(Signal::SIGHUP);
         let served = master.serves(self.health, revision, &before, limit).await;
         self.generations.observe(master.pid());
@@ -358,8 +369,14 @@ impl Supervisor {
             folder.tidy();
             if keep { copies.keep(&candidate) } else { Ok(()) }
         });
-        if let Ok(Err(error)) = kept.await {
-            tracing::warn!("there will be no copy of this for a restart: {error}");
+        // A volume that hangs shall not hold up supervision.
+        let kept = match timeout(LONGEST_WRITE, kept).await {
+            Ok(Ok(kept)) => kept.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the volume is very slow".to_owned()),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("there may be no copy of this for a restart: {error}");
         }
     }
 
@@ -393,14 +410,22 @@ impl Supervisor {
         let Some(master) = self.master.take() else { return };
         self.early_deaths = if master.since.elapsed() < EARLY { self.early_deaths + 1 } else { 0 };
         self.generations.adopt(master.pid());
+        if self.early_deaths == EARLY_DEATHS
+            && let Some(current) = self.current.clone()
+        {
+            self.refuse(&current, &format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started"));
+        }
     }
 
     /// Ends nginx, and with it the agent.
     async fn end(mut self, ending: Ending, orders: &mut Orders) -> Result<(), Error> {
-        tracing::info!("{}", match ending {
-            Ending::Stop => "stopping",
-            Ending::Drain => "finishing the open connections, then stopping",
-        });
+        tracing::info!(
+            "{}",
+            match ending {
+                Ending::Stop => "stopping",
+                Ending::Drain => "finishing the open connections, then stopping",
+            }
+        );
         let mut stopping = ending == Ending::Stop;
         let began = Instant::now();
         let mut deadline = stopping.then(|| began + self.times.stop);

@@ -106,7 +106,10 @@ mod tests {
             "nginx: [emerg] unknown directive \"MIIEvQIBADANBgkq\" in /run/secrets/key:2",
             "/run/secrets/key:2: unknown directive \"…\"",
         );
-        check("nginx: [emerg] unknown directive \"a\"b\" in /run/secrets/key:2", "/run/secrets/key:2: unknown directive \"…\"");
+        check(
+            "nginx: [emerg] unknown directive \"a\"b\" in /run/secrets/key:2",
+            "/run/secrets/key:2: unknown directive \"…\"",
+        );
         check("nginx: [emerg] unknown directive \"first\nsecond\" in /run/secrets/key:2", "unknown directive \"…\"");
         check("nginx: [emerg] unknown \"hunter2\" variable", "unknown \"…\" variable");
         check(
@@ -125,7 +128,10 @@ mod tests {
             "nginx: [emerg] open() \"FOLDER/mime.types\" failed (2: No such file or directory) in FOLDER/nginx.conf:2",
             "nginx.conf:2: open() \"mime.types\" failed (2: No such file or directory)",
         );
-        check("nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)", "bind() to 0.0.0.0:80 failed (13: Permission denied)");
+        check(
+            "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)",
+            "bind() to 0.0.0.0:80 failed (13: Permission denied)",
+        );
     }
 
     #[test]
