@@ -15,17 +15,30 @@ const LONGEST_QUOTE: usize = 100;
 /// The messages in `said`, without what they quote from files other than those in `folder`. The folder itself is left out too, so
 /// that paths are relative to it. Never empty.
 pub(super) fn filtered(said: &str, folder: &Path) -> String {
-    let messages: Vec<_> = said.lines().filter_map(message).collect();
-    let is_warning = |(level, _): &&(&str, &str)| matches!(*level, "warn" | "notice" | "info");
-    let all_are_warnings = messages.iter().all(|message| is_warning(&message));
-    let messages = messages.iter().filter(|message| all_are_warnings || !is_warning(message));
-    let lines: Vec<_> = messages.take(MOST).map(|(_, text)| line(text, folder)).collect();
+    let mut messages: Vec<_> = said.lines().filter_map(message).collect();
+    // What made it give up; the rest is about logs that an unprivileged user cannot open, and the like.
+    if messages.iter().any(|(level, _)| *level == "emerg") {
+        messages.retain(|(level, _)| *level == "emerg");
+    }
+    // An image may send the log to standard error as well: then each message stands there twice.
+    let mut lines: Vec<_> = messages.into_iter().map(|(_, text)| line(text, folder)).collect();
+    lines.dedup();
+    lines.truncate(MOST);
     if lines.is_empty() { "the checker gave no reason".to_owned() } else { lines.join("; ") }
 }
 
-/// The level and the text of a message. All other lines belong to a quote or to nobody.
+/// The level and the text of a message: `nginx: [emerg] text`, or as the log has it, `2026/01/31 12:00:00 [emerg] 7#7: text`. All other
+/// lines belong to a quote or to nobody.
 fn message(line: &str) -> Option<(&str, &str)> {
-    line.strip_prefix("nginx: [")?.split_once("] ")
+    let (head, rest) = line.split_once('[')?;
+    let (level, text) = rest.split_once("] ")?;
+    if head == "nginx: " {
+        return Some((level, text));
+    }
+    let is_time = |b: u8| b.is_ascii_digit() || matches!(b, b'/' | b':' | b' ');
+    let (process, text) = text.split_once(": ")?;
+    let is_process = process.bytes().all(|b| b.is_ascii_digit() || b == b'#');
+    (head.len() == "2026/01/31 12:00:00 ".len() && head.bytes().all(is_time) && is_process).then_some((level, text))
 }
 
 fn line(text: &str, folder: &Path) -> String {
@@ -135,16 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn warnings_count_only_alone() {
-        check("nginx: [warn] low\nnginx: [emerg] high\nnonsense", "high");
+    fn what_made_it_give_up_counts_most() {
+        check("nginx: [alert] could not open\nnginx: [emerg] high\nnonsense", "high");
+        check(
+            "2026/01/31 12:00:00 [emerg] 7#7: high\nnginx: [emerg] high\nnginx: configuration file x test failed",
+            "high",
+        );
         check("nginx: [warn] low", "low");
         check("", "the checker gave no reason");
     }
 
     #[test]
     fn messages_are_few_short_and_on_one_line() {
-        let many = "nginx: [emerg] x\u{1b}y\n".repeat(9);
-        check(&many, &["x\\u{1b}y"; 5].join("; "));
+        let many: String = (0..9).map(|n| format!("nginx: [emerg] x\u{1b}{n}\n")).collect();
+        check(&many, "x\\u{1b}0; x\\u{1b}1; x\\u{1b}2; x\\u{1b}3; x\\u{1b}4");
         assert_eq!(filtered(&format!("nginx: [emerg] {}", "x".repeat(9999)), Path::new(FOLDER)).len(), LONGEST);
     }
 }
