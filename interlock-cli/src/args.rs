@@ -1,9 +1,11 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use interlock_core::{ownership, proxy};
 
 /// Label-driven Layer 7 routing for Docker Swarm.
 ///
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Snapshot(SnapshotArgs),
     /// Print the proxies' configuration files.
     Render(RenderArgs),
+    /// Supervise a proxy, as the first process of its container, and give it each configuration that core accepted.
+    Proxy(ProxyArgs),
     /// Print a commented settings file with all defaults.
     Init(InitArgs),
     /// List the labels: what they mean, what values look like.
@@ -128,6 +132,47 @@ pub(crate) struct RenderArgs {
     /// Only this service cluster; "default" is the one without a name.
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ProxyArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ProxyCommand>,
+    /// Who this proxy is [default: /etc/interlock/agent.toml]. Without that file nobody is followed, and the mounted configuration is
+    /// served (classic delivery).
+    #[arg(long, env = "INTERLOCK_AGENT_FILE", value_name = "FILE")]
+    pub(crate) agent_file: Option<PathBuf>,
+    /// The certificate and key by which core knows this proxy.
+    #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
+    pub(crate) identity: PathBuf,
+    /// The mounted configuration, without an agent file.
+    #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = proxy::CONFIG)]
+    pub(crate) config: PathBuf,
+    /// A folder that outlives the container: copies of what was served are kept in it.
+    #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = proxy::STATE)]
+    pub(crate) state: PathBuf,
+    /// A folder in memory, of this container alone.
+    #[arg(long, env = "INTERLOCK_RUN", value_name = "FOLDER", default_value = proxy::RUN)]
+    pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+    /// The command that runs the proxy [default: nginx -g "daemon off;"].
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) program: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProxyCommand {
+    /// Ask whether the proxy of this container answers, as Docker's health check.
+    Health(HealthArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Where the proxy answers health checks. Rendered configurations have it at the default.
+    #[arg(long, env = "INTERLOCK_HEALTH", value_name = "ADDRESS", default_value_t = proxy::health::ADDRESS, hide = true)]
+    pub(crate) health_address: SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use interlock_core::docker::{Client, Endpoint, TlsFiles};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use interlock_core::state::State;
-use interlock_core::trust::Authority;
+use interlock_core::trust::{Authority, Identity};
 
 use crate::args::DockerArgs;
 use crate::failure::Failure;
@@ -66,6 +66,13 @@ pub(crate) fn authority(file: &Path) -> Result<Option<Authority>, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::input(name(), error)),
     }
+}
+
+/// Reads what we show to core.
+pub(crate) fn identity(file: &Path) -> Result<Identity, Failure> {
+    let wrong = |error: &dyn ToString| Failure::input(file.display().to_string(), error.to_string());
+    let pem = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    Identity::from_pem(&pem).map_err(|error| wrong(&error))
 }
 
 /// The engine to talk to: `DockerURL` of the settings, else what `DOCKER_HOST` and its companions say, else the local socket.
