@@ -98,6 +98,9 @@ fn names_stand_where_they_belong() {
         &[
             "interlock-core/src/docker",
             "interlock-core/src/docker.rs",
+            "interlock-core/src/extension",
+            "interlock-core/src/extension.rs",
+            "interlock-core/src/grpc",
             "interlock-core/src/runtime",
             "interlock-core/src/runtime.rs",
             "interlock-cli",

@@ -3,6 +3,7 @@
 //! This module alone knows the contract's own types; what enters and leaves it are those of the pure part.
 
 pub mod convert;
+pub mod extensions;
 pub mod tls;
 
 /// What is generated from the contract.
