@@ -1,6 +1,8 @@
 //! What several test files need.
 #![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
+pub mod checker;
+pub mod core;
 pub mod http;
 pub mod laws;
 pub mod nginx;

@@ -128,7 +128,7 @@ impl Mapping<'_> {
             ["include", path] => self.include(path),
             [name, ..] if name.ends_with("_temp_path") => Some(String::new()),
             [name, path, ref rest @ ..] if name.ends_with("_cache_path") => {
-                let path = format!("{}/cache/{}", self.folder, path.replace('/', "_"));
+                let path = format!("{}/cache{}", self.folder, path.replace('/', "_"));
                 Some(directive(name, &path, rest))
             }
             [name, path] if path.starts_with(SECRETS) => Some(self.secret(name)),
@@ -141,7 +141,8 @@ impl Mapping<'_> {
         let folders = folders.map(|kind| {
             format!(" {}", directive(&format!("{kind}_temp_path"), &format!("{}/{kind}", self.folder), &[]))
         });
-        format!("http {{{}", folders.collect::<String>())
+        // Without any, nginx opens the one that it was built with.
+        format!("http {{ {}{}", directive("access_log", "/dev/null", &[]), folders.collect::<String>())
     }
 
     /// One address is one socket, so that two default servers of one are still refused.

@@ -1,7 +1,8 @@
 //! What is passed on of a checker's words.
 //!
 //! nginx quotes what it stumbles over, and where an operator's option includes a file of secrets that would be its content. So a
-//! message about a file of the rendering is passed on, as that holds no secret; of any other message what it quotes is left out.
+//! message about a file of the rendering is passed on, as that holds no secret; what another message quotes is left out, unless it
+//! stands in the rendering.
 
 use super::copy::Copy;
 use crate::render::File;
@@ -15,7 +16,7 @@ pub(super) fn reason(said: &str, copy: &Copy, files: &[File]) -> String {
     let message = said.lines().find_map(|line| levels.iter().find_map(|level| line.split_once(level)));
     let Some((_, message)) = message else { return "it ended with an error and gave no reason".to_owned() };
     let message = copy.put_back(without_process(message));
-    let told = if is_about_ours(&message, files) { message } else { without_quotes(&message) };
+    let told = if is_about_ours(&message, files) { message } else { without_quotes(&message, files) };
     let mut told: String = told.chars().flat_map(printable).take(LONGEST + 1).collect();
     if let Some((end, _)) = told.char_indices().nth(LONGEST) {
         told.truncate(end);
@@ -39,9 +40,15 @@ fn is_about_ours(message: &str, files: &[File]) -> bool {
 }
 
 /// From the first to the last quote, as what is quoted may hold quotes.
-fn without_quotes(message: &str) -> String {
+fn without_quotes(message: &str, files: &[File]) -> String {
     match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &message[..first], &message[last + 1..]),
+        (Some(first), Some(last)) if first < last => {
+            let quoted = &message[first + 1..last];
+            if files.iter().any(|file| file.content.contains(quoted)) {
+                return message.to_owned();
+            }
+            format!("{}\"…\"{}", &message[..first], &message[last + 1..])
+        }
         (Some(first), _) => format!("{}…", &message[..first]),
         _ => message.to_owned(),
     }
