@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 pub mod convert;
+pub mod extensions;
 pub mod server;
 pub mod tls;
 

@@ -12,6 +12,7 @@ use crate::settings::Kind;
 pub mod agree;
 pub mod nginx;
 pub mod parse_back;
+pub mod rewrite;
 
 /// How many files a rendering may have. Each is a config object, and each task loads all of them.
 const MOST_FILES: usize = 32;

@@ -2,6 +2,8 @@
 #![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
 pub mod agent;
+pub mod checker;
+pub mod core;
 pub mod http;
 pub mod laws;
 pub mod nginx;

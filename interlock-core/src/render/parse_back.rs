@@ -77,7 +77,8 @@ fn inline<'a>(
     inlined
 }
 
-enum Token<'a> {
+/// What a file is made of.
+pub(super) enum Token<'a> {
     Word(Cow<'a, str>),
     Open,
     Close,
@@ -89,7 +90,7 @@ pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
     let mut open: Vec<(Vec<Cow<'_, str>>, Vec<Directive<'_>>)> = Vec::new();
     let mut here = Vec::new();
     let mut words = Vec::new();
-    while let Some(token) = token(&mut text)? {
+    while let Some((_, token)) = token(&mut text)? {
         match token {
             Token::Word(word) => words.push(word),
             Token::End if words.is_empty() => return Err("unexpected `;`".to_owned()),
@@ -107,8 +108,8 @@ pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
     if words.is_empty() && open.is_empty() { Ok(here) } else { Err("the file ends inside a directive".to_owned()) }
 }
 
-/// Takes the next token off the text.
-fn token<'a>(text: &mut &'a str) -> Result<Option<Token<'a>>, String> {
+/// Takes the next token off the text, with its length there.
+pub(super) fn token<'a>(text: &mut &'a str) -> Result<Option<(usize, Token<'a>)>, String> {
     loop {
         *text = text.trim_start_matches(is_blank);
         let Some(first) = text.bytes().next() else { return Ok(None) };
@@ -130,7 +131,7 @@ fn token<'a>(text: &mut &'a str) -> Result<Option<Token<'a>>, String> {
             }
         };
         *text = &text[length..];
-        return Ok(Some(token));
+        return Ok(Some((length, token)));
     }
 }
 
