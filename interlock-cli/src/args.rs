@@ -60,6 +60,10 @@ pub(crate) enum Command {
     /// The same as reconcile, as Interlock's core is started.
     #[command(hide = true)]
     Run(ReconcileArgs),
+    /// Set interlock up on this Swarm, or bring it up to date: a network, an authority, the settings, and core as a service.
+    Install(InstallArgs),
+    /// Remove everything that interlock made on this Swarm, and nothing else.
+    Uninstall(UninstallArgs),
     /// Write what is on the Swarm as a state file, without the contents of secrets.
     Snapshot(SnapshotArgs),
     /// Print the proxies' configuration files.
@@ -109,6 +113,46 @@ pub(crate) struct ReconcileArgs {
     pub(crate) container: Option<String>,
     /// How long --once may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// The image of core.
+    #[arg(long, value_name = "IMAGE", default_value = concat!("interlock:", env!("CARGO_PKG_VERSION")))]
+    pub(crate) image: String,
+    /// The name of core's service.
+    #[arg(long, value_name = "NAME", default_value = interlock_core::ownership::CORE_SERVICE)]
+    pub(crate) name: String,
+    /// Make the authority and the networks alone, for a core that is deployed by hand.
+    #[arg(long)]
+    pub(crate) ca_only: bool,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How the plan is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// How long it may take until core runs, like 90s or 5m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    /// Leave the authority: what is installed later knows its certificates again.
+    #[arg(long)]
+    pub(crate) keep_authority: bool,
+    /// Print what would be removed, and remove nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How the plan is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// How long it may take, like 90s or 5m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
     pub(crate) timeout: Duration,
 }
 

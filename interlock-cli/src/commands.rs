@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod extension;
 pub(crate) mod init;
+pub(crate) mod install;
 pub(crate) mod labels;
 pub(crate) mod proxy;
 pub(crate) mod reconcile;

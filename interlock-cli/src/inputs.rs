@@ -26,7 +26,7 @@ pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded, Failure> {
     parse_settings(&file.display().to_string(), text)
 }
 
-fn parse_settings(what: &str, text: String) -> Result<Loaded, Failure> {
+pub(crate) fn parse_settings(what: &str, text: String) -> Result<Loaded, Failure> {
     match Settings::parse(&text) {
         Ok((settings, notices)) => {
             for notice in notices {

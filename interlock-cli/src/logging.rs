@@ -38,9 +38,11 @@ pub(crate) fn start(global: &Global, settings: &Settings) {
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
-/// bollard logs request and answer bodies at debug and trace level, and those hold other people's environment variables. Nothing
-/// that the operator asks for lifts this.
+/// bollard logs request and answer bodies at debug and trace level, and those hold other people's environment variables; what is below
+/// the gRPC of our own says a line a frame. Nothing that the operator asks for lifts this.
 fn tells_no_payload(metadata: &Metadata<'_>) -> bool {
-    let talkative = ["bollard", "hyper"].iter().any(|target| metadata.target().starts_with(target));
+    let talkative = ["bollard", "hyper", "h2", "rustls", "tonic", "tower"]
+        .iter()
+        .any(|target| metadata.target().starts_with(target));
     !talkative || *metadata.level() <= Level::INFO
 }

@@ -13,6 +13,7 @@ use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Snapsho
 
 mod agent_file;
 mod control;
+mod core;
 mod extension;
 mod fields;
 mod proxy;
@@ -21,6 +22,7 @@ mod service;
 pub use agent_file::{AgentFile, PATH as AGENT_FILE};
 pub(crate) use control::core_service;
 pub use control::{Control, control};
+pub use core::{core, core_networks};
 pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::path_of;

@@ -36,6 +36,7 @@ pub mod desired;
 pub mod ownership;
 pub mod plan;
 
+pub mod install;
 pub mod reconcile;
 
 pub mod state;

@@ -45,6 +45,8 @@ pub const IDENTITY_PATH: &str = "/run/secrets/interlock-identity";
 pub const CONTROL_NETWORK: &str = "interlock";
 /// The name of core's service, unless somebody chose another.
 pub const CORE_SERVICE: &str = "interlock-core";
+/// What names of config objects with core's settings begin with.
+pub const SETTINGS_PREFIX: &str = "com.docker.interlock.settings.";
 /// What names of our config objects begin with.
 pub const CONFIG_PREFIX: &str = "com.docker.interlock.proxy.";
 
@@ -78,9 +80,15 @@ pub fn is_our_extension(snapshot: &Snapshot, service: &Service) -> bool {
         && service.spec.secrets.iter().any(identity)
 }
 
-/// Whether the service is core's own: the ownership label and the type label.
-pub fn is_core(service: &Service) -> bool {
-    is_ours(&service.spec.labels) && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_CORE)
+/// Whether the service is core's own: the ownership label, the type label, and the authority in its tasks.
+pub fn is_core(snapshot: &Snapshot, service: &Service) -> bool {
+    let authority = |id: &SecretId| {
+        let known = snapshot.secrets.iter().find(|secret| secret.id == *id);
+        known.is_some_and(|secret| is_ours(&secret.labels) && secret.name == AUTHORITY_SECRET)
+    };
+    is_ours(&service.spec.labels)
+        && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_CORE)
+        && service.spec.secrets.iter().any(authority)
 }
 
 /// The service cluster that one of our objects belongs to.

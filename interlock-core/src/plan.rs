@@ -13,7 +13,8 @@ use crate::snapshot::Labels;
 mod diff;
 mod text;
 
-pub use diff::{Attempt, Attempts, diff};
+pub(crate) use diff::control_networks;
+pub use diff::{Attempt, Attempts, diff, one_service};
 
 /// Docker actions in the order in which they are safe: create, point the service at it, remove what is unused.
 #[must_use = "a plan does nothing until it is applied"]
@@ -88,6 +89,11 @@ pub enum Action {
         /// Its labels.
         labels: Labels,
     },
+    /// Make the authority that signs all certificates, and store it as a secret. The key is made when this is carried out.
+    CreateAuthority {
+        /// The secret's name.
+        name: String,
+    },
     /// Issue a certificate and store it, its key and the authority's certificate as a secret. The key material is made when this is
     /// carried out, and the certificate's fingerprint becomes a label.
     CreateIdentity {
@@ -141,8 +147,8 @@ pub enum Action {
         /// Its name.
         name: String,
     },
-    /// Remove a secret with an identity. Core does not accept its certificate any more.
-    RemoveIdentity {
+    /// Remove a secret of ours. Core does not accept a certificate any more whose secret is gone.
+    RemoveSecret {
         /// Its id.
         id: SecretId,
         /// Its name.
@@ -188,7 +194,9 @@ impl Action {
     pub fn object(&self) -> String {
         match self {
             Self::CreateConfig { name, .. } | Self::RemoveConfig { name, .. } => format!("config {name}"),
-            Self::CreateIdentity { name, .. } | Self::RemoveIdentity { name, .. } => format!("secret {name}"),
+            Self::CreateAuthority { name } | Self::CreateIdentity { name, .. } | Self::RemoveSecret { name, .. } => {
+                format!("secret {name}")
+            }
             Self::CreateNetwork { name, .. } | Self::RemoveNetwork { name, .. } => format!("network {name}"),
             Self::CreateService { name, .. }
             | Self::UpdateService { name, .. }
@@ -201,13 +209,14 @@ impl Action {
     pub fn verb(&self) -> &'static str {
         match self {
             Self::CreateConfig { .. }
+            | Self::CreateAuthority { .. }
             | Self::CreateIdentity { .. }
             | Self::CreateNetwork { .. }
             | Self::CreateService { .. } => "create",
             Self::UpdateService { .. } | Self::RollBackService { .. } => "update",
             Self::RemoveService { .. }
             | Self::RemoveConfig { .. }
-            | Self::RemoveIdentity { .. }
+            | Self::RemoveSecret { .. }
             | Self::RemoveNetwork { .. } => "remove",
         }
     }

@@ -31,6 +31,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
+use crate::problem::Problem;
 use crate::reconcile::Delivery;
 use crate::settings::Settings;
 use crate::trust::Authority;
@@ -39,12 +40,14 @@ mod applying;
 mod control;
 mod due;
 mod follow;
+mod installing;
 mod once;
 mod read;
 mod telling;
 mod timing;
 mod world;
 
+pub use installing::{authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
 
 use control::Control;
@@ -101,6 +104,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Something of somebody else's is in the way.
+    #[error("{0}")]
+    InTheWay(Box<Problem>),
     /// There was still something to do or to wait for when the time was over.
     #[error("not done after {limit:?}: {left}")]
     Timeout {

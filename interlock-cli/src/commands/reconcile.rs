@@ -99,19 +99,19 @@ fn failed(report: &Report) -> BTreeMap<&str, &String> {
 }
 
 /// Tells a person what `--once` does: steps on standard output as they are done, on a terminal also what it waits for.
-struct Teller {
+pub(crate) struct Teller {
     text: bool,
     live: bool,
     waiting: bool,
-    done: Vec<Step>,
+    pub(crate) done: Vec<Step>,
 }
 
 impl Teller {
-    fn new(format: Format) -> Self {
+    pub(crate) fn new(format: Format) -> Self {
         Self { text: format == Format::Text, live: show::stderr_is_terminal(), waiting: false, done: Vec::new() }
     }
 
-    fn tell(&mut self, progress: Progress) {
+    pub(crate) fn tell(&mut self, progress: Progress) {
         self.finish();
         match progress {
             Progress::Problem(problem) if self.text => show::problems(&[problem]),
@@ -134,7 +134,7 @@ impl Teller {
     }
 
     /// Takes the line that is being rewritten away.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if std::mem::take(&mut self.waiting) {
             show::progress("");
         }

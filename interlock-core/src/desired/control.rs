@@ -52,11 +52,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
                 identity: identity(snapshot, &cluster, role, service_name(extension, role), authority),
                 core: core_address(snapshot, settings),
             };
-            let mut labels = Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]);
-            if role == Role::Proxy {
-                labels.insert(ownership::CLUSTER.to_owned(), cluster.to_string());
-            }
-            control.networks.insert(name, labels);
+            control.networks.insert(name, network_labels(&cluster, role));
             control.peers.insert((cluster.clone(), role), peer);
         }
     }
@@ -72,6 +68,7 @@ fn roles(extension: &Extension) -> impl Iterator<Item = Role> {
 
 fn service_name(extension: &Extension, role: Role) -> &str {
     match role {
+        Role::Core => ownership::CORE_SERVICE,
         Role::Extension => &extension.service_name,
         Role::Proxy => &extension.proxy_service_name,
     }
@@ -80,9 +77,26 @@ fn service_name(extension: &Extension, role: Role) -> &str {
 /// The network of a peer: one for all extensions, and one for each service cluster's proxies, which face the internet.
 fn network_name(cluster: &Cluster, role: Role) -> String {
     match role {
-        Role::Extension => ownership::CONTROL_NETWORK.to_owned(),
+        Role::Core | Role::Extension => ownership::CONTROL_NETWORK.to_owned(),
         Role::Proxy => ownership::proxy_network(cluster),
     }
+}
+
+fn network_labels(cluster: &Cluster, role: Role) -> Labels {
+    let mut labels = Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]);
+    if role == Role::Proxy {
+        labels.insert(ownership::CLUSTER.to_owned(), cluster.to_string());
+    }
+    labels
+}
+
+/// All networks that core shares with others, by name, with the labels that they are created with. That of extensions is always one.
+pub(super) fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
+    let always = (ownership::CONTROL_NETWORK.to_owned(), network_labels(&Cluster::default(), Role::Core));
+    let hitless = clusters(settings).filter(|(_, extension)| extension.hitless_service_update);
+    let proxies =
+        hitless.map(|(cluster, _)| (network_name(&cluster, Role::Proxy), network_labels(&cluster, Role::Proxy)));
+    proxies.chain([always]).collect()
 }
 
 fn authority(snapshot: &Snapshot) -> Option<&Secret> {
@@ -118,7 +132,7 @@ fn identity(snapshot: &Snapshot, cluster: &Cluster, role: Role, service: &str, a
 
 /// Core's own service, if it carries our labels.
 pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    snapshot.services.iter().find(|service| ownership::is_core(service))
+    snapshot.services.iter().find(|service| ownership::is_core(snapshot, service))
 }
 
 /// Where peers find core. Its service has no virtual IP in between: each task has an address of its own.
@@ -139,7 +153,9 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
         label: None,
         value: None,
         wrong: match role {
-            Role::Extension => "its extension has an Image, and there is no authority to identify it by".to_owned(),
+            Role::Core | Role::Extension => {
+                "its extension has an Image, and there is no authority to identify it by".to_owned()
+            }
             Role::Proxy => {
                 "HitlessServiceUpdate is on, and there is no authority to identify its proxies by".to_owned()
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::hash;
 use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
-use crate::settings::{Extension, PublishMode};
+use crate::settings::{Extension, ProxyOptions, PublishMode};
 
 /// One field of a service's spec as the settings ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("health check", &["TaskTemplate", "ContainerSpec", "Healthcheck"]),
     ("user", &["TaskTemplate", "ContainerSpec", "User"]),
     ("mounts", &["TaskTemplate", "ContainerSpec", "Mounts"]),
+    ("open files", &["TaskTemplate", "ContainerSpec", "Ulimits"]),
     ("read-only root", &["TaskTemplate", "ContainerSpec", "ReadOnly"]),
     ("dropped capabilities", &["TaskTemplate", "ContainerSpec", "CapabilityDrop"]),
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
@@ -107,6 +108,7 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
     if hitless {
         fields.extend(named([
             ("mounts", agent_mounts(cluster)),
+            ("open files", open_files(extension)),
             ("read-only root", json!(true)),
             ("dropped capabilities", json!(["ALL"])),
         ]));
@@ -142,6 +144,30 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
     fields.extend(labels(&extension.labels, &extension.container_labels));
     fields
 }
+
+/// The fields of core's own service.
+pub(super) fn core(image: &str) -> BTreeMap<String, Field> {
+    named([
+        ("image", json!(image)),
+        ("arguments", json!(["reconcile", "--config", SETTINGS_PATH])),
+        ("constraints", json!(["node.role==manager"])),
+        ("restart policy", restart_policy()),
+        ("replicas", json!(1)),
+        // Two at once do no harm. Settings that are invalid end the new one at once, and the old one was never gone.
+        ("update policy", policy("rollback", "start-first", Duration::ZERO)),
+        ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
+        // Peers dial its tasks; a virtual IP would stand in between.
+        ("endpoint mode", json!("dnsrr")),
+        ("mounts", json!([{ "Type": "bind", "Source": SOCKET, "Target": SOCKET }])),
+        ("read-only root", json!(true)),
+        ("dropped capabilities", json!(["ALL"])),
+    ])
+}
+
+/// Where core reads its settings.
+pub(super) const SETTINGS_PATH: &str = "/etc/interlock/config.toml";
+/// The engine of the node that core runs on.
+const SOCKET: &str = "/var/run/docker.sock";
 
 fn named<const N: usize>(fields: [(&str, Value); N]) -> BTreeMap<String, Field> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), Field { value })).collect()
@@ -181,6 +207,12 @@ fn agent_mounts(cluster: &Cluster) -> Value {
         tmpfs("/run", 256 << 20),
         tmpfs("/tmp", 64 << 20),
     ])
+}
+
+/// As many open files as NGINX asks for: without a capability it cannot raise the limit itself.
+fn open_files(extension: &Extension) -> Value {
+    let ProxyOptions::Nginx(options) = &extension.options else { return json!([]) };
+    json!([{ "Name": "nofile", "Soft": options.rlimit_nofile, "Hard": options.rlimit_nofile }])
 }
 
 fn tmpfs(target: &str, bytes: u64) -> Value {

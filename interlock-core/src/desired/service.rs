@@ -17,6 +17,8 @@ use crate::snapshot::{Labels, Service};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// It decides.
+    Core,
     /// It renders.
     Extension,
     /// It carries the traffic.
@@ -27,6 +29,7 @@ impl Role {
     /// The value of the `type` label.
     fn type_label(self) -> &'static str {
         match self {
+            Self::Core => ownership::TYPE_CORE,
             Self::Extension => ownership::TYPE_EXTENSION,
             Self::Proxy => ownership::TYPE_PROXY,
         }
@@ -36,6 +39,7 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Core => "core",
             Self::Extension => "extension",
             Self::Proxy => "proxy",
         })
@@ -98,7 +102,7 @@ pub struct ConfigFile {
     pub labels: Labels,
 }
 
-/// A secret with a certificate and its key.
+/// A secret with a certificate and its key: core's is the authority's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentitySecret {
     /// Its name.
@@ -166,13 +170,18 @@ pub(crate) fn network_refs(networks: &[NetworkRef]) -> Value {
     Value::Array(targets.collect())
 }
 
-/// The reference to an identity in the Docker API's shape. One that does not exist yet has no id.
-pub(crate) fn secret_refs(identity: Option<&IdentitySecret>) -> Value {
-    let target = ownership::IDENTITY_PATH.rsplit('/').next();
+/// The reference to an identity in the Docker API's shape, for the user that a service of this role runs as. One that does not exist
+/// yet has no id.
+pub(crate) fn secret_refs(role: Role, identity: Option<&IdentitySecret>) -> Value {
+    let (path, user) = match role {
+        Role::Core => (ownership::AUTHORITY_PATH, 0),
+        Role::Extension | Role::Proxy => (ownership::IDENTITY_PATH, USER),
+    };
+    let target = path.rsplit('/').next();
     let refs = identity.iter().map(|IdentitySecret { name, id }| {
         let mut reference = json!({
             "SecretName": name,
-            "File": { "Name": target, "UID": USER.to_string(), "GID": USER.to_string(), "Mode": 0o400 },
+            "File": { "Name": target, "UID": user.to_string(), "GID": user.to_string(), "Mode": 0o400 },
         });
         if let Some(id) = id {
             reference["SecretID"] = json!(id);

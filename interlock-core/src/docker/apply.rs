@@ -40,6 +40,11 @@ impl Client {
                 created.networks.insert(name.clone(), id);
                 Ok(())
             }
+            Action::CreateAuthority { name } => {
+                let id = self.create_authority(&object, name).await?;
+                created.secrets.insert(name.clone(), id);
+                Ok(())
+            }
             Action::CreateIdentity { name, role, holder, labels } => {
                 let id = self.create_identity(&object, name, *role, holder, labels).await?;
                 created.secrets.insert(name.clone(), id);
@@ -66,9 +71,7 @@ impl Client {
                 self.removed(&object, self.docker.delete_service(id.as_str())).await
             }
             Action::RemoveConfig { id, name: _ } => self.removed(&object, self.docker.delete_config(id.as_str())).await,
-            Action::RemoveIdentity { id, name: _ } => {
-                self.removed(&object, self.docker.delete_secret(id.as_str())).await
-            }
+            Action::RemoveSecret { id, name: _ } => self.removed(&object, self.docker.delete_secret(id.as_str())).await,
             Action::RemoveNetwork { id, name: _ } => {
                 self.removed(&object, self.docker.remove_network(id.as_str())).await
             }

@@ -13,7 +13,7 @@ use crate::desired::Role;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::snapshot::Labels;
-use crate::trust;
+use crate::trust::{self, Authority};
 
 #[derive(Deserialize)]
 struct CreatedId {
@@ -36,6 +36,18 @@ impl Client {
         Ok(NetworkId::new(self.create(object, "/networks/create", &body.to_string()).await?))
     }
 
+    /// Makes an authority and stores it as a secret, or finds the one that has this name.
+    pub(super) async fn create_authority(&self, object: &str, name: &str) -> Result<SecretId, Error> {
+        let failed = |source: trust::Error| Error::Authority { object: object.to_owned(), source: source.into() };
+        let authority = Authority::generate().map_err(failed)?;
+        let labels = Labels::from([
+            (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
+            (ownership::ROLE.to_owned(), "authority".to_owned()),
+            (ownership::FINGERPRINT.to_owned(), authority.fingerprint().to_string()),
+        ]);
+        self.store(object, name, &labels, &authority.to_pem()).await
+    }
+
     /// Issues a certificate and stores it with its key as a secret, or finds the one that has this name.
     pub(super) async fn create_identity(
         &self,
@@ -51,17 +63,21 @@ impl Client {
             .map_err(|source| Error::Authority { object: object.to_owned(), source: source.into() })?;
         let mut labels = labels.clone();
         labels.insert(ownership::FINGERPRINT.to_owned(), issued.fingerprint.to_string());
+        self.store(object, name, &labels, &issued.pem).await
+    }
+
+    async fn store(&self, object: &str, name: &str, labels: &Labels, pem: &str) -> Result<SecretId, Error> {
         // Not by bollard, which logs what it sends.
-        let body = json!({ "Name": name, "Labels": labels, "Data": STANDARD.encode(issued.pem.as_bytes()) });
+        let body = json!({ "Name": name, "Labels": labels, "Data": STANDARD.encode(pem) });
         match self.create(object, "/secrets/create", &body.to_string()).await {
             Ok(id) => Ok(SecretId::new(id)),
-            Err(Error::Refused { status: 409, .. }) => self.adopt_identity(object, name).await,
+            Err(Error::Refused { status: 409, .. }) => self.adopt_secret(object, name).await,
             Err(error) => Err(error),
         }
     }
 
     /// Takes a secret that exists for the one that was to be created, if it is ours: an earlier call got through after all.
-    async fn adopt_identity(&self, object: &str, name: &str) -> Result<SecretId, Error> {
+    async fn adopt_secret(&self, object: &str, name: &str) -> Result<SecretId, Error> {
         let json = self.get(object, &format!("/secrets/{}", encode(name)), self.deadlines.inspect).await?;
         let secret = convert::secret(&json).map_err(|source| Error::Answer { object: object.to_owned(), source })?;
         if ownership::is_ours(&secret.labels) && secret.labels.contains_key(ownership::FINGERPRINT) {
@@ -80,6 +96,7 @@ impl Client {
 
 fn trusted(role: Role) -> trust::Role {
     match role {
+        Role::Core => trust::Role::Core,
         Role::Extension => trust::Role::Extension,
         Role::Proxy => trust::Role::Proxy,
     }

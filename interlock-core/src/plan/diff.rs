@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
-use crate::desired::{Desired, NetworkRef, network_refs};
+use crate::desired::{Desired, NetworkRef, OwnService, network_refs};
 use crate::names::Cluster;
 use crate::ownership;
 use crate::problem::Problem;
-use crate::snapshot::{Service, Snapshot};
+use crate::snapshot::{Labels, Service, Snapshot};
 
 mod garbage;
 mod rolls;
@@ -35,7 +35,7 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
     let mut plan = Plan::default();
     let mut problems = Vec::new();
     let mut next = Attempts::new();
-    plan.steps.extend(control_networks(snapshot, desired));
+    plan.steps.extend(control_networks(snapshot, &desired.networks));
     plan.steps.extend(attach_core(snapshot, desired));
     plan.steps.extend(removed_services(snapshot, desired));
     for (cluster, objects) in &desired.clusters {
@@ -60,10 +60,16 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
     (plan, next, problems)
 }
 
-fn control_networks(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
-    let missing =
-        desired.networks.iter().filter(|(name, _)| !snapshot.networks.iter().any(|network| network.name == **name));
-    let step = |(name, labels): (&String, &crate::snapshot::Labels)| Step {
+/// Plans for one service alone. The second value is what is in the way, the third what has to end first.
+pub fn one_service(snapshot: &Snapshot, wanted: &OwnService) -> (Vec<Step>, Option<Problem>, Option<String>) {
+    let cluster = Cluster::default();
+    let (steps, outcome) = ServiceDiff { snapshot, cluster: &cluster, wanted, attempt: None }.plan();
+    (steps, outcome.problem, outcome.waiting)
+}
+
+pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, Labels>) -> Vec<Step> {
+    let missing = networks.iter().filter(|(name, _)| !snapshot.networks.iter().any(|network| network.name == **name));
+    let step = |(name, labels): (&String, &Labels)| Step {
         cluster: ownership::cluster_of(labels).unwrap_or_default(),
         action: Action::CreateNetwork { name: name.clone(), labels: labels.clone() },
         reason: "core and those who talk to it need it".to_owned(),

@@ -348,7 +348,7 @@ impl Follower {
                     kinds.insert(Kind::All);
                 }
                 Action::CreateConfig { .. } | Action::RemoveConfig { .. } => {}
-                Action::CreateIdentity { .. } | Action::RemoveIdentity { .. } => {
+                Action::CreateAuthority { .. } | Action::CreateIdentity { .. } | Action::RemoveSecret { .. } => {
                     kinds.insert(Kind::Secrets);
                 }
                 Action::CreateNetwork { .. } | Action::RemoveNetwork { .. } => {

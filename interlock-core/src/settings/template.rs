@@ -14,7 +14,8 @@ pub fn template() -> String {
     );
     write_keys(&mut text, GLOBAL, &[]);
     text += "# A service cluster: proxies of their own for the services that choose it. The table's name is only a name.\n[Extensions.default]\n\n";
-    write_keys(&mut text, EXTENSION, &["HitlessServiceUpdate"]);
+    let image = concat!("\"interlock-proxy-nginx:", env!("CARGO_PKG_VERSION"), "\"");
+    write_keys(&mut text, EXTENSION, &[("HitlessServiceUpdate", "true"), ("ProxyImage", image)]);
     text += "# Options of NGINX.\n[Extensions.default.Config]\n\n";
     write_keys(&mut text, NGINX, &[]);
     text.truncate(text.trim_end().len());
@@ -22,7 +23,7 @@ pub fn template() -> String {
     text
 }
 
-fn write_keys<T>(text: &mut String, keys: &[Key<T>], switched_on: &[&str]) {
+fn write_keys<T>(text: &mut String, keys: &[Key<T>], set_to: &[(&str, &str)]) {
     for Key { name, kind, default, doc, status, set: _ } in keys {
         let later = match status {
             Status::Works => "",
@@ -37,9 +38,9 @@ fn write_keys<T>(text: &mut String, keys: &[Key<T>], switched_on: &[&str]) {
             (default, _) => default,
         };
         // Writing to a String cannot fail.
-        let _ = match switched_on.contains(name) {
-            true => writeln!(text, "# {doc}{later}\n{name} = true\n"),
-            false => writeln!(text, "# {doc}{later}\n#{name} = {value}\n"),
+        let _ = match set_to.iter().find(|(set, _)| set == name) {
+            Some((_, value)) => writeln!(text, "# {doc}{later}\n{name} = {value}\n"),
+            None => writeln!(text, "# {doc}{later}\n#{name} = {value}\n"),
         };
     }
 }

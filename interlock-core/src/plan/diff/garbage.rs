@@ -132,7 +132,7 @@ fn remove_config(config: &Config, cluster: &Cluster) -> Step {
 fn remove_identity(secret: &Secret, cluster: &Cluster) -> Step {
     Step {
         cluster: ownership::cluster_of(&secret.labels).unwrap_or_else(|| cluster.clone()),
-        action: Action::RemoveIdentity { id: secret.id.clone(), name: secret.name.clone() },
+        action: Action::RemoveSecret { id: secret.id.clone(), name: secret.name.clone() },
         reason: "no service shows it any more".to_owned(),
         restarts_tasks: false,
     }

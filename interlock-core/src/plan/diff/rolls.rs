@@ -6,6 +6,7 @@
 use jiff::SignedDuration;
 
 use super::service::{ServiceDiff, same_configs};
+use crate::desired::Role;
 use crate::plan::{Action, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::snapshot::{Service, UpdateState};
@@ -57,7 +58,9 @@ impl ServiceDiff<'_> {
 
     /// An update that Swarm took back is not tried again until the inputs ask for something else.
     pub(super) fn failed_before(&self, service: &Service, nothing_to_change: bool) -> Option<Problem> {
-        let update = service.update.as_ref().filter(|update| update.state.failed())?;
+        // Whoever installs core again wants it tried again.
+        let update =
+            service.update.as_ref().filter(|update| update.state.failed() && self.wanted.role != Role::Core)?;
         let tried_by_us = self
             .attempt
             .is_some_and(|attempt| attempt.target == self.wanted.fingerprint() && attempt.before != update.started_at);

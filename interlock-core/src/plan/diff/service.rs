@@ -46,12 +46,16 @@ impl ServiceDiff<'_> {
         changes.push(networks_change(content, String::new()));
         changes.push(self.configs_change(content, String::new()));
         if content.identity.is_some() {
-            changes.push(identity_change(content, String::new()));
+            changes.push(self.identity_change(content, String::new()));
         }
         let mut spec = json!({ "Name": self.wanted.name });
         merge(&mut spec, &changes);
         let action = Action::CreateService { name: self.wanted.name.clone(), spec };
-        steps.push(self.step(action, format!("the service cluster has no {} service yet", self.wanted.role), false));
+        let reason = match self.wanted.role {
+            Role::Core => "there is no core yet".to_owned(),
+            role => format!("the service cluster has no {role} service yet"),
+        };
+        steps.push(self.step(action, reason, false));
         (steps, Outcome::default())
     }
 
@@ -110,6 +114,7 @@ impl ServiceDiff<'_> {
 
     fn not_ours(&self) -> Outcome {
         let key = match self.wanted.role {
+            Role::Core => "name for core",
             Role::Extension => "ServiceName",
             Role::Proxy => "ProxyServiceName",
         };
@@ -132,7 +137,11 @@ impl ServiceDiff<'_> {
     fn missing_identity(&self, content: &Content) -> impl Iterator<Item = Step> {
         content.identity.iter().filter(|identity| identity.id.is_none()).map(|identity| {
             let action = self.create_identity(identity);
-            self.step(action, format!("the {} shows it to core", self.wanted.role), false)
+            let reason = match self.wanted.role {
+                Role::Core => "it signs the certificates of extensions and proxies".to_owned(),
+                role => format!("the {role} shows it to core"),
+            };
+            self.step(action, reason, false)
         })
     }
 
@@ -145,6 +154,7 @@ impl ServiceDiff<'_> {
             };
             let reason = match config.labels.get(ownership::REVISION) {
                 Some(revision) => format!("revision {revision} needs it"),
+                None if self.wanted.role == Role::Core => "it holds the settings".to_owned(),
                 None => "it tells the proxies' agents who they are".to_owned(),
             };
             self.step(action, reason, false)
@@ -152,6 +162,9 @@ impl ServiceDiff<'_> {
     }
 
     fn create_identity(&self, identity: &IdentitySecret) -> Action {
+        if self.wanted.role == Role::Core {
+            return Action::CreateAuthority { name: identity.name.clone() };
+        }
         let authority = self.snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET);
         let signer = authority.and_then(|authority| authority.labels.get(ownership::FINGERPRINT));
         let mut labels = Labels::from([
@@ -223,7 +236,7 @@ impl ServiceDiff<'_> {
             Some(id) => id.is_some_and(|id| service.spec.secrets.iter().eq([id])),
         };
         if !mounted {
-            changes.push(identity_change(content, "identity".to_owned()));
+            changes.push(self.identity_change(content, "identity".to_owned()));
         }
         changes
     }
@@ -269,6 +282,11 @@ impl ServiceDiff<'_> {
         differing.map(|(key, value)| label_change(key, &value)).collect()
     }
 
+    fn identity_change(&self, content: &Content, summary: String) -> Change {
+        let path = ["TaskTemplate", "ContainerSpec", "Secrets"].map(str::to_owned).to_vec();
+        Change { path, value: Some(desired::secret_refs(self.wanted.role, content.identity.as_ref())), summary }
+    }
+
     fn configs_change(&self, content: &Content, summary: String) -> Change {
         let refs = desired::config_refs(&content.configs, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
         let path = ["TaskTemplate", "ContainerSpec", "Configs"].map(str::to_owned).to_vec();
@@ -293,11 +311,6 @@ fn can_boot(service: &Service, content: &Content) -> bool {
 fn networks_change(content: &Content, summary: String) -> Change {
     let path = ["TaskTemplate", "Networks"].map(str::to_owned).to_vec();
     Change { path, value: Some(desired::network_refs(&content.networks)), summary }
-}
-
-fn identity_change(content: &Content, summary: String) -> Change {
-    let path = ["TaskTemplate", "ContainerSpec", "Secrets"].map(str::to_owned).to_vec();
-    Change { path, value: Some(desired::secret_refs(content.identity.as_ref())), summary }
 }
 
 /// Whether Swarm replaces tasks because of it.

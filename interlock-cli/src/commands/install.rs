@@ -1,0 +1,98 @@
+//! `interlock install` and `interlock uninstall`
+
+use std::process::ExitCode;
+
+use interlock_core::install::{self, Core};
+use interlock_core::plan::Plan;
+use interlock_core::runtime::{self, Options};
+use interlock_core::snapshot::Snapshot;
+use interlock_core::{ownership, settings};
+use serde_json::json;
+
+use super::reconcile::Teller;
+use crate::args::{Format, Global, InstallArgs, UninstallArgs};
+use crate::failure::Failure;
+use crate::{inputs, logging, show};
+
+pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, Failure> {
+    let loaded = match &args.settings.config {
+        Some(file) => inputs::settings(Some(file))?,
+        None => inputs::parse_settings("the default settings", settings::template())?,
+    };
+    logging::start(global, &loaded.settings);
+    let core =
+        Core { name: args.name.clone(), image: args.image.clone(), settings: loaded.settings, text: loaded.text };
+    let tokio = inputs::runtime()?;
+    let options = Options::new(inputs::endpoint(&global.docker, &core.settings));
+    if args.dry_run {
+        let snapshot = tokio.block_on(observe(global, &core.settings))?;
+        let (plan, problem) = match args.ca_only {
+            true => (install::authority(&snapshot, &core.settings), None),
+            false => install::install(&snapshot, &core),
+        };
+        return match problem {
+            Some(problem) => Err(Failure::Work(problem.to_string().into())),
+            None => Ok(planned(&plan, args.format)),
+        };
+    }
+    let mut teller = Teller::new(args.format);
+    let worked = tokio.block_on(async {
+        match args.ca_only {
+            true => runtime::authority(&core.settings, &options, args.timeout, |told| teller.tell(told)).await,
+            false => runtime::install(&core, &options, args.timeout, |told| teller.tell(told)).await,
+        }
+    });
+    done(teller, worked, args.format)?;
+    if args.ca_only && args.format == Format::Text {
+        show::out(&format!(
+            "give them to core: --secret source={},target=interlock-authority --network {}{}\n",
+            ownership::AUTHORITY_SECRET,
+            ownership::CONTROL_NETWORK,
+            interlock_core::desired::core_networks(&core.settings)
+                .keys()
+                .filter(|name| *name != ownership::CONTROL_NETWORK)
+                .map(|name| format!(" --network {name}"))
+                .collect::<String>()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn uninstall(global: &Global, args: &UninstallArgs) -> Result<ExitCode, Failure> {
+    let settings = interlock_core::settings::Settings::default();
+    logging::start(global, &settings);
+    let tokio = inputs::runtime()?;
+    if args.dry_run {
+        let snapshot = tokio.block_on(observe(global, &settings))?;
+        return Ok(planned(&install::uninstall(&snapshot, args.keep_authority), args.format));
+    }
+    let options = Options::new(inputs::endpoint(&global.docker, &settings));
+    let mut teller = Teller::new(args.format);
+    let work = runtime::uninstall(args.keep_authority, &options, args.timeout, |told| teller.tell(told));
+    let worked = tokio.block_on(work);
+    done(teller, worked, args.format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn observe(global: &Global, settings: &interlock_core::settings::Settings) -> Result<Snapshot, Failure> {
+    Ok(inputs::connect(&global.docker, settings).await?.observe(jiff::Timestamp::now()).await?.snapshot)
+}
+
+fn planned(plan: &Plan, format: Format) -> ExitCode {
+    match format {
+        Format::Text => show::out(&show::plan(plan)),
+        Format::Json => show::out(&format!("{:#}\n", json!({ "plan": plan }))),
+    }
+    ExitCode::SUCCESS
+}
+
+fn done(mut teller: Teller, worked: Result<usize, runtime::Error>, format: Format) -> Result<(), Failure> {
+    teller.finish();
+    let count = worked?;
+    match format {
+        Format::Json => show::out(&format!("{:#}\n", json!({ "done": teller.done }))),
+        Format::Text if count == 0 => show::out("nothing to do\n"),
+        Format::Text => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Core's own service, as `interlock install` makes it.
+
+use std::collections::BTreeMap;
+
+use super::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, control, fields};
+use crate::hash;
+use crate::ownership;
+use crate::settings::Settings;
+use crate::snapshot::{Labels, Snapshot};
+
+/// All networks that core shares with others, by name, with the labels that they are created with.
+pub fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
+    control::core_networks(settings)
+}
+
+/// Core's own service, with these settings, which were read from this text.
+pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, text: &str) -> OwnService {
+    let id =
+        |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
+    let networks = core_networks(settings).into_keys().map(|name| NetworkRef { id: id(&name), name });
+    let authority = snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET);
+    let settings = ConfigFile {
+        name: format!("{}{}", ownership::SETTINGS_PREFIX, hash::hex16(text.as_bytes())),
+        target: fields::SETTINGS_PATH.to_owned(),
+        data: text.to_owned(),
+        labels: Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]),
+    };
+    OwnService {
+        name: name.to_owned(),
+        role: Role::Core,
+        replicas: 1,
+        seconds_per_task: 60,
+        fields: fields::core(image),
+        labels: Labels::new(),
+        content: Some(Content {
+            revision: None,
+            networks: networks.collect(),
+            configs: vec![settings],
+            identity: Some(IdentitySecret {
+                name: ownership::AUTHORITY_SECRET.to_owned(),
+                id: authority.map(|secret| secret.id.clone()),
+            }),
+            hitless: false,
+        }),
+    }
+}

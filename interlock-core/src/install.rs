@@ -1,0 +1,117 @@
+//! Setting interlock up on a Swarm, and taking it away: plans like all others, made from what is there.
+
+use std::collections::BTreeSet;
+
+use crate::desired;
+use crate::names::Cluster;
+use crate::ownership;
+use crate::plan::{self, Action, Plan, Step, Waiting};
+use crate::problem::Problem;
+use crate::settings::Settings;
+use crate::snapshot::{Labels, Snapshot};
+
+/// What `interlock install` shall set up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Core {
+    /// The name of core's service.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Its settings.
+    pub settings: Settings,
+    /// The text that they were read from.
+    pub text: String,
+}
+
+/// What is missing of core: networks, the authority, the settings as a config object, the service. What is in the way is a problem, and
+/// then nothing is done.
+pub fn install(snapshot: &Snapshot, core: &Core) -> (Plan, Option<Problem>) {
+    let Core { name, image, settings, text } = core;
+    let wanted = desired::core(snapshot, name, image, settings, text);
+    let (steps, problem, waiting) = plan::one_service(snapshot, &wanted);
+    if problem.is_some() {
+        return (Plan::default(), problem);
+    }
+    let mut plan =
+        Plan { steps: plan::control_networks(snapshot, &desired::core_networks(settings)), ..Plan::default() };
+    plan.steps.extend(steps);
+    plan.waiting.extend(waiting.map(|reason| Waiting { cluster: Cluster::default(), reason }));
+    if plan.waiting.is_empty() {
+        let unused = unused_settings(snapshot, name, &wanted);
+        plan.steps.extend(unused);
+    }
+    (plan, None)
+}
+
+/// What is missing for those who deploy core by hand: the network between core and extensions, those of hitless proxies, the authority.
+pub fn authority(snapshot: &Snapshot, settings: &Settings) -> Plan {
+    let mut steps = plan::control_networks(snapshot, &desired::core_networks(settings));
+    if !snapshot.secrets.iter().any(|secret| secret.name == ownership::AUTHORITY_SECRET) {
+        steps.push(step(
+            Action::CreateAuthority { name: ownership::AUTHORITY_SECRET.to_owned() },
+            "it signs the certificates of extensions and proxies",
+        ));
+    }
+    Plan { steps, ..Plan::default() }
+}
+
+/// Removes what is ours: services, config objects, secrets and networks with our ownership label and names. The authority stays when
+/// `keep_authority` says so.
+pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> Plan {
+    let why = "interlock is uninstalled";
+    let ours = |labels: &Labels| ownership::is_ours(labels);
+    // Core first: it would make anew what is removed.
+    let mut services: Vec<_> = snapshot
+        .services
+        .iter()
+        .filter_map(|service| {
+            let core = ownership::is_core(snapshot, service);
+            let other = ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
+            (core || other).then_some((!core, &service.spec.name, &service.id))
+        })
+        .collect();
+    services.sort();
+    let mut steps: Vec<_> = services
+        .into_iter()
+        .map(|(_, name, id)| step(Action::RemoveService { id: id.clone(), name: name.clone() }, why))
+        .collect();
+    let config_names = [ownership::CONFIG_PREFIX, ownership::SETTINGS_PREFIX];
+    for config in snapshot.configs.iter().filter(|config| ours(&config.labels)) {
+        if config_names.iter().any(|prefix| config.name.starts_with(prefix)) {
+            steps.push(step(Action::RemoveConfig { id: config.id.clone(), name: config.name.clone() }, why));
+        }
+    }
+    for secret in snapshot.secrets.iter().filter(|secret| ours(&secret.labels)) {
+        let authority = secret.name == ownership::AUTHORITY_SECRET && !keep_authority;
+        if authority || secret.name.starts_with(ownership::IDENTITY_PREFIX) {
+            steps.push(step(Action::RemoveSecret { id: secret.id.clone(), name: secret.name.clone() }, why));
+        }
+    }
+    for network in snapshot.networks.iter().filter(|network| ours(&network.labels)) {
+        if network.name == ownership::CONTROL_NETWORK || network.labels.contains_key(ownership::CLUSTER) {
+            steps.push(step(Action::RemoveNetwork { id: network.id.clone(), name: network.name.clone() }, why));
+        }
+    }
+    Plan { steps, ..Plan::default() }
+}
+
+/// Settings that core mounts neither now nor before nor from now on.
+fn unused_settings(snapshot: &Snapshot, core: &str, wanted: &desired::OwnService) -> Vec<Step> {
+    let service = snapshot.services.iter().find(|service| service.spec.name == core);
+    let specs = service.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
+    let mut keep: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
+    let content = wanted.content.iter().flat_map(|content| &content.configs);
+    keep.extend(content.map(|config| config.name.as_str()));
+    let settings = snapshot.configs.iter().filter(|config| config.name.starts_with(ownership::SETTINGS_PREFIX));
+    let unused = settings.filter(|config| ownership::is_ours(&config.labels) && !keep.contains(config.name.as_str()));
+    unused
+        .map(|config| {
+            let action = Action::RemoveConfig { id: config.id.clone(), name: config.name.clone() };
+            step(action, "no core uses these settings any more")
+        })
+        .collect()
+}
+
+fn step(action: Action, reason: &str) -> Step {
+    Step { cluster: Cluster::default(), action, reason: reason.to_owned(), restarts_tasks: false }
+}
