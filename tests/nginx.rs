@@ -56,7 +56,7 @@ fn inputs(services: &str, tasks: &[(&str, &str)]) -> Inputs {
     }
     let snapshot =
         interlock_core::state::State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
-    Inputs { snapshot, settings: support::settings(""), renderings: Default::default(), memory: Default::default() }
+    Inputs::new(snapshot, support::settings(""))
 }
 
 /// What is rendered for it.

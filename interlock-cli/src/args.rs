@@ -1,10 +1,12 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use interlock_core::settings::Kind;
+use interlock_core::{ownership, proxy};
 
 /// Label-driven Layer 7 routing for Docker Swarm.
 ///
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Snapshot(SnapshotArgs),
     /// Print the proxies' configuration files.
     Render(RenderArgs),
+    /// Supervise a proxy, as the first process of its container, and give it each configuration that core accepted.
+    Proxy(ProxyArgs),
     /// Render for the proxies of one service cluster, as core tells it to, until it is stopped.
     Extension(ExtensionArgs),
     /// Print a commented settings file with all defaults.
@@ -93,6 +97,16 @@ pub(crate) struct ReconcileArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// With --once: give new configurations to proxies by replacing them, also where a running core delivers them otherwise.
+    #[arg(long, requires = "once")]
+    pub(crate) classic: bool,
+    /// The authority that identifies extensions and proxies, as `interlock install` makes it and Docker mounts it. A file that does not
+    /// exist is as good as none.
+    #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
+    pub(crate) authority: PathBuf,
+    /// The container that this runs in, by which core finds its own service.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
+    pub(crate) container: Option<String>,
     /// How long --once may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
@@ -124,6 +138,47 @@ pub(crate) struct RenderArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ProxyArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ProxyCommand>,
+    /// Who this proxy is [default: /etc/interlock/agent.toml]. Without that file nobody is followed, and the mounted configuration is
+    /// served (classic delivery).
+    #[arg(long, env = "INTERLOCK_AGENT_FILE", value_name = "FILE")]
+    pub(crate) agent_file: Option<PathBuf>,
+    /// The certificate and key by which core knows this proxy.
+    #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
+    pub(crate) identity: PathBuf,
+    /// The mounted configuration, without an agent file.
+    #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = proxy::CONFIG)]
+    pub(crate) config: PathBuf,
+    /// A folder that outlives the container: copies of what was served are kept in it.
+    #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = proxy::STATE)]
+    pub(crate) state: PathBuf,
+    /// A folder in memory, of this container alone.
+    #[arg(long, env = "INTERLOCK_RUN", value_name = "FOLDER", default_value = proxy::RUN)]
+    pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+    /// The command that runs the proxy [default: nginx -g "daemon off;"].
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) program: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProxyCommand {
+    /// Ask whether the proxy of this container answers, as Docker's health check.
+    Health(HealthArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Where the proxy answers health checks. Rendered configurations have it at the default.
+    #[arg(long, env = "INTERLOCK_HEALTH", value_name = "ADDRESS", default_value_t = proxy::health::ADDRESS, hide = true)]
+    pub(crate) health_address: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ExtensionArgs {
     /// The kind of proxy.
     #[arg(value_enum)]
@@ -132,10 +187,10 @@ pub(crate) struct ExtensionArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "tasks.interlock-core:8080")]
     pub(crate) core: String,
     /// The certificate and key by which core knows this extension and its service cluster.
-    #[arg(long, value_name = "FILE", default_value = "/run/secrets/interlock-identity")]
+    #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
     pub(crate) identity: PathBuf,
     /// The proxy's program, which checks what is rendered.
-    #[arg(long, value_name = "PROGRAM", default_value = "nginx")]
+    #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM", default_value = "nginx")]
     pub(crate) checker: String,
 }
 

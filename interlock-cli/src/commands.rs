@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod extension;
 pub(crate) mod init;
 pub(crate) mod labels;
+pub(crate) mod proxy;
 pub(crate) mod reconcile;
 pub(crate) mod render;
 pub(crate) mod schema;

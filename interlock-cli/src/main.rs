@@ -31,6 +31,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Reconcile(args) | Command::Run(args) => commands::reconcile::run(&global, &args),
         Command::Snapshot(args) => commands::snapshot::run(&global, &args),
         Command::Render(args) => commands::render::run(&global, &args),
+        Command::Proxy(args) => commands::proxy::run(&global, args),
         Command::Extension(args) => commands::extension::run(&global, &args),
         Command::Init(args) => commands::init::run(&args),
         Command::Labels(args) => commands::labels::run(&args),

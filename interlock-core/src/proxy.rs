@@ -1,1 +1,220 @@
-//! The agent: what supervises a proxy and gives it each revision that core accepted.
+//! The agent: the first process of a proxy's container. It supervises nginx and gives it each revision that core accepted.
+//!
+//! ```text
+//!  core ──Revision──▶ follow ──newest──▶ supervise ─▶ write aside ─▶ nginx -t ─▶ swap ─▶ reload ─▶ new workers say so
+//!       ◀─Accepted, Refused──────────────────┘                                                        │
+//!                                                        a copy on the node's volume ◀────────────────┘
+//! ```
+//!
+//! Guarantees: nginx gets nothing that its own checker did not accept. What it does not serve within some time is taken back, and core
+//! is told. Without core, what runs keeps running for ever. A crash of nginx ends in the configuration of before, or in the newest one
+//! that works. No request is lost to a reload, and none to a crash of nginx's master process.
+
+mod candidate;
+mod children;
+mod copies;
+mod folder;
+mod follow;
+pub mod health;
+mod master;
+mod processes;
+mod program;
+mod signals;
+mod supervise;
+mod words;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+pub use signals::{Order, orders};
+
+use crate::desired::AgentFile;
+use crate::grpc::v1::proxies_client::ProxiesClient;
+use crate::settings::Kind;
+use children::Children;
+use copies::Copies;
+use folder::Folder;
+use follow::{Follower, Introduction, Running};
+use program::Program;
+use signals::Orders;
+use supervise::{Boot, Supervisor};
+
+/// Where the agent lays out configurations, in memory: `/run/interlock`.
+pub const RUN: &str = "/run/interlock";
+/// Where the node's volume is mounted: `/var/lib/interlock`.
+pub const STATE: &str = "/var/lib/interlock";
+/// What nginx reads in classic delivery: `/etc/nginx/nginx.conf`.
+pub const CONFIG: &str = "/etc/nginx/nginx.conf";
+
+/// The name that copies of classic delivery are kept under, in place of a generation.
+const CLASSIC: &str = "classic";
+
+/// Where things are, and how long they may take.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The command that runs nginx. Default: `nginx -g "daemon off;"`, which is also what an empty one means.
+    pub command: Vec<String>,
+    /// A folder of this container alone. Default: [`RUN`].
+    pub run: PathBuf,
+    /// A folder that outlives the container, and that several containers may share. Default: [`STATE`].
+    pub state: PathBuf,
+    /// Where nginx answers health checks. Default: [`health::ADDRESS`].
+    pub health: SocketAddr,
+    /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
+    pub reap: bool,
+    /// How long things may take.
+    pub times: Times,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// How long to wait at the start for core's revision before an older one is served. Default: 10 s.
+    pub core: Duration,
+    /// How long nginx may take to check a configuration. Default: 60 s.
+    pub check: Duration,
+    /// How long new workers may take to serve, beyond three times what the check took. Default: 10 s.
+    pub serve: Duration,
+    /// How long nginx may take to end at once before it is killed. Default: 4 s.
+    pub stop: Duration,
+    /// The shortest and the longest pause before core is tried again, and before nginx is started again. Default: 100 ms and 3 s.
+    pub pause: (Duration, Duration),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            run: RUN.into(),
+            state: STATE.into(),
+            health: health::ADDRESS,
+            reap: nix::unistd::getpid().as_raw() == 1,
+            times: Times {
+                core: Duration::from_secs(10),
+                check: Duration::from_secs(60),
+                serve: Duration::from_secs(10),
+                stop: Duration::from_secs(4),
+                pause: (Duration::from_millis(100), Duration::from_secs(3)),
+            },
+        }
+    }
+}
+
+/// The way to core. It may be one that connects when it is used.
+pub type Client = ProxiesClient<Channel>;
+
+/// How configurations come to the proxy.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Docker mounts one, and another one means another container.
+    Classic {
+        /// Where it is mounted. What it includes is found from there.
+        config: PathBuf,
+    },
+    /// Core streams them.
+    Hitless {
+        /// Who this proxy is.
+        agent: AgentFile,
+        /// The way to core.
+        client: Client,
+    },
+}
+
+/// Why there is no proxy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// nginx took none of the configurations that there are.
+    #[error("nginx takes no configuration: {0}")]
+    NothingServes(String),
+    /// This version supervises nginx alone.
+    #[error("this version cannot supervise a proxy of kind {0}")]
+    Unsupported(Kind),
+    /// The folder for configurations is of no use.
+    #[error("{} cannot be used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs a proxy until it is ordered to end. Ends well after an order; what it started has ended then.
+///
+/// # Errors
+///
+/// When nginx does not serve any configuration at the start: there is nothing to supervise, and the container should count as failed.
+/// Later it is tried again for ever.
+pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedReceiver<Order>) -> Result<(), Error> {
+    let children = Children::default();
+    // Ended with the value.
+    let mut tasks = JoinSet::new();
+    if options.reap {
+        let children = children.clone();
+        tasks.spawn(async move {
+            if let Err(error) = children.reap().await {
+                tracing::warn!("processes that others leave are not reaped: {error}");
+            }
+        });
+    }
+    std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
+    let program = Program::new(&options.command, children);
+    let (wanted_by_core, wanted) = watch::channel(None);
+    let (running, running_now) = watch::channel(Running::default());
+    let (answers, answered) = mpsc::unbounded_channel();
+    let boot;
+    let generation;
+    match delivery {
+        Delivery::Classic { config } => {
+            boot = Boot::InPlace(config);
+            generation = CLASSIC.to_owned();
+        }
+        Delivery::Hitless { agent, client } => {
+            if agent.kind != Kind::Nginx {
+                return Err(Error::Unsupported(agent.kind));
+            }
+            boot = Boot::Aside(agent.boot.into());
+            generation = agent.generation.to_string();
+            let hostname = nix::unistd::gethostname().unwrap_or_default();
+            let introduction = Introduction {
+                agent: concat!("interlock/", env!("CARGO_PKG_VERSION")).to_owned(),
+                generation: agent.generation,
+                proxy_version: program.version().await,
+                hostname: hostname.to_string_lossy().into_owned(),
+            };
+            let pause = options.times.pause;
+            let follower = Follower {
+                client,
+                introduction,
+                running: running_now,
+                wanted: wanted_by_core,
+                answers: answered,
+                pause,
+            };
+            tasks.spawn(follower.run());
+        }
+    }
+    let supervisor = Supervisor {
+        folder: Folder::new(&options.run),
+        copies: Copies::new(&options.state, &generation),
+        boot,
+        program,
+        wanted,
+        running,
+        answers,
+        times: options.times,
+        health: options.health,
+        master: None,
+        current: None,
+        refused: None,
+        early_deaths: 0,
+        generations: Default::default(),
+    };
+    supervisor.run(Orders { received: orders, reload: false }).await
+}

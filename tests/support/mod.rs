@@ -1,6 +1,7 @@
 //! What several test files need.
 #![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
+pub mod agent;
 pub mod checker;
 pub mod core;
 pub mod http;
@@ -11,8 +12,7 @@ pub mod world;
 
 use std::path::{Path, PathBuf};
 
-use interlock_core::reconcile::{Inputs, Memory};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
 use interlock_core::state::State;
 
@@ -43,12 +43,7 @@ impl Scenario {
     }
 
     pub fn inputs(&self) -> Inputs {
-        Inputs {
-            snapshot: self.state.snapshot.clone(),
-            settings: self.settings.clone(),
-            renderings: Renderings::new(),
-            memory: Memory::default(),
-        }
+        Inputs::new(self.state.snapshot.clone(), self.settings.clone())
     }
 }
 

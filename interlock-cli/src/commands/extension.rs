@@ -1,13 +1,12 @@
 //! `interlock extension`
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use interlock_core::extension::Checker;
-use interlock_core::grpc;
+use interlock_core::grpc::{self, tls};
 use interlock_core::settings::{Kind, Settings};
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::args::{ExtensionArgs, Global};
 use crate::failure::Failure;
@@ -38,11 +37,6 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
 
 /// A channel to core, over which the first call connects.
 fn connect(args: &ExtensionArgs) -> Result<Channel, Failure> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", args.core))
-        .map_err(|_| Failure::input(format!("--core {}", args.core), "is no host and port"))?
-        .connect_timeout(Duration::from_secs(5))
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true);
-    Ok(endpoint.connect_lazy())
+    let identity = inputs::identity(&args.identity)?;
+    tls::channel(&args.core, &identity).map_err(|error| Failure::input(format!("--core {}", args.core), error))
 }

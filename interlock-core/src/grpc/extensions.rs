@@ -19,7 +19,7 @@ use crate::render::Rendering;
 /// The pauses between attempts to reach core double from this to [`LONGEST_PAUSE`], each with up to as much again by chance.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// See [`SHORTEST_PAUSE`].
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Follows core over a channel and posts files, for as long as the future lives. When the connection ends, a new one is tried until
 /// one comes about. It is for the channel to notice that core is silent, by HTTP/2 pings.

@@ -1,0 +1,73 @@
+//! `interlock proxy`: the first process of a proxy's container, and the container's health check.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use interlock_core::desired::{AGENT_FILE, AgentFile};
+use interlock_core::grpc::{MESSAGE_LIMIT, tls};
+use interlock_core::proxy::{self, Delivery, Options, health};
+use interlock_core::settings::Settings;
+
+use crate::args::{Global, HealthArgs, ProxyArgs, ProxyCommand};
+use crate::failure::Failure;
+use crate::{inputs, logging};
+
+pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure> {
+    if let Some(ProxyCommand::Health(args)) = &args.command {
+        return is_healthy(args);
+    }
+    logging::start(global, &Settings::default());
+    let agent = agent_file(args.agent_file.as_deref())?;
+    let options = Options {
+        command: args.program,
+        run: args.run,
+        state: args.state,
+        health: args.health.health_address,
+        ..Options::default()
+    };
+    let tokio = inputs::runtime()?;
+    let ended = tokio.block_on(async {
+        let delivery = match agent {
+            Some(agent) => {
+                tracing::info!(cluster = agent.cluster.title(), "following core at {}", agent.core);
+                let client = connect(&agent, &args.identity)?;
+                Delivery::Hitless { agent, client }
+            }
+            None => {
+                tracing::info!("no agent file: serving {}", args.config.display());
+                Delivery::Classic { config: args.config }
+            }
+        };
+        proxy::run(options, delivery, proxy::orders()?).await?;
+        Ok(ExitCode::SUCCESS)
+    });
+    // A write to a volume that hangs does not keep the container from ending.
+    tokio.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+fn is_healthy(args: &HealthArgs) -> Result<ExitCode, Failure> {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio.block_on(health::ask(args.health_address))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads who this proxy is. A file that somebody named has to be there.
+fn agent_file(named: Option<&Path>) -> Result<Option<AgentFile>, Failure> {
+    let path = named.unwrap_or(Path::new(AGENT_FILE));
+    let wrong = |wrong: &dyn ToString| Failure::input(path.display().to_string(), wrong.to_string());
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(AgentFile::from_toml(&text).map_err(|error| wrong(&error))?)),
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+/// The way to core. It connects when it is used.
+fn connect(agent: &AgentFile, identity: &Path) -> Result<proxy::Client, Failure> {
+    let identity = inputs::identity(identity)?;
+    let channel = tls::channel(&agent.core, &identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
+    Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
+}

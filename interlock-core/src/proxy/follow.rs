@@ -1,0 +1,175 @@
+//! Following core: what it wants goes into a cell that holds the newest alone, what became of it goes back on the same stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::Client;
+use super::candidate::{Candidate, Origin};
+use crate::grpc::v1::follow_request::Event;
+use crate::grpc::{MESSAGE_LIMIT, convert, v1};
+use crate::proxy_config::Generation;
+
+/// What the proxy runs, for core.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Empty when it does not run yet.
+    pub(super) revision: String,
+    pub(super) hash: String,
+}
+
+/// What became of a revision.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Accepted { revision: String, hash: String },
+    Refused { revision: String, hash: String, message: String, running: String },
+}
+
+/// What core is told about the agent itself.
+#[derive(Debug, Clone)]
+pub(super) struct Introduction {
+    pub(super) agent: String,
+    pub(super) generation: Generation,
+    pub(super) proxy_version: String,
+    pub(super) hostname: String,
+}
+
+/// The side of the follower.
+pub(super) struct Follower {
+    pub(super) client: Client,
+    pub(super) introduction: Introduction,
+    pub(super) running: watch::Receiver<Running>,
+    pub(super) wanted: watch::Sender<Option<Arc<Candidate>>>,
+    pub(super) answers: mpsc::UnboundedReceiver<Answer>,
+    /// The shortest and the longest time between two attempts to reach core.
+    pub(super) pause: (Duration, Duration),
+}
+
+impl Follower {
+    /// Follows for ever: when the stream ends, it is tried again after a pause that grows and that chance makes differ.
+    pub(super) async fn run(mut self) {
+        let (shortest, longest) = self.pause;
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(shortest)
+            .with_max_delay(longest)
+            .without_max_times()
+            .with_jitter();
+        let mut pause = pauses.build();
+        let mut told = None;
+        self.client = self.client.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
+        loop {
+            let (reached, status) = self.follow(&mut told).await;
+            let text = format!("{:?}: {}", status.code(), crate::problem::shown(status.message()));
+            if reached {
+                pause = pauses.build();
+                tracing::warn!("the stream from core ended ({text}); the proxy goes on, and core is tried again");
+                told = None;
+            } else if told.as_ref() != Some(&text) {
+                tracing::warn!("core cannot be reached ({text}); the proxy goes on, and core is tried again");
+                told = Some(text);
+            }
+            tokio::time::sleep(pause.next().unwrap_or(longest)).await;
+        }
+    }
+
+    /// Until the stream ends. Answers whether core was of use, and why it ended.
+    async fn follow(&mut self, told: &mut Option<String>) -> (bool, tonic::Status) {
+        let (requests, outgoing) = mpsc::unbounded_channel();
+        // What became of revisions of an earlier stream: what runs is in the Hello, and what was refused core sends again.
+        while self.answers.try_recv().is_ok() {}
+        let hello = self.hello();
+        // The other side is in this function.
+        let _ = requests.send(request(Event::Hello(hello)));
+        let mut stream = match self.client.follow(UnboundedReceiverStream::new(outgoing)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return (false, status),
+        };
+        tracing::info!("connected to core");
+        *told = None;
+        let since = Instant::now();
+        // A core that ends each stream at once is no better than one that is away.
+        let mut reached = false;
+        loop {
+            reached |= since.elapsed() > self.pause.1;
+            tokio::select! {
+                response = stream.next() => match response {
+                    Some(Ok(response)) => {
+                        reached = true;
+                        if let Some(refusal) = response.revision.and_then(|revision| self.take(revision)) {
+                            let _ = requests.send(request(refusal));
+                        }
+                    }
+                    Some(Err(status)) => return (reached, status),
+                    None => return (reached, tonic::Status::ok("core closed it")),
+                },
+                Some(answer) = self.answers.recv() => {
+                    let _ = requests.send(request(self.event(answer)));
+                }
+            }
+        }
+    }
+
+    fn hello(&self) -> v1::Hello {
+        let Introduction { agent, generation, proxy_version, hostname } = self.introduction.clone();
+        let Running { revision, hash } = self.running.borrow().clone();
+        v1::Hello { agent, generation: generation.to_string(), proxy_version, hostname, revision, hash }
+    }
+
+    /// Makes a revision the one that is wanted, unless it is not what the contract says.
+    fn take(&self, revision: v1::Revision) -> Option<Event> {
+        let v1::Revision { generation, revision, files } = revision;
+        if generation != self.introduction.generation.as_str() {
+            tracing::warn!("core sent a revision of another generation; it is left aside");
+            return None;
+        }
+        let files = files.unwrap_or_default();
+        let hash = files.hash.clone();
+        let read = || {
+            let revision = convert::revision(&revision)?;
+            let files = convert::files_from_wire(files)?;
+            Ok::<_, convert::Malformed>(Candidate {
+                origin: Origin::Core,
+                revision: Some(revision),
+                hash: hash.clone(),
+                files,
+            })
+        };
+        match read() {
+            Ok(candidate) => {
+                tracing::debug!("core wants {candidate}");
+                self.wanted.send_replace(Some(Arc::new(candidate)));
+                None
+            }
+            Err(malformed) => {
+                tracing::warn!("core sent a revision that is none: {malformed}");
+                let message = malformed.to_string();
+                Some(Event::Refused(v1::Refused {
+                    generation,
+                    revision,
+                    hash,
+                    message,
+                    running_revision: self.running.borrow().revision.clone(),
+                }))
+            }
+        }
+    }
+
+    fn event(&self, answer: Answer) -> Event {
+        let generation = self.introduction.generation.to_string();
+        match answer {
+            Answer::Accepted { revision, hash } => Event::Accepted(v1::Accepted { generation, revision, hash }),
+            Answer::Refused { revision, hash, message, running } => {
+                Event::Refused(v1::Refused { generation, revision, hash, message, running_revision: running })
+            }
+        }
+    }
+}
+
+fn request(event: Event) -> v1::FollowRequest {
+    v1::FollowRequest { event: Some(event) }
+}

@@ -1,0 +1,149 @@
+//! nginx as a program: how it is checked, started and asked for its version.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::candidate::Candidate;
+use super::children::{Child, Children};
+
+/// Debian builds the module for TCP apart. A configuration never loads it itself, as other images have it built in.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+/// How much of what the checker says is read.
+const LONGEST: u64 = 64 * 1024;
+
+/// How nginx is started.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    program: String,
+    arguments: Vec<String>,
+    /// Directives outside of the file: `-g`, which nginx takes only once.
+    directives: String,
+    children: Children,
+}
+
+impl Program {
+    /// Of a command like `nginx -g "daemon off;"`. What it says of a configuration file is replaced.
+    pub(super) fn new(command: &[String], children: Children) -> Self {
+        let mut words = command.iter().cloned();
+        let program = words.next().unwrap_or_else(|| "nginx".to_owned());
+        let mut arguments = Vec::new();
+        let mut directives = String::new();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-g" => directives = words.next().unwrap_or_default(),
+                "-c" => drop(words.next()),
+                _ => arguments.push(word),
+            }
+        }
+        if !directives.split(';').any(|directive| directive.split_whitespace().next() == Some("daemon")) {
+            directives.push_str(" daemon off;");
+        }
+        Self { program, arguments, directives: directives.trim().to_owned(), children }
+    }
+
+    /// The module for TCP is loaded when the image has it apart and the configuration does not see to modules itself.
+    fn directives(&self, candidate: &Candidate) -> String {
+        let has = |what: &str| {
+            candidate.files.iter().any(|file| file.content.lines().any(|line| line.trim_start().starts_with(what)))
+        };
+        let itself = has("load_module") || has("include /etc/nginx/modules-enabled/");
+        if has("stream {") && !itself && Path::new(STREAM_MODULE).exists() {
+            format!("load_module {STREAM_MODULE}; {}", self.directives)
+        } else {
+            self.directives.clone()
+        }
+    }
+
+    fn command(&self, candidate: &Candidate, config: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg("-c").arg(config).arg("-g").arg(self.directives(candidate));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs nginx's own checker on a configuration.
+    ///
+    /// # Errors
+    ///
+    /// What it said, as it said it, when it refused or took longer than `limit`.
+    pub(super) async fn check(&self, candidate: &Candidate, config: &Path, limit: Duration) -> Result<(), String> {
+        let mut command = self.command(candidate, config);
+        command.args(["-t", "-q"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        match tokio::time::timeout(limit, self.words(command)).await {
+            Ok(Ok((true, _))) => Ok(()),
+            Ok(Ok((false, said))) => Err(said),
+            Ok(Err(error)) => Err(format!("nginx: [emerg] {} cannot be run: {error}", self.program)),
+            Err(_) => Err(format!("nginx: [emerg] the checker took longer than {}", humantime::format_duration(limit))),
+        }
+    }
+
+    /// The version, like `1.30.7`; empty when it cannot be found out.
+    pub(super) async fn version(&self) -> String {
+        let mut command = Command::new(&self.program);
+        command.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let said = self.words(command).await.map(|(_, said)| said).unwrap_or_default();
+        version(&said).to_owned()
+    }
+
+    /// Whether a command succeeded, and what it wrote to standard error.
+    async fn words(&self, mut command: Command) -> io::Result<(bool, String)> {
+        let mut child = self.children.spawn(&mut command)?;
+        let mut said = Vec::new();
+        if let Some(stderr) = child.take_stderr() {
+            let mut stderr = stderr;
+            (&mut stderr).take(LONGEST).read_to_end(&mut said).await?;
+            // Read to the end, so that it is not held up.
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        }
+        let status = child.wait().await?;
+        Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// Starts nginx. Its process group is its own, so that signals from a terminal do not reach it past us, and its workers are found
+    /// when it is gone.
+    pub(super) fn start(&self, candidate: &Candidate, config: &Path) -> io::Result<Child> {
+        self.children.spawn(self.command(candidate, config).process_group(0))
+    }
+}
+
+/// `nginx version: nginx/1.22.1 (Debian)`
+fn version(said: &str) -> &str {
+    let version = said.rsplit_once("version: ").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, rest)| rest);
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    &version[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        for (said, expected) in [
+            ("nginx version: nginx/1.22.1\n", "1.22.1"),
+            ("nginx version: nginx/1.30.7 (Debian)\n", "1.30.7"),
+            ("nginx version: openresty/1.21.4.1\n", "1.21.4.1"),
+            ("sh: nginx: not found", ""),
+        ] {
+            assert_eq!(version(said), expected);
+        }
+    }
+
+    #[test]
+    fn nginx_stays_in_the_foreground() {
+        for (command, directives) in [
+            (&["nginx"][..], "daemon off;"),
+            (&["nginx", "-g", "daemon off;"], "daemon off;"),
+            (&["nginx", "-c", "/x", "-g", "worker_processes 2;"], "worker_processes 2; daemon off;"),
+        ] {
+            let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
+            let program = Program::new(&command, Children::default());
+            assert_eq!((program.directives.as_str(), program.arguments.len()), (directives, 0));
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! Supervising nginx: starting it, starting it again when it crashed, giving it revisions, ending it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use nix::sys::signal::{Signal, kill};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::candidate::{Candidate, Origin};
+use super::copies::Copies;
+use super::folder::{Folder, MAIN};
+use super::follow::{Answer, Running};
+use super::master::{Master, NotServing};
+use super::processes::Generations;
+use super::program::Program;
+use super::signals::{Ending, Order, Orders};
+use super::{Error, Times, words};
+
+/// An nginx that ended sooner did not do well with its configuration.
+const EARLY: Duration = Duration::from_secs(10);
+/// After so many early ends another configuration is tried.
+const EARLY_DEATHS: u32 = 3;
+/// How long a copy on the volume is waited for.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
+/// How often it is looked for old workers that a reload left later than expected.
+const TICK: Duration = Duration::from_secs(5);
+
+/// The configuration that Docker mounts.
+pub(super) enum Boot {
+    /// nginx reads it where it is: it may include what is around it.
+    InPlace(PathBuf),
+    /// It is laid out like what core sends.
+    Aside(PathBuf),
+}
+
+/// What supervises.
+pub(super) struct Supervisor {
+    pub(super) program: Program,
+    pub(super) folder: Folder,
+    pub(super) copies: Copies,
+    pub(super) boot: Boot,
+    /// The newest that core wants.
+    pub(super) wanted: watch::Receiver<Option<Arc<Candidate>>>,
+    pub(super) running: watch::Sender<Running>,
+    pub(super) answers: mpsc::UnboundedSender<Answer>,
+    pub(super) times: Times,
+    pub(super) health: SocketAddr,
+    pub(super) master: Option<Master>,
+    /// What it serves, or served before it crashed.
+    pub(super) current: Option<Candidate>,
+    /// The hash of what was refused last.
+    pub(super) refused: Option<String>,
+    pub(super) early_deaths: u32,
+    pub(super) generations: Generations,
+}
+
+/// What became of work during which orders were looked after.
+enum Attended<T> {
+    Done(T),
+    Ended(Ending),
+}
+
+/// Does some work, unless an order to end comes first; then the work is given up.
+async fn attended<T>(
+    orders: &mut Orders,
+    master: Option<nix::unistd::Pid>,
+    work: impl Future<Output = T>,
+) -> Attended<T> {
+    let reopen = || {
+        if let Some(master) = master {
+            let _ = kill(master, Signal::SIGUSR1);
+        }
+    };
+    tokio::select! {
+        biased;
+        ending = orders.ending(reopen) => Attended::Ended(ending),
+        done = work => Attended::Done(done),
+    }
+}
+
+impl Supervisor {
+    /// Until an order to end, or until nothing works at the start.
+    pub(super) async fn run(mut self, mut orders: Orders) -> Result<(), Error> {
+        if let Attended::Ended(_) = attended(&mut orders, None, self.hear_from_core()).await {
+            return Ok(());
+        }
+        match attended(&mut orders, None, self.bring_up()).await {
+            Attended::Done(started) => started?,
+            Attended::Ended(ending) => return self.end(ending, &mut orders).await,
+        }
+        loop {
+            if let Some(ending) = self.serve(&mut orders).await {
+                return self.end(ending, &mut orders).await;
+            }
+            match attended(&mut orders, None, self.revive()).await {
+                Attended::Done(()) => {}
+                Attended::Ended(ending) => return self.end(ending, &mut orders).await,
+            }
+        }
+    }
+
+    /// Waits for core's first word, so that nobody is served what is long outdated.
+    async fn hear_from_core(&mut self) {
+        if let Boot::InPlace(_) = self.boot {
+            return;
+        }
+        let heard = timeout(self.times.core, self.wanted.wait_for(Option::is_some)).await.is_ok();
+        if !heard {
+            tracing::warn!(
+                "core said nothing for {}: an older configuration is served meanwhile",
+                humantime::format_duration(self.times.core)
+            );
+        }
+    }
+
+    /// Serves until nginx has ended by itself (`None`) or an order to end came.
+    async fn serve(&mut self, orders: &mut Orders) -> Option<Ending> {
+        loop {
+            if std::mem::take(&mut orders.reload)
+                && let Attended::Ended(ending) = self.attended_reload(orders).await
+            {
+                return Some(ending);
+            }
+            let master = self.master.as_mut()?;
+            let pid = master.pid();
+            tokio::select! {
+                biased;
+                order = orders.next() => match order {
+                    Order::Stop => return Some(Ending::Stop),
+                    Order::Drain => return Some(Ending::Drain),
+                    Order::Reload => orders.reload = true,
+                    Order::Reopen => master.signal(Signal::SIGUSR1),
+                },
+                ended = master.ended() => {
+                    tracing::error!("nginx ended by itself: {ended}");
+                    self.died();
+                    return None;
+                }
+                Ok(()) = self.wanted.changed() => {
+                    let wanted = self.wanted.borrow_and_update().clone();
+                    if let Some(wanted) = wanted
+                        && let Attended::Ended(ending) = attended(orders, Some(pid), self.take(&wanted)).await
+                    {
+                        return Some(ending);
+                    }
+                }
+                () = sleep(TICK) => self.generations.observe(pid),
+            }
+        }
+    }
+
+    /// Starts nginx again, for as long as it takes.
+    async fn revive(&mut self) {
+        let (shortest, longest) = self.times.pause;
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(shortest)
+            .with_max_delay(longest)
+            .without_max_times()
+            .with_jitter();
+        let mut pauses = pauses.build();
+        // An nginx that comes up and dies again is given pauses as well.
+        for _ in 1..self.early_deaths {
+            pauses.next();
+        }
+        if self.early_deaths > 0 {
+            sleep(pauses.next().unwrap_or(longest)).await;
+        }
+        while let Err(error) = self.bring_up().await {
+            let pause = pauses.next().unwrap_or(longest);
+            tracing::error!("{error}; trying again in {} s", pause.as_secs_f32().ceil());
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = self.wanted.changed() => {}
+            }
+        }
+    }
+
+    /// Starts nginx with the first configuration that it serves.
+    async fn bring_up(&mut self) -> Result<(), Error> {
+        let mut first = None;
+        let mut tried: Vec<Candidate> = Vec::new();
+        for candidate in self.candidates() {
+            let candidate = match candidate {
+                Ok(candidate) if tried.iter().any(|tried| tried.is_same(&candidate)) => continue,
+                Ok(candidate) => candidate,
+                Err(error) => {
+                    first.get_or_insert(error.to_string());
+                    continue;
+                }
+            };
+            match self.start(&candidate).await {
+                Ok(revision) => {
+                    if first.is_some() {
+                        tracing::error!("nginx does not take what it should, and serves {candidate} instead");
+                    }
+                    self.serving(candidate, &revision).await;
+                    return Ok(());
+                }
+                Err(message) => {
+                    self.refuse(&candidate, &message);
+                    first.get_or_insert(message);
+                }
+            }
+            tried.push(candidate);
+        }
+        Err(Error::NothingServes(first.unwrap_or_else(|| "there is none".to_owned())))
+    }
+
+    /// What could be run, the best first.
+    fn candidates(&mut self) -> Vec<std::io::Result<Candidate>> {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let wanted =
+            wanted.map(|wanted| (*wanted).clone()).filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
+        let mut candidates: Vec<_> = wanted.into_iter().chain(self.current.clone()).map(Ok).collect();
+        let copies = self.copies.newest_first().into_iter().map(Ok);
+        match &self.boot {
+            Boot::InPlace(path) => {
+                candidates.push(Candidate::boot(path));
+                candidates.extend(copies);
+            }
+            Boot::Aside(path) => {
+                candidates.extend(copies);
+                candidates.push(Candidate::boot(path));
+            }
+        }
+        if self.early_deaths >= EARLY_DEATHS {
+            let is_current = |candidate: &Candidate| self.current.as_ref().is_some_and(|it| it.is_same(candidate));
+            candidates.sort_by_key(|candidate| candidate.as_ref().is_ok_and(is_current));
+        }
+        candidates
+    }
+
+    /// The place where a configuration is checked, once it is written there.
+    fn place(&self, candidate: &Candidate) -> Result<Spot, String> {
+        if let (Boot::InPlace(path), Origin::Boot) = (&self.boot, candidate.origin) {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            return Ok(Spot { main: path.clone(), folder, in_place: true });
+        }
+        let folder = self.folder.place(candidate).map_err(|error| format!("it cannot be written: {error}"))?;
+        Ok(Spot { main: folder.join(MAIN), folder, in_place: false })
+    }
+
+    /// Has a configuration checked. Answers how long nginx may take to serve it.
+    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, String> {
+        let began = Instant::now();
+        let checked = self.program.check(candidate, &spot.main, self.times.check).await;
+        checked.map_err(|said| words::filtered(&said, &spot.folder))?;
+        Ok(self.times.serve + 3 * began.elapsed())
+    }
+
+    /// Starts nginx with a configuration. Answers the revision that it says it serves; none of it runs otherwise.
+    async fn start(&mut self, candidate: &Candidate) -> Result<String, String> {
+        let spot = self.place(candidate)?;
+        let limit = self.check(candidate, &spot).await?;
+        let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
+        let child = self.program.start(candidate, &config).map_err(|error| format!("nginx cannot be run: {error}"))?;
+        let master = self.master.insert(Master::new(child));
+        match master.serves(self.health, candidate.revision.as_ref(), &BTreeSet::new(), limit).await {
+            Ok(revision) => Ok(revision),
+            Err(NotServing::Late(..)) if spot.in_place => {
+                // Somebody's own configuration need not have the server for health checks.
+                tracing::warn!("nginx runs, and does not answer health checks on {}", self.health);
+                Ok(String::new())
+            }
+            Err(error) => {
+                match error {
+                    NotServing::Late(..) => {
+                        master.kill();
+                        master.ended().await;
+                    }
+                    // It may have left workers, which hold the port.
+                    NotServing::Ended(_) => self.generations.adopt(master.pid()),
+                }
+                self.master = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    fn point(&self, folder: &Path) -> Result<PathBuf, String> {
+        self.folder.point(folder).map_err(|error| format!("it cannot be put in place: {error}"))?;
+        Ok(self.folder.config())
+    }
+
+    /// Gives the running nginx another revision.
+    async fn take(&mut self, wanted: &Candidate) {
+        if self.current.as_ref().is_some_and(|current| current.is_same(wanted) && current.revision == wanted.revision) {
+            self.accept(wanted.clone());
+            return;
+        }
+        tracing::info!("taking {wanted}");
+        match self.apply(wanted).await {
+            Ok(()) => self.serving(wanted.clone(), "").await,
+            Err(Some(message)) => self.refuse(wanted, &message),
+            // It is tried again when nginx is started again.
+            Err(None) => {}
+        }
+    }
+
+    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died before it could read it.
+    async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<String>> {
+        let spot = self.place(wanted)?;
+        let limit = self.check(wanted, &spot).await?;
+        let before = self.folder.current();
+        let _ = self.point(&spot.folder)?;
+        let Err(error) = self.reload(wanted.revision.as_ref(), limit).await else { return Ok(()) };
+        if let Some(before) = &before {
+            self.point(before)?;
+        }
+        if let Some(NotServing::Late(..)) = error {
+            let current = self.current.as_ref().and_then(|current| current.revision.clone());
+            if let Err(Some(error)) = self.reload(current.as_ref(), limit).await {
+                tracing::error!("nginx does not go back to what it served: {error}");
+            }
+        }
+        self.folder.tidy();
+        Err(error.map(|error| error.to_string()))
+    }
+
+    /// Has nginx read what `current` points at, and waits until new workers serve it.
+    async fn reload(
+        &mut self,
+        revision: Option<&crate::proxy_config::Revision>,
+        limit: Duration,
+    ) -> Result<(), Option<NotServing>> {
+        let Some(master) = &mut self.master else { return Err(None) };
+        if master.has_ended() {
+            return Err(None);
+        }
+        let before = master.workers();
+        master.signal(Signal::SIGHUP);
+        let served = master.serves(self.health, revision, &before, limit).await;
+        self.generations.observe(master.pid());
+        served.map(drop).map_err(Some)
+    }
+
+    /// A reload that somebody asked for, as when certificates changed in place.
+    async fn attended_reload(&mut self, orders: &mut Orders) -> Attended<()> {
+        let revision = self.current.as_ref().and_then(|current| current.revision.clone());
+        let (pid, limit) = (self.master.as_ref().map(Master::pid), self.times.serve);
+        let work = async {
+            match self.reload(revision.as_ref(), limit).await {
+                Ok(()) => tracing::info!("nginx read its configuration again"),
+                Err(Some(error)) => tracing::error!("a reload failed: {error}"),
+                Err(None) => {}
+            }
+        };
+        attended(orders, pid, work).await
+    }
+
+    /// It serves this now.
+    async fn serving(&mut self, mut candidate: Candidate, said: &str) {
+        if candidate.revision.is_none() {
+            candidate.revision = said.parse().ok();
+        }
+        tracing::info!("nginx serves {candidate}");
+        let keep = match (&self.boot, candidate.origin) {
+            (Boot::InPlace(_), Origin::Boot) | (_, Origin::Core) => true,
+            (_, Origin::Boot | Origin::Volume) => false,
+        };
+        self.accept(candidate.clone());
+        let (copies, folder) = (self.copies.clone(), self.folder.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            folder.tidy();
+            if keep { copies.keep(&candidate) } else { Ok(()) }
+        });
+        // A volume that hangs shall not hold up supervision.
+        let kept = match timeout(LONGEST_WRITE, kept).await {
+            Ok(Ok(kept)) => kept.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the volume is very slow".to_owned()),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("there may be no copy of this for a restart: {error}");
+        }
+    }
+
+    fn accept(&mut self, candidate: Candidate) {
+        let running = Running {
+            revision: candidate.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
+            hash: candidate.hash.clone(),
+        };
+        if candidate.origin == Origin::Core {
+            let Running { revision, hash } = running.clone();
+            // Nobody listens in classic delivery.
+            let _ = self.answers.send(Answer::Accepted { revision, hash });
+        }
+        self.running.send_replace(running);
+        self.refused = None;
+        self.current = Some(candidate);
+    }
+
+    fn refuse(&mut self, candidate: &Candidate, message: &str) {
+        tracing::error!("nginx does not take {candidate}: {message}");
+        if let (Origin::Core, Some(revision)) = (candidate.origin, &candidate.revision) {
+            self.refused = Some(candidate.hash.clone());
+            let running = self.running.borrow().revision.clone();
+            let (revision, hash) = (revision.to_string(), candidate.hash.clone());
+            let _ = self.answers.send(Answer::Refused { revision, hash, message: message.to_owned(), running });
+        }
+    }
+
+    /// nginx's master process is gone. Its workers finish what they have.
+    fn died(&mut self) {
+        let Some(master) = self.master.take() else { return };
+        self.early_deaths = if master.since.elapsed() < EARLY { self.early_deaths + 1 } else { 0 };
+        self.generations.adopt(master.pid());
+        if self.early_deaths == EARLY_DEATHS
+            && let Some(current) = self.current.clone()
+        {
+            self.refuse(&current, &format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started"));
+        }
+    }
+
+    /// Ends nginx, and with it the agent.
+    async fn end(mut self, ending: Ending, orders: &mut Orders) -> Result<(), Error> {
+        tracing::info!(
+            "{}",
+            match ending {
+                Ending::Stop => "stopping",
+                Ending::Drain => "finishing the open connections, then stopping",
+            }
+        );
+        let mut stopping = ending == Ending::Stop;
+        let began = Instant::now();
+        let mut deadline = stopping.then(|| began + self.times.stop);
+        if let Some(master) = &self.master {
+            master.signal(if stopping { Signal::SIGTERM } else { Signal::SIGQUIT });
+        }
+        loop {
+            if stopping {
+                self.generations.end();
+            }
+            tokio::select! {
+                biased;
+                order = orders.next() => if order == Order::Stop && !stopping {
+                    stopping = true;
+                    deadline = Some(Instant::now() + self.times.stop);
+                    if let Some(master) = &self.master {
+                        master.signal(Signal::SIGTERM);
+                    }
+                },
+                ended = ended(&mut self.master, &mut self.generations) => {
+                    tracing::info!("nginx ended: {ended}");
+                    return Ok(());
+                }
+                () = until(deadline) => {
+                    tracing::warn!("nginx does not end and is killed");
+                    if let Some(master) = &self.master {
+                        master.kill();
+                    }
+                    deadline = None;
+                }
+            }
+        }
+    }
+}
+
+/// Where a configuration is checked.
+struct Spot {
+    main: PathBuf,
+    folder: PathBuf,
+    in_place: bool,
+}
+
+/// When nginx and all workers that crashed masters left are gone.
+async fn ended(master: &mut Option<Master>, generations: &mut Generations) -> String {
+    let told = match master {
+        Some(master) => master.ended().await,
+        None => "it did not run".to_owned(),
+    };
+    while !generations.are_gone() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    told
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

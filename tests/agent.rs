@@ -1,0 +1,317 @@
+//! The agent of a proxy, with the real nginx and a core on the loopback.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::time::Duration;
+
+use interlock_core::grpc::v1::follow_request::Event;
+use interlock_core::proxy::{Error, Order, health};
+use support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, kill, old_workers, revision, to_wire};
+
+const SOON: Duration = Duration::from_millis(200);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_thing_served_is_what_core_wants() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    node.mount(1);
+    let agent = node.start(core.address, GENERATION);
+    let hello = core.hello().await;
+    assert_eq!((hello.generation.as_str(), hello.revision.as_str(), hello.hash.as_str()), (GENERATION, "", ""));
+    assert!(hello.agent.starts_with("interlock/") && hello.proxy_version.starts_with("1."), "{hello:?}");
+    assert!(!node.listens(), "nobody is served what may be outdated");
+    core.send(node.revision(2));
+    core.accepted(&node.revision(2)).await;
+    assert_eq!(node.served(), Some(2));
+    assert_eq!(health::ask(node.health).await.unwrap(), revision(2));
+    agent.stop().await;
+    assert!(!node.listens() && health::ask(node.health).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_core_the_mounted_copy_is_served() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.kill();
+    node.mount(1);
+    let agent = node.start_with(core.address, GENERATION, SOON);
+    node.serves(1);
+    core.resume().await;
+    // nginx itself says which revision it is.
+    eventually("a name for what runs", || node.served() == Some(1));
+    let hello = core.hello().await;
+    assert_eq!(hello.revision, revision(1));
+    // Core wants the same: nothing has to be done for that.
+    let master = node.master();
+    core.send(node.revision(1));
+    core.accepted(&node.revision(1)).await;
+    assert_eq!(node.master(), master);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_revision_drops_no_open_request() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let open = application.begin(node.port);
+    core.send(node.revision(2));
+    core.accepted(&node.revision(2)).await;
+    assert_eq!(node.served(), Some(2), "what was acknowledged is served");
+    assert_eq!(open.finish(), "end");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_refuses_changes_nothing() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let master = node.master();
+    let mut files = node.files(2);
+    files[1].content.push_str("foo bar;\n");
+    let wrong = to_wire(2, &files);
+    core.send(wrong.clone());
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert_eq!(refused.message, "interlock.d/servers-01.conf:6: unknown directive \"foo\"");
+    assert_eq!((refused.revision, refused.running_revision), (revision(2), revision(1)));
+    assert_eq!(refused.hash, wrong.files.unwrap().hash);
+    assert_eq!((node.served(), node.master()), (Some(1), master));
+
+    // nginx's check takes this one, its new workers say something else.
+    let mut files = node.files(3);
+    files[0].content = files[0].content.replace(&revision(3), &revision(4));
+    core.send(to_wire(3, &files));
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert!(refused.message.contains("it serves 0000000000000004"), "{}", refused.message);
+    assert_eq!((node.served(), node.master()), (Some(1), master));
+
+    core.send(node.revision(5));
+    core.accepted(&node.revision(5)).await;
+    assert_eq!(node.served(), Some(5));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_do_not_have_their_hash_are_refused() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let mut wrong = node.revision(2);
+    wrong.files.as_mut().unwrap().files[0].content.push('\n');
+    core.send(wrong);
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert_eq!(refused.message, "files.hash: is not that of the files");
+    assert_eq!(node.served(), Some(1));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_burst_the_newest_is_taken() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    for n in 2..=60 {
+        core.send(node.revision(n));
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let mut taken = 0;
+    loop {
+        let Event::Accepted(accepted) = core.hears().await else { panic!("not accepted") };
+        taken += 1;
+        if accepted.revision == revision(60) {
+            break;
+        }
+    }
+    assert!(taken < 20, "{taken} were applied one after the other");
+    assert_eq!(node.served(), Some(60));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let open = application.begin(node.port);
+    for _ in 0..2 {
+        let master = node.master();
+        kill("-KILL", master);
+        eventually("another master", || {
+            std::fs::read_to_string(node.path("nginx.pid")).is_ok_and(|pid| pid.trim() != master.to_string())
+        });
+        node.serves(1);
+        core.accepted(&node.revision(1)).await;
+    }
+    assert_eq!(open.finish(), "end");
+    core.send(node.revision(2));
+    core.accepted(&node.revision(2)).await;
+    agent.stop().await;
+    assert!(!node.listens());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_core_it_goes_on_and_catches_up_later() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    core.kill();
+    assert_eq!(node.served(), Some(1));
+    core.send(node.revision(2));
+    kill("-KILL", node.master());
+    node.serves(1);
+    core.resume().await;
+    let hello = loop {
+        if let Event::Hello(hello) = core.hears().await {
+            break hello;
+        }
+    };
+    assert_eq!((hello.revision, hello.hash), (revision(1), node.revision(1).files.unwrap().hash));
+    core.accepted(&node.revision(2)).await;
+    assert_eq!(node.served(), Some(2));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_container_has_the_copy_on_the_volume() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    node.mount(1);
+    for n in [2, 3] {
+        core.send(node.revision(n));
+        let agent = node.start(core.address, GENERATION);
+        core.accepted(&node.revision(n)).await;
+        agent.stop().await;
+    }
+    core.kill();
+    let agent = node.start_with(core.address, GENERATION, SOON);
+    node.serves(3);
+    agent.stop().await;
+
+    // Another generation has other networks and secrets.
+    let agent = node.start_with(core.address, "00000000000000bb", SOON);
+    node.serves(1);
+    agent.stop().await;
+
+    // A copy that nginx does not take any more is passed over.
+    let generation = node.path("state").join(GENERATION);
+    for copy in std::fs::read_dir(&generation).unwrap().flatten() {
+        let text = std::fs::read_to_string(copy.path()).unwrap();
+        if text.contains(&revision(3)) {
+            std::fs::write(copy.path(), text.replace("worker_connections 64", "worker_connections 0")).unwrap();
+        }
+    }
+    let agent = node.start_with(core.address, GENERATION, SOON);
+    node.serves(2);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_cannot_be_written_does_not_matter() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    std::fs::write(node.path("state"), "no folder").unwrap();
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    core.send(node.revision(2));
+    core.accepted(&node.revision(2)).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_serve_is_an_error_with_the_words_of_nginx() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let mut files = node.files(1);
+    files[0].content.push_str("foo bar;\n");
+    core.send(to_wire(1, &files));
+    let agent = node.start(core.address, GENERATION);
+    let Err(Error::NothingServes(said)) = agent.ended().await else { panic!("something is served") };
+    assert!(said.ends_with("unknown directive \"foo\""), "{said}");
+    core.hello().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_workers_do_not_pile_up() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let mut open = Vec::new();
+    for n in 2..=12 {
+        open.push(application.begin(node.port));
+        core.send(node.revision(n));
+        core.accepted(&node.revision(n)).await;
+    }
+    eventually("at most eight old workers", || old_workers(node.master()) <= 8);
+    assert_eq!(old_workers(node.master()), 8);
+    let finished: Vec<_> = open.into_iter().map(|open| open.finish()).collect();
+    assert_eq!(finished[..3], ["", "", ""], "the oldest were ended");
+    assert_eq!(finished[3..], ["end"; 8]);
+    eventually("no old worker", || old_workers(node.master()) == 0);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_finishes_open_answers_and_ends_well() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let open = application.begin(node.port);
+    agent.orders.send(Order::Drain).unwrap();
+    eventually("no new connections", || !node.listens());
+    assert!(!agent.task.is_finished());
+    assert_eq!(open.finish(), "end");
+    agent.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_stop_does_not_wait_for_anybody() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    // While core is waited for.
+    let agent = node.start(core.address, GENERATION);
+    core.hello().await;
+    agent.stop().await;
+    // While a revision is taken, with an open answer.
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let open = application.begin(node.port);
+    core.send(node.revision(2));
+    agent.stop().await;
+    assert_eq!(open.finish(), "");
+    assert!(!node.listens());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_by_hand_reads_the_files_again() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let open = application.begin(node.port);
+    agent.orders.send(Order::Reload).unwrap();
+    eventually("the worker of before finishes", || old_workers(node.master()) == 1);
+    std::fs::rename(node.path("error.log"), node.path("error.log.1")).unwrap();
+    agent.orders.send(Order::Reopen).unwrap();
+    eventually("another log file", || node.path("error.log").exists());
+    assert_eq!(open.finish(), "end");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_answers_where_no_nginx_is() {
+    let address = free();
+    let unwell = health::ask(address).await.unwrap_err().to_string();
+    assert!(unwell.starts_with(&format!("nginx does not answer on {address}: ")), "{unwell}");
+}

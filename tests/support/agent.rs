@@ -1,0 +1,354 @@
+//! The agent with the real nginx, and a core for it on the loopback.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use interlock_core::desired::AgentFile;
+use interlock_core::grpc::convert::files_to_wire;
+use interlock_core::grpc::v1::follow_request::Event;
+use interlock_core::grpc::v1::proxies_client::ProxiesClient;
+use interlock_core::grpc::v1::proxies_server::{Proxies, ProxiesServer};
+use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
+use interlock_core::proxy::{self, Delivery, Error, Options, Order, Times};
+use interlock_core::render::File;
+use interlock_core::settings::Kind;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::{Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::http;
+
+/// How long a condition is waited for before a test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const GENERATION: &str = "00000000000000aa";
+
+pub fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A node, so to say: a volume, ports, what Docker mounts.
+pub struct Node {
+    pub folder: tempfile::TempDir,
+    pub port: SocketAddr,
+    pub health: SocketAddr,
+    /// Where requests for `/app` go.
+    pub application: SocketAddr,
+}
+
+impl Node {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), port: free(), health: free(), application: free() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The files of revision `n`, which answers with its number.
+    pub fn files(&self, n: u64) -> Vec<File> {
+        let Self { port, health, application, .. } = self;
+        let (folder, revision) = (self.folder.path().display(), revision(n));
+        let main = format!(
+            "worker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log notice;\nworker_shutdown_timeout 1h;\n\
+             events {{ worker_connections 64; }}\nhttp {{\n  access_log off;\n  include interlock.d/*.conf;\n\
+             server {{ listen {health}; location = /healthz {{ return 200 \"{revision}\\n\"; }} }}\n}}\n"
+        );
+        let server = format!(
+            "server {{\n  listen {port};\n  location / {{ return 200 \"{n}\"; }}\n  location /app {{ proxy_pass http://{application}; proxy_buffering off; }}\n}}\n"
+        );
+        let file = |path: &str, part: &str, content| File { path: path.into(), part: part.into(), content };
+        vec![
+            file("/etc/nginx/nginx.conf", "", main),
+            file("/etc/nginx/interlock.d/servers-01.conf", "servers-01", server),
+        ]
+    }
+
+    pub fn revision(&self, n: u64) -> Revision {
+        to_wire(n, &self.files(n))
+    }
+
+    /// What Docker mounts for the start.
+    pub fn mount(&self, n: u64) -> PathBuf {
+        let root = self.path("mounted");
+        for file in self.files(n) {
+            let path = root.join(file.path.trim_start_matches("/etc/nginx/"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file.content).unwrap();
+        }
+        root.join("nginx.conf")
+    }
+
+    /// The revision's number that a new connection gets.
+    pub fn served(&self) -> Option<u64> {
+        let answer = http::exchange(self.port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        answer.split_once("\r\n\r\n")?.1.parse().ok()
+    }
+
+    #[track_caller]
+    pub fn serves(&self, n: u64) {
+        eventually(&format!("serving {n}"), || self.served() == Some(n));
+    }
+
+    pub fn listens(&self) -> bool {
+        TcpStream::connect(self.port).is_ok()
+    }
+
+    pub fn master(&self) -> i32 {
+        std::fs::read_to_string(self.path("nginx.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    pub fn start(&self, core: SocketAddr, generation: &str) -> Agent {
+        self.start_with(core, generation, Duration::from_secs(30))
+    }
+
+    /// Starts an agent that waits for core's first word for some time.
+    pub fn start_with(&self, core: SocketAddr, generation: &str, wait: Duration) -> Agent {
+        let agent = AgentFile {
+            core: core.to_string(),
+            cluster: "".parse().unwrap(),
+            generation: generation.parse().unwrap(),
+            kind: Kind::Nginx,
+            boot: self.path("mounted/nginx.conf").display().to_string(),
+        };
+        let channel = Endpoint::from_shared(format!("http://{core}")).unwrap().connect_lazy();
+        let run = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let times = Times {
+            core: wait,
+            serve: Duration::from_secs(10),
+            pause: (Duration::from_millis(20), Duration::from_millis(200)),
+            ..Options::default().times
+        };
+        let options = Options {
+            run: run.path().to_owned(),
+            state: self.path("state"),
+            health: self.health,
+            times,
+            ..Options::default()
+        };
+        let (orders, received) = mpsc::unbounded_channel();
+        let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel) };
+        let task = tokio::spawn(proxy::run(options, delivery, received));
+        Agent { orders, task, _run: run }
+    }
+}
+
+pub fn revision(n: u64) -> String {
+    format!("{n:016x}")
+}
+
+pub fn to_wire(n: u64, files: &[File]) -> Revision {
+    Revision { generation: GENERATION.into(), revision: revision(n), files: Some(files_to_wire(files)) }
+}
+
+pub struct Agent {
+    pub orders: mpsc::UnboundedSender<Order>,
+    pub task: JoinHandle<Result<(), Error>>,
+    _run: tempfile::TempDir,
+}
+
+impl Agent {
+    /// How it ends.
+    pub async fn ended(self) -> Result<(), Error> {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the agent ends").unwrap()
+    }
+
+    pub async fn stop(self) {
+        self.orders.send(Order::Stop).unwrap();
+        self.ended().await.unwrap();
+    }
+}
+
+/// A core that sends what it is told to, and tells what it hears.
+pub struct Core {
+    pub address: SocketAddr,
+    wanted: watch::Sender<Option<Revision>>,
+    heard: mpsc::UnboundedReceiver<Event>,
+    server: Option<(Arc<Mutex<Vec<AbortHandle>>>, AbortHandle)>,
+    said: mpsc::UnboundedSender<Event>,
+}
+
+impl Core {
+    pub async fn start() -> Self {
+        let (said, heard) = mpsc::unbounded_channel();
+        let mut core = Self { address: free(), wanted: watch::channel(None).0, heard, server: None, said };
+        core.resume().await;
+        core
+    }
+
+    /// Starts to answer, on the same address.
+    pub async fn resume(&mut self) {
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let service = Service { wanted: self.wanted.subscribe(), said: self.said.clone(), streams: streams.clone() };
+        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
+        let server = Server::builder()
+            .add_service(ProxiesServer::new(service))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move { server.await.unwrap() });
+        self.server = Some((streams, task.abort_handle()));
+    }
+
+    /// Ends, and all streams with it.
+    pub fn kill(&mut self) {
+        let (streams, server) = self.server.take().unwrap();
+        server.abort();
+        streams.lock().unwrap().iter().for_each(AbortHandle::abort);
+    }
+
+    pub fn send(&self, revision: Revision) {
+        self.wanted.send_replace(Some(revision));
+    }
+
+    pub async fn hears(&mut self) -> Event {
+        tokio::time::timeout(PATIENCE, self.heard.recv()).await.expect("core hears something").unwrap()
+    }
+
+    pub async fn hello(&mut self) -> Hello {
+        match self.hears().await {
+            Event::Hello(hello) => hello,
+            other => panic!("no hello: {other:?}"),
+        }
+    }
+
+    /// What comes next but Hellos is that a revision was accepted.
+    pub async fn accepted(&mut self, revision: &Revision) {
+        loop {
+            match self.hears().await {
+                Event::Hello(_) => {}
+                Event::Accepted(accepted) => {
+                    assert_eq!(accepted.revision, revision.revision);
+                    assert_eq!(accepted.hash, revision.files.as_ref().unwrap().hash);
+                    return assert_eq!(accepted.generation, revision.generation);
+                }
+                other => panic!("not accepted: {other:?}"),
+            }
+        }
+    }
+}
+
+struct Service {
+    wanted: watch::Receiver<Option<Revision>>,
+    said: mpsc::UnboundedSender<Event>,
+    streams: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+#[tonic::async_trait]
+impl Proxies for Service {
+    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowResponse, Status>> + Send>>;
+
+    async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
+        let mut requests = request.into_inner();
+        let said = self.said.clone();
+        let mut wanted = self.wanted.clone();
+        wanted.mark_changed();
+        // What is written to this stream ends with the task.
+        let (responses, outgoing) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    request = requests.next() => match request {
+                        Some(Ok(request)) => drop(said.send(request.event.unwrap())),
+                        _ => return,
+                    },
+                    Ok(()) = wanted.changed() => {
+                        let revision = wanted.borrow_and_update().clone();
+                        if revision.is_some() {
+                            let _ = responses.send(Ok(FollowResponse { revision }));
+                        }
+                    }
+                }
+            }
+        });
+        self.streams.lock().unwrap().push(task.abort_handle());
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(outgoing))))
+    }
+}
+
+/// An application whose answers end when somebody says so.
+pub struct SlowApplication {
+    waiting: std::sync::mpsc::Receiver<TcpStream>,
+}
+
+impl SlowApplication {
+    pub fn start(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let (send, waiting) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let head = BufReader::new(stream.try_clone().unwrap()).lines();
+                let _ = head.map_while(Result::ok).find(String::is_empty);
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nbegin ");
+                if send.send(stream).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { waiting }
+    }
+
+    /// A request through the proxy whose answer has begun.
+    pub fn begin(&self, proxy: SocketAddr) -> Open {
+        let mut client = TcpStream::connect(proxy).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"GET /app HTTP/1.0\r\n\r\n").unwrap();
+        let application = self.waiting.recv_timeout(PATIENCE).unwrap();
+        let mut told = String::new();
+        while !told.ends_with("begin ") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            told.push(byte[0].into());
+        }
+        Open { client, application }
+    }
+}
+
+/// An answer that has begun and not ended.
+pub struct Open {
+    client: TcpStream,
+    application: TcpStream,
+}
+
+impl Open {
+    /// Ends it; answers what the client got of the rest.
+    pub fn finish(mut self) -> String {
+        let _ = self.application.write_all(b"end");
+        drop(self.application);
+        let mut rest = String::new();
+        let _ = self.client.read_to_string(&mut rest);
+        rest
+    }
+}
+
+/// The workers of a master that finish what they have.
+pub fn old_workers(master: i32) -> usize {
+    let is_old = |pid: &str| {
+        let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        title.contains("worker process is shutting down") && parent == Some(master)
+    };
+    let pids = std::fs::read_dir(Path::new("/proc")).unwrap().flatten();
+    pids.filter(|entry| entry.file_name().to_str().is_some_and(is_old)).count()
+}
+
+pub fn kill(signal: &str, pid: i32) {
+    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
