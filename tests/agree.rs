@@ -146,6 +146,10 @@ fn what_a_rendering_does_not_hold_is_refused() {
         "keepalive_min_timeout 5s;",
         "proxy_set_header X-Real-IP $http_x_real_ip;",
         "proxy_set_header X-New evil;",
+        "proxy_set_header x-real-ip \"\";",
+        "proxy_set_header x-real-ip $remote_addr;",
+        "add_header Set-Cookie evil;",
+        "default_type text/html;",
         "map $host $upstream_host { default evil; }",
         "map $host $http_host { default evil; }",
         "map $host $other { default evil; }",
@@ -161,10 +165,11 @@ fn what_a_rendering_does_not_hold_is_refused() {
     refused(&plain, "proxy_set_header X-Real-IP $remote_addr;", "", "is missing");
     refused(&plain, "default $http_host;", "default evil;", "not as it has to be");
     refused(&plain, "websocket upgrade;", "websocket upgrade; h2c upgrade;", "not");
-    // Harmless: one more header that clients cannot set.
+    // Harmless: one more header that clients cannot set, and another version of interlock.
     let (config, mut files) = plain;
     files[0].content =
         files[0].content.replace("server_tokens off;", "server_tokens off; proxy_set_header X-Evil \"\";");
+    files[0].content = files[0].content.replace("x-server-info interlock/", "x-server-info interlock/99.");
     agree(&config, &files, LIMIT).unwrap();
 }
 

@@ -144,6 +144,10 @@ async fn a_checker_that_talks_crashes_or_eats_memory_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     for (lines, expected) in [
         ("while :; do echo x >&2; done", "the checker came to no result"),
+        (
+            "echo '1970/01/01 00:00:00 [emerg] 7#7: posix_memalign(16, 16384) failed (12: Cannot allocate memory)' >&2; exit 1",
+            "the checker came to no result: posix_memalign(16, 16384) failed (12: Cannot allocate memory)",
+        ),
         ("kill -SEGV $$", "the checker came to no result: it was ended by"),
         ("ulimit -v >&2; ulimit -t >&2; exec 2>&1; exit 1", "gave no reason"),
         ("[ -z \"$PATH$HOME\" ] && [ \"$(ulimit -v)\" != unlimited ] && exit 0; exit 1", ""),

@@ -34,7 +34,7 @@ fn every_rust_file_is_part_of_a_crate() {
     for path in &all {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let folder = path.parent().unwrap();
-        let starts_a_target = ["lib", "main"].contains(&stem)
+        let starts_a_target = ["lib", "main", "build"].contains(&stem)
             || ["examples", "benches", "tests", "fuzz_targets"].iter().any(|name| folder.ends_with(name));
         if starts_a_target {
             continue;

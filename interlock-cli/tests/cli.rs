@@ -1,10 +1,13 @@
 //! The command as a person or a pipeline uses it: exit codes, what stands on which stream, what errors say.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use interlock_core::names::Cluster;
+use interlock_core::trust::{Authority, Role};
 use interlock_testkit::{Control, Swarm, server};
 
 fn interlock(args: &[&str]) -> Command {
@@ -251,4 +254,34 @@ fn what_can_be_listed_is_listed() {
     }
     let (code, out, _) = run(&["render", "--state", &fixture("service-clusters"), "--cluster", "us-east"]);
     assert!(code == 0 && out.contains("east.example.com") && !out.contains("west.example.com"), "{out}");
+}
+
+#[test]
+fn an_extension_says_what_it_lacks() {
+    for kind in ["haproxy", "f5"] {
+        let (code, _, stderr) = run(&["extension", kind]);
+        assert_eq!((code, stderr.contains("is not supported by this version")), (2, true), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["extension", "nginx", "--identity", "/no/such/file"]);
+    assert_eq!((code, stderr.contains("/no/such/file")), (2, true), "{stderr}");
+    let (code, _, stderr) = run(&["extension", "nginx", "--checker", "no-such-nginx"]);
+    assert_eq!((code, stderr.contains("there is no program no-such-nginx")), (1, true), "{stderr}");
+}
+
+#[test]
+fn an_extension_waits_for_core_and_ends_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = folder.path().join("identity");
+    let issued = Authority::generate().unwrap().issue(Role::Extension, &Cluster::default()).unwrap();
+    std::fs::write(&identity, issued.pem.as_bytes()).unwrap();
+    // Nobody answers at this address.
+    let mut command = interlock(&["extension", "nginx", "--core", "127.0.0.1:1", "--identity"]);
+    command.arg(identity);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let tried = log.by_ref().find(|line| line.as_ref().unwrap().contains("no connection to core"));
+    assert!(tried.is_some(), "it ended");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -10,7 +10,13 @@ pub mod server;
 pub mod tls;
 
 /// What is generated from the contract.
-#[expect(missing_docs, clippy::all, reason = "generated; the contract has the comments")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the contract has the comments"
+)]
 pub mod v1 {
     tonic::include_proto!("interlock.v1");
 }

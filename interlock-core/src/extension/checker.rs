@@ -129,7 +129,11 @@ impl Checker {
         command.args(["-e", "stderr", "-q", "-t", "-c"]).arg(copy.main()).arg("-g").arg(copy.globals());
         command.current_dir(copy.folder());
         let ended = process::run(command, self.limit).await.map_err(|error| CheckError::Failed(error.to_string()))?;
-        if ended.well { Ok(()) } else { Err(CheckError::Refused(told::reason(&ended.said, &copy, files))) }
+        if ended.well {
+            return Ok(());
+        }
+        let reason = told::reason(&ended.said, &copy, files);
+        Err(if told::is_exhausted(&ended.said) { CheckError::Failed(reason) } else { CheckError::Refused(reason) })
     }
 }
 

@@ -17,6 +17,9 @@ const DATA: &[&str] = &["map", "geo", "types", "split_clients", "charset_map"];
 /// Where Docker mounts secrets.
 const SECRETS: &str = "/run/secrets/";
 
+/// The path of a socket has at most 107 bytes.
+const LONGEST_FOLDER: usize = 90;
+
 /// The copy. It goes with the value.
 #[derive(Debug)]
 pub(super) struct Copy {
@@ -36,6 +39,9 @@ impl Copy {
     pub(super) fn of(checker: &Checker, files: &[File]) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("interlock").tempdir().map_err(|error| error.to_string())?;
         let path = folder.path().to_str().ok_or("the folder for temporary files has no name in UTF-8")?.to_owned();
+        if path.len() > LONGEST_FOLDER {
+            return Err(format!("{path} is too long a path for sockets"));
+        }
         let main = files.first().ok_or("there is no file")?;
         let target = main.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut mapping = Mapping { checker, files, folder: &path, target, sockets: BTreeMap::new(), streams: false };

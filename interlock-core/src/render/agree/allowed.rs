@@ -8,13 +8,15 @@ use crate::render::nginx;
 use crate::render::parse_back::{self, Directive};
 use crate::settings::{NginxOptions, ProxyOptions};
 
-/// Directives that say what the settings say, and have to say the same.
+/// Directives that have to say the same as ours, most of them since the settings say it.
 const AS_SET: &[&str] = &[
+    "absolute_redirect",
     "access_log",
     "client_body_buffer_size",
     "client_body_timeout",
     "client_header_buffer_size",
     "client_max_body_size",
+    "default_type",
     "error_log",
     "large_client_header_buffers",
     "pid",
@@ -122,27 +124,30 @@ impl Own {
         Ok(())
     }
 
-    /// Applications believe these headers, so a rendering has exactly ours, and may clear any other.
+    /// Applications believe the headers of requests, so a rendering sets exactly ours, and may clear any other. What clients get besides
+    /// an application's own headers are ours; their values may be those of another version.
     fn headers(&self, directives: &[Directive<'_>]) -> Result<(), String> {
+        let own = |name: &'static str| self.words.iter().map(|(_, words)| words).filter(move |words| words[0] == name);
+        let set = |words: &&Vec<String>| words.last().is_some_and(|value| !value.is_empty());
+        let wanted: BTreeSet<_> = own("proxy_set_header").filter(set).collect();
         let http = directives.iter().filter(|directive| directive.name() == "http");
-        let found: BTreeSet<_> = http
-            .filter_map(|http| http.block.as_ref())
-            .flatten()
-            .filter(|directive| directive.name() == "proxy_set_header")
-            .map(words)
-            .filter(|words| words.last().is_some_and(|value| !value.is_empty()))
-            .collect();
-        let wanted: BTreeSet<_> = self
-            .words
-            .iter()
-            .filter(|(place, words)| place == "http" && words[0] == "proxy_set_header")
-            .map(|(_, words)| words.clone())
-            .filter(|words| words.last().is_some_and(|value| !value.is_empty()))
-            .collect();
-        match (found.difference(&wanted).next(), wanted.difference(&found).next()) {
-            (Some(wrong), _) => Err(format!("`{}` tells applications something else", shown(&wrong.join(" ")))),
-            (_, Some(missing)) => Err(format!("`{}` is missing", missing.join(" "))),
-            (None, None) => Ok(()),
+        let found: Vec<_> = http.filter_map(|http| http.block.as_ref()).flatten().map(words).collect();
+        let found = |name: &'static str| found.iter().filter(move |words| words[0] == name);
+        let same_name = |one: &[String], other: &[String]| match (one.get(1), other.get(1)) {
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            _ => false,
+        };
+        for header in found("proxy_set_header").filter(|header| !wanted.contains(header)) {
+            if set(&header) || wanted.iter().any(|own| same_name(own, header)) {
+                return Err(format!("`{}` tells applications something else", shown(&header.join(" "))));
+            }
+        }
+        if let Some(missing) = wanted.into_iter().find(|own| !found("proxy_set_header").any(|header| header == *own)) {
+            return Err(format!("`{}` is missing", missing.join(" ")));
+        }
+        match found("add_header").find(|header| !own("add_header").any(|own| same_name(own, header))) {
+            Some(other) => Err(format!("`{}` is no header of ours", shown(&other.join(" ")))),
+            None => Ok(()),
         }
     }
 }
