@@ -108,6 +108,9 @@ pub(crate) struct ReconcileArgs {
     /// exist is as good as none.
     #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
     pub(crate) authority: PathBuf,
+    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to the proxies.
+    #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM")]
+    pub(crate) checker: Option<String>,
     /// The container that this runs in, by which core finds its own service.
     #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
     pub(crate) container: Option<String>,

@@ -93,26 +93,19 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
     finish(inputs, route(inputs), &inputs.renderings)
 }
 
-/// As [`reconcile`], with all proxy configs rendered in this process: what happens without extensions of their own. The second
+/// As [`reconcile`], with all proxy configs rendered in this process: for whoever has no extension, and does not wait for one. The second
 /// value is what was rendered, for the next inputs: an unchanged revision is not rendered again.
 pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
-    reconcile_rendering(inputs, |_| true)
-}
-
-/// As [`reconcile`], with the proxy configs of these service clusters rendered in this process. The second value is what there is
-/// of renderings now.
-pub fn reconcile_rendering(inputs: &Inputs, embedded: impl Fn(&Extension) -> bool) -> (Outcome, Renderings) {
     let routed = route(inputs);
     let limit = inputs.snapshot.engine.config_limit();
-    let here = |cluster: &Cluster| inputs.settings.extension(cluster.as_str()).is_some_and(&embedded);
-    let rendered = routed.configs.iter().filter_map(|(key, config)| match inputs.renderings.get(key) {
-        Some(rendering) if rendering.revision == config.revision || !here(&key.0) => {
-            Some((key.clone(), rendering.clone()))
-        }
-        None if !here(&key.0) => None,
-        _ => Some((key.clone(), render::render(config, limit))),
-    });
-    let rendered: Renderings = rendered.collect();
+    let rendered: Renderings = routed
+        .configs
+        .iter()
+        .map(|(key, config)| match inputs.renderings.get(key) {
+            Some(rendering) if rendering.revision == config.revision => (key.clone(), rendering.clone()),
+            _ => (key.clone(), render::render(config, limit)),
+        })
+        .collect();
     (finish(inputs, routed, &rendered), rendered)
 }
 

@@ -31,6 +31,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
+use crate::extension::Checker;
 use crate::problem::Problem;
 use crate::reconcile::Delivery;
 use crate::settings::Settings;
@@ -67,6 +68,8 @@ pub struct Options {
     pub authority: Option<Arc<Authority>>,
     /// The name of the container that this runs in, if it runs in one: how it finds its own service.
     pub container: Option<String>,
+    /// With what core checks the files that it renders by itself; `None` leaves that to the proxies.
+    pub checker: Option<Arc<Checker>>,
     /// How new revisions get to running proxies that follow core.
     pub delivery: Delivery,
     /// How old a connection may get. An engine can stop telling of events without closing the stream.
@@ -82,6 +85,7 @@ impl Options {
             clock: Timestamp::now,
             authority: None,
             container: None,
+            checker: None,
             delivery: Delivery::default(),
             renew_after: Duration::from_secs(600),
         }
@@ -131,7 +135,7 @@ const STEADY: Duration = Duration::from_secs(10);
 /// not there is waited for without end.
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut shutdown = pin!(shutdown);
-    let control = Control::start(&settings, options.authority.as_ref()).await?;
+    let control = Control::start(&settings, &options).await?;
     let mut follower = Follower::new(settings, options.clone(), control);
     let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut no_manager_since: Option<Instant> = None;

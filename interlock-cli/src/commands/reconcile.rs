@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use interlock_core::extension::Checker;
 use interlock_core::plan::Step;
 use interlock_core::reconcile::{Delivery, Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
@@ -47,6 +48,9 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     options.authority = inputs::authority(&args.authority)?.map(Arc::new);
     options.container.clone_from(&args.container);
     tokio.block_on(async {
+        if let Some(program) = &args.checker {
+            options.checker = Some(Arc::new(Checker::find(program).await?));
+        }
         runtime::run(settings, options, shutdown()?).await?;
         Ok(ExitCode::SUCCESS)
     })

@@ -158,7 +158,7 @@ pub(super) fn core(image: &str) -> BTreeMap<String, Field> {
         ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
         // Peers dial its tasks; a virtual IP would stand in between.
         ("endpoint mode", json!("dnsrr")),
-        ("mounts", json!([{ "Type": "bind", "Source": SOCKET, "Target": SOCKET }])),
+        ("mounts", json!([{ "Type": "bind", "Source": SOCKET, "Target": SOCKET }, tmpfs("/tmp", 256 << 20)])),
         ("read-only root", json!(true)),
         ("dropped capabilities", json!(["ALL"])),
     ])

@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{self, Malformed};
+use super::convert::{self, Malformed, Model};
 use super::{tls, v1};
+use crate::extension::Event;
 use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfigs, ProxyVersion, Revision};
 use crate::render::{RenderError, Rendering, Renderings, agree};
@@ -31,6 +32,24 @@ pub struct Published {
     pub deliveries: Renderings,
     /// How many bytes a file may have.
     pub file_limit: usize,
+}
+
+impl Published {
+    /// What an extension of this service cluster has to hear next, if anything. `sent` are the revisions that it has.
+    pub(crate) fn next_event(&self, cluster: &Cluster, sent: &mut BTreeMap<Generation, Revision>) -> Option<Event> {
+        let mine = self.configs.iter().filter(|((of, _), _)| of == cluster);
+        for ((_, generation), config) in mine {
+            if sent.get(generation) != Some(&config.revision) {
+                sent.insert(generation.clone(), config.revision.clone());
+                let (config, generation) = (config.clone(), generation.clone());
+                return Some(Event::Model(Box::new(Model { config, generation, file_limit: self.file_limit })));
+            }
+        }
+        let lives = |generation: &Generation| self.configs.contains_key(&(cluster.clone(), generation.clone()));
+        let withdrawn = sent.keys().find(|generation| !lives(generation))?.clone();
+        sent.remove(&withdrawn);
+        Some(Event::Withdrawn(withdrawn))
+    }
 }
 
 /// What peers say. Connections have numbers that are not used again.
@@ -126,8 +145,8 @@ impl v1::extensions_server::Extensions for Hub {
                 loop {
                     let Ok(permit) = sender.reserve().await else { return };
                     let newest = published.borrow_and_update().clone();
-                    let Some(event) = next_event(&newest, &peer.cluster, &mut sent) else { break };
-                    permit.send(Ok(v1::WatchResponse { event: Some(event) }));
+                    let Some(event) = newest.next_event(&peer.cluster, &mut sent) else { break };
+                    permit.send(Ok(v1::WatchResponse { event: event_to_wire(&event) }));
                 }
             }
         });
@@ -166,24 +185,17 @@ impl v1::extensions_server::Extensions for Hub {
     }
 }
 
-/// What an extension has to hear next, if anything. `sent` are the revisions that it has.
-fn next_event(
-    published: &Published,
-    cluster: &Cluster,
-    sent: &mut BTreeMap<Generation, Revision>,
-) -> Option<v1::watch_response::Event> {
-    use v1::watch_response::Event;
-    let mine = published.configs.iter().filter(|((of, _), _)| of == cluster);
-    for ((_, generation), config) in mine {
-        if sent.get(generation) != Some(&config.revision) {
-            sent.insert(generation.clone(), config.revision.clone());
-            return Some(Event::Model(convert::model_to_wire(generation, config, published.file_limit)));
+fn event_to_wire(event: &Event) -> Option<v1::watch_response::Event> {
+    use v1::watch_response::Event as Wire;
+    match event {
+        Event::Model(model) => {
+            let Model { config, generation, file_limit } = &**model;
+            Some(Wire::Model(convert::model_to_wire(generation, config, *file_limit)))
         }
+        Event::Withdrawn(generation) => Some(Wire::WithdrawnGeneration(generation.to_string())),
+        // Only what comes from the wire can be that.
+        Event::Unreadable(..) => None,
     }
-    let lives = |generation: &Generation| published.configs.contains_key(&(cluster.clone(), generation.clone()));
-    let withdrawn = sent.keys().find(|generation| !lives(generation))?.clone();
-    sent.remove(&withdrawn);
-    Some(Event::WithdrawnGeneration(withdrawn.to_string()))
 }
 
 #[tonic::async_trait]

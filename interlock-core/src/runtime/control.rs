@@ -1,22 +1,28 @@
 //! Core's end of the channels to extensions and agents.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::future::join_all;
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::Error;
+use super::{Error, Options};
+use crate::desired::clusters;
+use crate::extension::{Checker, Event, Kept, serve};
 use crate::grpc::server::{Hub, Published, Said};
-use crate::grpc::{serve, tls};
+use crate::grpc::{self, tls};
 use crate::names::Cluster;
 use crate::ownership;
 use crate::reconcile::Outcome;
 use crate::reports::Reports;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::trust::{Authority, Role};
+use crate::trust::Role;
 
 /// What is shown to peers, and what they say. Where nobody may connect, both are idle.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub(super) struct Control {
     admitted: watch::Sender<Arc<tls::Admitted>>,
     said: mpsc::Receiver<Said>,
     server: Option<JoinHandle<()>>,
+    /// Renders for the service clusters without an extension of their own.
+    embedded: JoinHandle<()>,
 }
 
 impl Control {
@@ -33,16 +41,17 @@ impl Control {
     /// # Errors
     ///
     /// When the address is taken or is none.
-    pub(super) async fn start(settings: &Settings, authority: Option<&Arc<Authority>>) -> Result<Self, Error> {
+    pub(super) async fn start(settings: &Settings, options: &Options) -> Result<Self, Error> {
         let (published, to_publish) = watch::channel(Arc::default());
         let (admitted, to_admit) = watch::channel(Arc::default());
         let (sender, said) = mpsc::channel(256);
-        let mut control = Self { published, admitted, said, server: None };
+        let embedded = embedded(settings, &to_publish, &sender, options.checker.clone());
+        let mut control = Self { published, admitted, said, server: None, embedded: tokio::spawn(embedded) };
         let peers = settings.extensions.values().any(|e| e.image.is_some() || e.hitless_service_update);
         if !peers {
             return Ok(control);
         }
-        let Some(authority) = authority else {
+        let Some(authority) = &options.authority else {
             tracing::error!(
                 "extensions and proxies cannot connect: the authority is not mounted here; run `interlock install`, or mount the \
                  secret {} as interlock-authority",
@@ -58,7 +67,7 @@ impl Control {
             .map_err(|error| failed(std::io::Error::other(error)))?;
         let hub = Hub::new(to_publish, sender);
         control.server = Some(tokio::spawn(async move {
-            if let Err(error) = serve(incoming, hub).await {
+            if let Err(error) = grpc::serve(incoming, hub).await {
                 tracing::error!("the service for extensions and proxies ended: {error}");
             }
         }));
@@ -105,10 +114,50 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
+        self.embedded.abort();
         if let Some(server) = &self.server {
             server.abort();
         }
     }
+}
+
+/// The extensions of service clusters that have none of their own: each is the same as one of its own, without a network in between.
+fn embedded(
+    settings: &Settings,
+    published: &watch::Receiver<Arc<Published>>,
+    said: &mpsc::Sender<Said>,
+    checker: Option<Arc<Checker>>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let here = clusters(settings).filter(|(_, extension)| extension.image.is_none());
+    let each = here.map(|(cluster, _)| {
+        let (published, said, checker) = (published.clone(), said.clone(), checker.clone());
+        async move {
+            let events = events(cluster.clone(), published).map(Ok::<_, Infallible>);
+            let post = |generation, rendering| {
+                let posted = Said::Rendering(cluster.clone(), generation, rendering);
+                // Core is stopping when nobody listens any more.
+                said.send(posted).map(|_| Ok(()))
+            };
+            let ended = serve(pin!(events), checker.as_deref(), &mut Kept::default(), post).await;
+            ended.unwrap_or_else(|never| match never {});
+        }
+    });
+    join_all(each.collect::<Vec<_>>()).map(drop)
+}
+
+/// What an extension of this service cluster has to hear.
+fn events(cluster: Cluster, mut published: watch::Receiver<Arc<Published>>) -> impl Stream<Item = Event> + Send {
+    published.mark_changed();
+    let heard = (published, BTreeMap::new(), cluster);
+    futures::stream::unfold(heard, |(mut published, mut sent, cluster)| async move {
+        loop {
+            let newest = published.borrow_and_update().clone();
+            if let Some(event) = newest.next_event(&cluster, &mut sent) {
+                return Some((event, (published, sent, cluster)));
+            }
+            published.changed().await.ok()?;
+        }
+    })
 }
 
 /// Whose certificates are accepted: those whose secrets exist.

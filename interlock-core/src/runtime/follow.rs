@@ -23,7 +23,7 @@ use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::names::NodeId;
 use crate::plan::Action;
-use crate::reconcile::{Outcome, reconcile_rendering};
+use crate::reconcile::{Outcome, reconcile};
 use crate::settings::Settings;
 
 /// Why an engine is not followed any longer.
@@ -301,17 +301,18 @@ impl Follower {
         // It is a matter of a second where there are ten thousand services, and others share this thread.
         let thought = tokio::task::spawn_blocking(move || {
             let start = std::time::Instant::now();
-            (reconcile_rendering(&inputs, |extension| extension.image.is_none()), start.elapsed())
+            (reconcile(&inputs), start.elapsed())
         });
-        let ((mut outcome, renderings), busy) = match thought.await {
+        let (mut outcome, busy) = match thought.await {
             Ok(thought) => thought,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         self.pace.thought(busy);
         let inputs = Arc::make_mut(&mut self.world.inputs);
+        let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
         let Outcome { proxy_configs: _, generations: _, deliveries: _, plan, problems, mut memory } = outcome;
-        inputs.renderings = renderings;
+        inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.
             memory.attempts = std::mem::take(&mut inputs.memory.attempts);
