@@ -223,6 +223,10 @@ fn create(swarm: &mut Swarm, snapshot: &Snapshot, service: &Service) {
     for network in &spec.networks {
         builder = builder.network(&name_of(snapshot, network.as_str()));
     }
+    for id in &spec.secrets {
+        let secret = snapshot.secrets.iter().find(|secret| secret.id == *id).unwrap();
+        builder = builder.secret(&secret.name);
+    }
     for port in spec.ports.iter().filter(|port| port.mode == PublishMode::Host) {
         builder = builder.publish_host(port.published, port.target);
     }
