@@ -132,7 +132,7 @@ impl Node {
         let run = tempfile::tempdir_in(self.folder.path()).unwrap();
         let times = Times {
             core: wait,
-            serve: Duration::from_secs(10),
+            serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             ..Options::default().times
         };
@@ -238,6 +238,19 @@ impl Core {
                     return assert_eq!(accepted.generation, revision.generation);
                 }
                 other => panic!("not accepted: {other:?}"),
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Sooner or later this is accepted, whatever is said before.
+    pub async fn accepts_in_the_end(&mut self, revision: &Revision) {
+        loop {
+            if let Event::Accepted(accepted) = self.hears().await
+                && accepted.revision == revision.revision
+            {
+                return;
             }
         }
     }
