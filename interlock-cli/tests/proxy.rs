@@ -97,6 +97,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         if self.0.try_wait().is_ok_and(|status| status.is_none()) {
             self.signal("-TERM");
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while Instant::now() < deadline && self.0.try_wait().is_ok_and(|status| status.is_none()) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = self.0.kill();
             let _ = self.0.wait();
         }
     }
@@ -135,7 +140,7 @@ fn a_mounted_configuration_that_nginx_refuses_ends_it() {
     container.configure("foo bar;\n");
     let (code, said) = container.start().ended();
     assert_eq!(code, Some(1));
-    assert!(said.contains("nginx.conf:8: unknown directive \"foo\""), "{said}");
+    assert!(said.contains("nginx.conf:9: unknown directive \"foo\""), "{said}");
 }
 
 #[test]
@@ -155,8 +160,8 @@ fn what_was_served_before_is_served_instead() {
     proxy.signal("-QUIT");
     let (code, said) = proxy.ended();
     assert_eq!(code, Some(0));
-    assert!(said.contains("nginx.conf:8: unknown directive \"foo\""), "{said}");
-    assert!(said.contains("ERROR nginx does not take what it should, and serves"), "{said}");
+    assert!(said.contains("nginx.conf:9: unknown directive \"foo\""), "{said}");
+    assert!(said.contains("ERROR trying revision 0123456789abcdef from the volume instead"), "{said}");
 }
 
 #[test]
@@ -171,30 +176,34 @@ fn a_file_that_was_named_has_to_be_there() {
 /// As the first process of a container it inherits those that others leave, and nginx's workers when their master is killed.
 #[test]
 fn nobody_stays_a_zombie() {
-    let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let is_possible = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|it| it.status.success());
     if !is_possible {
         // Not everywhere may a test have process ids of its own.
         return;
     }
     let container = Container::new();
+    // Nobody else exists there.
+    container.configure("user root;\n");
     let agent = env!("CARGO_BIN_EXE_interlock");
-    // Looks on from inside. Whoever it leaves behind by its own end is a stranger to the agent.
-    let script = "until \"$0\" proxy health --health-address \"$1\" 2>/dev/null; do sleep 0.01; done
-        (for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i &) & done)
-        kill -KILL $(cat \"$2\"); sleep 0.3
-        until \"$0\" proxy health --health-address \"$1\" 2>/dev/null; do sleep 0.01; done
-        for i in $(seq 100); do z=$(grep -sc '^State:.Z' /proc/[0-9]*/status | grep -c ':1$'); [ $z = 0 ] && break; sleep 0.05; done
-        echo \"zombies $z\" > \"$3\"; kill -TERM 1";
     let path = |name: &str| container.path(name).display().to_string();
-    let watcher = format!(
-        "(sh -c '{script}' {agent} {} {} {} &); exec \"$0\" \"$@\"",
-        container.health,
-        path("nginx.pid"),
-        path("seen")
+    let (health, master, seen) = (container.health, path("nginx.pid"), path("seen"));
+    // Looks on from inside. Whoever it leaves behind by its own end is a stranger to the agent.
+    let script = format!(
+        "healthy() {{ until {agent} proxy health --health-address {health} 2>/dev/null; do sleep 0.01; done; }}
+        zombies() {{ cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.Z'; }}
+        healthy
+        for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i &) ; done
+        first=$(cat {master}); kill -KILL $first
+        while [ \"$(cat {master})\" = \"$first\" ]; do sleep 0.01; done
+        healthy
+        for i in $(seq 200); do left=$(zombies); [ $left = 0 ] && break; sleep 0.05; done
+        echo zombies $left >{seen}; kill -TERM 1"
     );
+    std::fs::write(path("script"), script).unwrap();
+    let init = "(sh \"$0\" >/dev/null 2>&1 &); exec \"$@\"";
     let mut command = Command::new("unshare");
-    command.args(namespace).args(["sh", "-c", &watcher, agent]).args(container.arguments());
+    command.args(namespace).args(["sh", "-c", init, &path("script"), agent]).args(container.arguments());
     let proxy = Proxy(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let (code, said) = proxy.ended();
     assert_eq!(code, Some(0), "{said}");

@@ -193,11 +193,11 @@ impl Supervisor {
                     continue;
                 }
             };
+            if first.is_some() {
+                tracing::error!("trying {candidate} instead");
+            }
             match self.start(&candidate).await {
                 Ok(revision) => {
-                    if first.is_some() {
-                        tracing::error!("nginx does not take what it should, and serves {candidate} instead");
-                    }
                     self.serving(candidate, &revision).await;
                     return Ok(());
                 }
