@@ -35,11 +35,16 @@ async fn without_core_the_mounted_copy_is_served() {
     node.mount(1);
     let agent = node.start_with(core.address, GENERATION, SOON);
     node.serves(1);
-    core.resume().await;
-    // nginx itself says which revision it is.
-    eventually("a name for what runs", || node.served() == Some(1));
-    let hello = core.hello().await;
-    assert_eq!(hello.revision, revision(1));
+    // nginx itself says which revision it is, once it serves.
+    let revision_told = loop {
+        core.resume().await;
+        let hello = core.hello().await;
+        if !hello.revision.is_empty() {
+            break hello.revision;
+        }
+        core.kill();
+    };
+    assert_eq!(revision_told, revision(1));
     // Core wants the same: nothing has to be done for that.
     let master = node.master();
     core.send(node.revision(1));

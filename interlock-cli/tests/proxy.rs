@@ -43,8 +43,11 @@ impl Container {
     fn configure(&self, more: &str) {
         let Self { port, health, .. } = self;
         let folder = self.folder.path().display();
+        // The compiled-in folders belong to somebody else.
+        let modules = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let folders: String = modules.map(|name| format!("{name}_temp_path {folder}/{name}; ")).concat();
         let text = format!(
-            "pid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n\
+            "pid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\n  access_log off; {folders}\n\
              server {{ listen {health}; location = /healthz {{ return 200 \"0123456789abcdef\\n\"; }} }}\n\
              server {{ listen {port}; location / {{ return 200; }} }}\n}}\n{more}"
         );
