@@ -4,11 +4,13 @@
 //! an event. `same` is a full pass that finds nothing new. `given` is `reconcile`, with the files rendered elsewhere.
 //! All times are processor time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use interlock_core::desired::{self, Desired};
+use interlock_core::desired::{self, Control, Desired, Objects};
+use interlock_core::generations::Attachments;
 use interlock_core::plan::{self, Attempts};
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
 use interlock_core::render::{self, parse_back};
@@ -42,23 +44,27 @@ fn steps(c: &mut Criterion<CpuTime>) {
     for size in SIZES {
         let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
         let limit = snapshot.engine.config_limit();
-        let (model, _) = model::read(&snapshot, &settings, &memory.last_good);
+        let (model, _) = model::read(&snapshot, &settings, &memory.last_good, &memory.refused);
         let (routes, _) = routes::resolve(&model);
         let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
-        let config = proxy_config::build(&cluster, extension, &routes[&cluster]);
+        let config = proxy_config::build(&cluster, extension, None, &routes[&cluster]);
         let rendering = render::render(&config, limit);
         let files = desired::usable(&config, Some(&rendering)).expect("the files");
         let parsed = parse_back::parse(files).expect("a structure");
-        let networks = model.networks(&cluster);
-        let proxy = || desired::proxy(&snapshot, extension, networks.clone(), Some((&config, files)));
-        let wanted = Desired::from([(cluster.clone(), proxy())]);
+        let attached = Attachments { networks: model.networks(&cluster), ..Attachments::default() };
+        let control = Control::default();
+        let proxy =
+            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Some((&config, files)), None);
+        let names = BTreeSet::from([extension.proxy_service_name.clone()]);
+        let objects = Objects { names, extension: None, proxy: proxy() };
+        let wanted = Desired { networks: BTreeMap::new(), clusters: BTreeMap::from([(cluster.clone(), objects)]) };
 
         let mut step = |name: &str, run: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
-        step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good)));
+        step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good, &memory.refused)));
         step("resolve", &mut || drop(black_box(routes::resolve(&model))));
-        step("build", &mut || drop(proxy_config::build(&cluster, extension, &routes[&cluster])));
+        step("build", &mut || drop(proxy_config::build(&cluster, extension, None, &routes[&cluster])));
         step("render", &mut || drop(render::render(&config, limit)));
         step("render: twin", &mut || drop(parse_back::twin(&config)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));

@@ -120,9 +120,13 @@ async fn what_is_not_ours_is_never_touched() {
             .create();
         swarm.settle();
         let foreign = |swarm: &Swarm| -> BTreeSet<String> {
+            let is_core = |json: &str| {
+                json.contains(ownership::OWNER)
+                    && json.contains(&format!("{:?}:{:?}", ownership::TYPE, ownership::TYPE_CORE))
+            };
             let services = swarm
                 .services()
-                .filter(|service| !service.json().contains(ownership::APPLIED))
+                .filter(|service| !service.json().contains(ownership::APPLIED) && !is_core(service.json()))
                 .map(|service| service.json().to_owned());
             let configs = swarm
                 .configs()

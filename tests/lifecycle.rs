@@ -264,12 +264,8 @@ async fn a_large_configuration_is_split_and_a_larger_one_refused() {
     let mut observation = world.observe().await.unwrap();
     let mut plan = |limit: usize| {
         observation.snapshot.engine.config_limit = Some(limit);
-        let inputs = interlock_core::reconcile::Inputs {
-            snapshot: observation.snapshot.clone(),
-            settings: world.settings.clone(),
-            renderings: Default::default(),
-            memory: Default::default(),
-        };
+        let inputs = interlock_core::reconcile::Inputs::new(observation.snapshot.clone(), world.settings.clone());
+
         interlock_core::reconcile::reconcile_embedded(&inputs).0
     };
     let split = plan(8_000);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use interlock_core::reconcile::reconcile_embedded;
+use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::render::File;
 use support::Scenario;
 use support::nginx::{Nginx, accepts, application};
@@ -19,6 +19,21 @@ fn nginx_accepts_every_fixture_without_a_warning() {
 }
 
 #[test]
+fn nginx_finds_the_files_that_the_main_one_includes() {
+    let services: String = (0..300)
+        .map(|i| service(&format!("app-{i}"), 80, &format!("com.docker.lb.hosts: app-{i}.example.com")))
+        .collect();
+    let names: Vec<_> = (0..300).map(|i| format!("app-{i}")).collect();
+    let tasks: Vec<_> = names.iter().map(|name| (name.as_str(), "127.10.6.1")).collect();
+    let inputs = inputs(&services, &tasks);
+    let config = reconcile_embedded(&inputs).0.proxy_configs.into_values().next().unwrap();
+    let files = interlock_core::render::render(&config, 12_000).result.unwrap();
+    assert!(files.len() > 4, "{} files", files.len());
+    accepts(&files).unwrap();
+    accepts(&files[..2]).unwrap_err();
+}
+
+#[test]
 fn nginx_refuses_what_is_wrong() {
     let wrong = File {
         path: "/etc/nginx/nginx.conf".into(),
@@ -28,8 +43,8 @@ fn nginx_refuses_what_is_wrong() {
     assert!(accepts(&[wrong]).is_err(), "this test could not fail");
 }
 
-/// Renders a Swarm whose services run at these addresses.
-fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
+/// A Swarm whose services run at these addresses.
+fn inputs(services: &str, tasks: &[(&str, &str)]) -> Inputs {
     let mut text = format!(
         "snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  networks: [{{ id: n, name: n, driver: overlay }}]\n  services:\n{services}"
     );
@@ -41,13 +56,12 @@ fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
     }
     let snapshot =
         interlock_core::state::State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
-    let inputs = interlock_core::reconcile::Inputs {
-        snapshot,
-        settings: support::settings(""),
-        renderings: Default::default(),
-        memory: Default::default(),
-    };
-    let (outcome, renderings) = reconcile_embedded(&inputs);
+    Inputs::new(snapshot, support::settings(""))
+}
+
+/// What is rendered for it.
+fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
+    let (outcome, renderings) = reconcile_embedded(&inputs(services, tasks));
     assert_eq!(outcome.problems, []);
     renderings.into_values().next().unwrap().result.unwrap()
 }

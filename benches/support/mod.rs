@@ -1,7 +1,6 @@
 //! A Swarm of any size as a value, without a server in between.
 
-use interlock_core::reconcile::{Inputs, Memory};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::{
     Engine, Labels, Network, Node, NodeState, Role, Service, ServiceSpec, Snapshot, Task, TaskNetwork, TaskState,
@@ -10,12 +9,7 @@ use jiff::Timestamp;
 
 /// Services `s0` and so on, each with a host of its own and so many running tasks, all on one overlay network.
 pub(crate) fn inputs(services: u32, tasks_each: u32) -> Inputs {
-    Inputs {
-        snapshot: snapshot(services, tasks_each),
-        settings: Settings::default(),
-        renderings: Renderings::new(),
-        memory: Memory::default(),
-    }
+    Inputs::new(snapshot(services, tasks_each), Settings::default())
 }
 
 fn snapshot(services: u32, tasks_each: u32) -> Snapshot {

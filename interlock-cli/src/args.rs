@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use interlock_core::settings::Kind;
 use interlock_core::{ownership, proxy};
 
 /// Label-driven Layer 7 routing for Docker Swarm.
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Supervise a proxy, as the first process of its container, and give it each configuration that core accepted.
     Proxy(ProxyArgs),
+    /// Render for the proxies of one service cluster, as core tells it to, until it is stopped.
+    Extension(ExtensionArgs),
     /// Print a commented settings file with all defaults.
     Init(InitArgs),
     /// List the labels: what they mean, what values look like.
@@ -94,6 +97,16 @@ pub(crate) struct ReconcileArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// With --once: give new configurations to proxies by replacing them, also where a running core delivers them otherwise.
+    #[arg(long, requires = "once")]
+    pub(crate) classic: bool,
+    /// The authority that identifies extensions and proxies, as `interlock install` makes it and Docker mounts it. A file that does not
+    /// exist is as good as none.
+    #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
+    pub(crate) authority: PathBuf,
+    /// The container that this runs in, by which core finds its own service.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
+    pub(crate) container: Option<String>,
     /// How long --once may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
@@ -166,6 +179,22 @@ pub(crate) struct HealthArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExtensionArgs {
+    /// The kind of proxy.
+    #[arg(value_enum)]
+    pub(crate) kind: ExtensionKind,
+    /// Where core is. A name with several addresses is tried address by address.
+    #[arg(long, value_name = "HOST:PORT", default_value = "tasks.interlock-core:8080")]
+    pub(crate) core: String,
+    /// The certificate and key by which core knows this extension and its service cluster.
+    #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
+    pub(crate) identity: PathBuf,
+    /// The proxy's program, which checks what is rendered.
+    #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM", default_value = "nginx")]
+    pub(crate) checker: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Write to this file instead of standard output. An existing file is left alone.
     #[arg(value_name = "FILE")]
@@ -198,6 +227,26 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExtensionKind {
+    /// NGINX.
+    Nginx,
+    /// HAProxy; not supported by this version.
+    Haproxy,
+    /// F5 BIG-IP; not supported by this version.
+    F5,
+}
+
+impl From<ExtensionKind> for Kind {
+    fn from(kind: ExtensionKind) -> Self {
+        match kind {
+            ExtensionKind::Nginx => Self::Nginx,
+            ExtensionKind::Haproxy => Self::Haproxy,
+            ExtensionKind::F5 => Self::F5,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

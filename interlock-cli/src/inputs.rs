@@ -7,6 +7,7 @@ use interlock_core::docker::{Client, Endpoint, TlsFiles};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use interlock_core::state::State;
+use interlock_core::trust::{Authority, Identity};
 
 use crate::args::DockerArgs;
 use crate::failure::Failure;
@@ -55,6 +56,23 @@ pub(crate) fn state(file: &Path, config: Option<&Path>) -> Result<(Snapshot, Loa
         config => settings(config)?,
     };
     Ok((snapshot, loaded))
+}
+
+/// Reads the authority. There is none where the file does not exist.
+pub(crate) fn authority(file: &Path) -> Result<Option<Authority>, Failure> {
+    let name = || file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(pem) => Authority::from_pem(&pem).map(Some).map_err(|error| Failure::input(name(), error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::input(name(), error)),
+    }
+}
+
+/// Reads what we show to core.
+pub(crate) fn identity(file: &Path) -> Result<Identity, Failure> {
+    let wrong = |error: &dyn ToString| Failure::input(file.display().to_string(), error.to_string());
+    let pem = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    Identity::from_pem(&pem).map_err(|error| wrong(&error))
 }
 
 /// The engine to talk to: `DockerURL` of the settings, else what `DOCKER_HOST` and its companions say, else the local socket.

@@ -32,6 +32,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Snapshot(args) => commands::snapshot::run(&global, &args),
         Command::Render(args) => commands::render::run(&global, &args),
         Command::Proxy(args) => commands::proxy::run(&global, args),
+        Command::Extension(args) => commands::extension::run(&global, &args),
         Command::Init(args) => commands::init::run(&args),
         Command::Labels(args) => commands::labels::run(&args),
         Command::Schema(args) => commands::schema::run(&args),

@@ -2,8 +2,7 @@
 //!
 //! `cargo run -p interlock-core --no-default-features --example embed`
 
-use interlock_core::reconcile::{Inputs, Memory, reconcile_embedded};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::settings::Settings;
 use interlock_core::state::State;
 
@@ -26,8 +25,7 @@ snapshot:
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let State { settings: _, snapshot } = State::parse(STATE)?;
-    let inputs =
-        Inputs { snapshot, settings: Settings::default(), renderings: Renderings::new(), memory: Memory::default() };
+    let inputs = Inputs::new(snapshot, Settings::default());
     let (outcome, renderings) = reconcile_embedded(&inputs);
 
     let mut report = outcome.plan.to_string();

@@ -35,11 +35,13 @@ use http_body_util::{BodyExt, Full};
 
 use crate::names::{NodeId, ServiceId};
 use crate::snapshot::Engine;
+use crate::trust::Authority;
 
 mod apply;
 mod convert;
 mod endpoint;
 mod error;
+mod objects;
 mod observe;
 mod tls;
 mod view;
@@ -76,6 +78,8 @@ pub struct Client {
     engine: Engine,
     deadlines: Deadlines,
     docker: Docker,
+    authority: Option<Arc<Authority>>,
+    core: Option<ServiceId>,
 }
 
 /// Something changed. An event is never believed, only taken as a reason to read.
@@ -138,6 +142,8 @@ impl Client {
             prefix: Arc::from(""),
             engine: Engine::default(),
             deadlines,
+            authority: None,
+            core: None,
         };
         let client = unversioned.negotiate().await?;
         client.check_manager().await?;
@@ -188,6 +194,23 @@ impl Client {
             state => format!("its Swarm state is {state}"),
         };
         Err(Error::NotAManager { url: self.transport.url().to_owned(), state })
+    }
+
+    /// With what signs the identities that plans ask for. Without it such an action is an error.
+    #[must_use]
+    pub fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
+        Self { authority, ..self }
+    }
+
+    /// As the program in this container of the engine's, whose service then stands in snapshots as core's. A name that the engine does not
+    /// know says nothing: we may run outside of containers, or talk to another node's engine.
+    #[must_use]
+    pub async fn as_container(self, name: &str) -> Self {
+        let path = format!("/containers/{}/json", observe::encode(name));
+        let answer = self.get("container", &path, self.deadlines.inspect).await;
+        let inspected = answer.and_then(|answer| parse::<wire::Container>("container", &answer));
+        let service = inspected.ok().map(|container| container.config.labels.service).filter(|id| !id.is_empty());
+        Self { core: service.map(ServiceId::new), ..self }
     }
 
     /// The engine and the API version in use.

@@ -2,7 +2,11 @@
 //!
 //! This module alone knows the contract's own types; what enters and leaves it are those of the pure part.
 
+use std::time::Duration;
+
 pub mod convert;
+pub mod extensions;
+pub mod server;
 pub mod tls;
 
 /// What is generated from the contract.
@@ -13,3 +17,28 @@ pub mod v1 {
 
 /// The most bytes that a message may have: 16 MiB.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// Serves the contract, until the listener ends.
+///
+/// # Errors
+///
+/// When the server cannot go on. A connection that fails is its own matter.
+pub async fn serve(
+    incoming: impl futures::Stream<Item = std::io::Result<tls::Connection>>,
+    hub: server::Hub,
+) -> Result<(), tonic::transport::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<v1::extensions_server::ExtensionsServer<server::Hub>>().await;
+    health.set_serving::<v1::proxies_server::ProxiesServer<server::Hub>>().await;
+    let extensions = v1::extensions_server::ExtensionsServer::new(hub.clone());
+    let proxies = v1::proxies_server::ProxiesServer::new(hub);
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(32)
+        .add_service(health_service)
+        .add_service(extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+        .add_service(proxies.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+        .serve_with_incoming(incoming)
+        .await
+}

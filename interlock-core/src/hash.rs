@@ -17,6 +17,12 @@ pub(crate) fn hex64<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     hex(&hasher.finalize())
 }
 
+/// The SHA-256 as 64 hexadecimal digits.
+#[cfg(any(feature = "docker", feature = "grpc"))]
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// The bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

@@ -25,7 +25,11 @@ pub mod routes;
 
 pub mod proxy_config;
 
+pub mod generations;
+
 pub mod render;
+
+pub mod reports;
 
 pub mod desired;
 
@@ -46,8 +50,8 @@ pub mod extension;
 pub mod grpc;
 #[cfg(feature = "grpc")]
 pub mod proxy;
-#[cfg(feature = "grpc")]
+#[cfg(any(feature = "docker", feature = "grpc"))]
 pub mod trust;
 
-#[cfg(feature = "docker")]
+#[cfg(all(feature = "docker", feature = "grpc"))]
 pub mod runtime;

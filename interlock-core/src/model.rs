@@ -12,6 +12,7 @@ use crate::labels::{self, Finding, FindingKind, RouteLabels};
 use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, ServiceId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::render::Suspect;
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, Service, ServiceSpec, Snapshot};
 
@@ -31,6 +32,18 @@ pub struct Model {
 
 /// The last labels by which a service could be routed.
 pub type LastGood = BTreeMap<ServiceId, Arc<Labels>>;
+
+/// Services that a proxy's own checker does not take.
+pub type Refused = BTreeMap<ServiceId, CheckerRefusal>;
+
+/// What a checker did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckerRefusal {
+    /// The labels that the service had. With others it is tried again.
+    pub labels: Arc<Labels>,
+    /// What the checker said.
+    pub message: String,
+}
 
 /// What one service asks for under one route name. A service may have several.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +80,13 @@ pub struct Seniority {
 }
 
 /// Reads the services of a Swarm. `last_good` is what an earlier reading returned; an empty one forgets only what the previous
-/// specs that Swarm keeps cannot tell.
-pub fn read(snapshot: &Snapshot, settings: &Settings, last_good: &LastGood) -> (Model, Vec<Problem>) {
+/// specs that Swarm keeps cannot tell. Services that are `refused` are left out.
+pub fn read(
+    snapshot: &Snapshot,
+    settings: &Settings,
+    last_good: &LastGood,
+    refused: &Refused,
+) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
     let mut model = Model::default();
     let mut problems = Vec::new();
@@ -76,6 +94,10 @@ pub fn read(snapshot: &Snapshot, settings: &Settings, last_good: &LastGood) -> (
     services.sort_by(|a, b| (&a.spec.name, &a.id).cmp(&(&b.spec.name, &b.id)));
     for service in services {
         if ownership::is_our_proxy(service) {
+            continue;
+        }
+        if let Some(refusal) = refused.get(&service.id).filter(|refusal| *refusal.labels == service.spec.labels) {
+            problems.push(refused_by_checker(&service.spec.name, refusal));
             continue;
         }
         let (read, said) = read_service(&world, service, last_good.get(&service.id));
@@ -162,6 +184,18 @@ impl Refusal {
             right,
             effect,
         }
+    }
+}
+
+fn refused_by_checker(service: &str, refusal: &CheckerRefusal) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        subject: Subject::Service(service.to_owned()),
+        label: None,
+        value: None,
+        wrong: format!("the proxy's own checker refuses its routes: {}", shown(&refusal.message)),
+        right: "change its labels; they are tried again then".to_owned(),
+        effect: Effect::LeftOut,
     }
 }
 
@@ -273,6 +307,16 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
 }
 
 impl Model {
+    /// The services that have a part in a route.
+    pub fn behind<'a>(&'a self, cluster: &'a Cluster, suspect: &'a Suspect) -> impl Iterator<Item = &'a ServiceId> {
+        let of_host = |route: &Route| match &suspect.host {
+            Some(host) => route.hosts.contains(host),
+            None => route.default_backend,
+        };
+        let routes = self.routes.iter().filter(|route| route.cluster == *cluster && route.path == suspect.path);
+        routes.filter(move |route| of_host(route)).map(|route| &route.seniority.id)
+    }
+
     /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:
     /// attaching a network replaces all proxies, so it is done together with the first route that uses it.
     pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {

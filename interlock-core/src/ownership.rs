@@ -1,7 +1,7 @@
 //! The marks by which interlock knows its own objects, and nothing else is ever changed or removed.
 
-use crate::names::Cluster;
-use crate::snapshot::{Labels, Service};
+use crate::names::{Cluster, SecretId};
+use crate::snapshot::{Labels, Service, Snapshot};
 
 /// On everything that interlock creates; its value is [`OWNER_VALUE`].
 pub const OWNER: &str = "com.docker.interlock.owner";
@@ -27,6 +27,11 @@ pub const ROLE: &str = "com.docker.interlock.role";
 /// On identity secrets: the SHA-256 of the certificate as 64 hexadecimal digits. Core accepts no other certificates than those that
 /// stand on a secret.
 pub const FINGERPRINT: &str = "com.docker.interlock.fingerprint";
+/// On identity secrets: the fingerprint of the authority that signed it.
+pub const AUTHORITY: &str = "com.docker.interlock.authority";
+/// On a hitless proxy service: the version of the proxy program that all of its agents reported, so that a new core knows it before
+/// they connect.
+pub const PROXY_VERSION: &str = "com.docker.interlock.proxy-version";
 /// The name of the secret with the authority's certificate and key.
 pub const AUTHORITY_SECRET: &str = "com.docker.interlock.authority";
 /// What names of identity secrets begin with: the role, the service cluster's slug and a number follow.
@@ -43,6 +48,11 @@ pub const CORE_SERVICE: &str = "interlock-core";
 /// What names of our config objects begin with.
 pub const CONFIG_PREFIX: &str = "com.docker.interlock.proxy.";
 
+/// The name of the network between core and the proxies of a hitless service cluster.
+pub fn proxy_network(cluster: &Cluster) -> String {
+    format!("{CONTROL_NETWORK}-{}", cluster.slug())
+}
+
 /// Whether the object's labels say that interlock created it.
 pub fn is_ours(labels: &Labels) -> bool {
     labels.get(OWNER).is_some_and(|value| value == OWNER_VALUE)
@@ -54,6 +64,23 @@ pub fn is_our_proxy(service: &Service) -> bool {
     is_ours(&service.spec.labels)
         && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_PROXY)
         && service.spec.configs.iter().any(|config| config.name.starts_with(CONFIG_PREFIX))
+}
+
+/// Whether the service is an extension service that interlock created: the ownership label, the type label, and an identity of ours in its
+/// tasks.
+pub fn is_our_extension(snapshot: &Snapshot, service: &Service) -> bool {
+    let identity = |id: &SecretId| {
+        let known = snapshot.secrets.iter().find(|secret| secret.id == *id);
+        known.is_some_and(|secret| is_ours(&secret.labels) && secret.name.starts_with(IDENTITY_PREFIX))
+    };
+    is_ours(&service.spec.labels)
+        && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_EXTENSION)
+        && service.spec.secrets.iter().any(identity)
+}
+
+/// Whether the service is core's own: the ownership label and the type label.
+pub fn is_core(service: &Service) -> bool {
+    is_ours(&service.spec.labels) && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_CORE)
 }
 
 /// The service cluster that one of our objects belongs to.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::names::{Cluster, ConfigId, ServiceId};
+use crate::desired::Role;
+use crate::names::{Cluster, ConfigId, NetworkId, SecretId, ServiceId};
+use crate::proxy_config::Revision;
 use crate::snapshot::Labels;
 
 mod diff;
@@ -22,6 +24,18 @@ pub struct Plan {
     /// Service clusters that get no steps now, because something has to end first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
+    /// Revisions that running proxies get from core, without a step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<Delivered>,
+}
+
+/// A revision that running proxies get from core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivered {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// The revision.
+    pub revision: Revision,
 }
 
 /// A service cluster for which nothing is done now.
@@ -67,6 +81,25 @@ pub enum Action {
         /// Its data.
         data: String,
     },
+    /// Create an overlay network. One that exists already under this name counts as created.
+    CreateNetwork {
+        /// Its name.
+        name: String,
+        /// Its labels.
+        labels: Labels,
+    },
+    /// Issue a certificate and store it, its key and the authority's certificate as a secret. The key material is made when this is
+    /// carried out, and the certificate's fingerprint becomes a label.
+    CreateIdentity {
+        /// The secret's name.
+        name: String,
+        /// What the holder is.
+        role: Role,
+        /// The service cluster of the holder.
+        holder: Cluster,
+        /// The secret's labels, but for the fingerprint.
+        labels: Labels,
+    },
     /// Create a service.
     CreateService {
         /// Its name.
@@ -85,6 +118,15 @@ pub enum Action {
         /// The fields.
         changes: Vec<Change>,
     },
+    /// Take a service's last update back: its spec becomes the previous one.
+    RollBackService {
+        /// Its id.
+        id: ServiceId,
+        /// Its name.
+        name: String,
+        /// The version it was planned against.
+        version: u64,
+    },
     /// Remove a service.
     RemoveService {
         /// Its id.
@@ -99,12 +141,38 @@ pub enum Action {
         /// Its name.
         name: String,
     },
+    /// Remove a secret with an identity. Core does not accept its certificate any more.
+    RemoveIdentity {
+        /// Its id.
+        id: SecretId,
+        /// Its name.
+        name: String,
+    },
+    /// Remove a network between core and others.
+    RemoveNetwork {
+        /// Its id.
+        id: NetworkId,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a plan created so far: Docker chooses ids, and later actions of the same plan need them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Created {
+    /// Config objects by name.
+    pub configs: BTreeMap<String, ConfigId>,
+    /// Secrets by name.
+    pub secrets: BTreeMap<String, SecretId>,
+    /// Networks by name.
+    pub networks: BTreeMap<String, NetworkId>,
 }
 
 /// A new value for one field of a service's spec.
 ///
 /// A reference to a config object has a `ConfigName` and, when the object existed at planning time, a `ConfigID`. Docker chooses
-/// ids, so for an object that the same plan creates the id is what the creating call answered: `apply` fills it in.
+/// ids, so for an object that the same plan creates the id is what the creating call answered: `apply` fills it in. The same holds for
+/// secrets; a network that the same plan creates stands by its name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Where in the spec, as a list of keys: `["TaskTemplate", "ContainerSpec", "Image"]`.
@@ -120,18 +188,27 @@ impl Action {
     pub fn object(&self) -> String {
         match self {
             Self::CreateConfig { name, .. } | Self::RemoveConfig { name, .. } => format!("config {name}"),
-            Self::CreateService { name, .. } | Self::UpdateService { name, .. } | Self::RemoveService { name, .. } => {
-                format!("service {name}")
-            }
+            Self::CreateIdentity { name, .. } | Self::RemoveIdentity { name, .. } => format!("secret {name}"),
+            Self::CreateNetwork { name, .. } | Self::RemoveNetwork { name, .. } => format!("network {name}"),
+            Self::CreateService { name, .. }
+            | Self::UpdateService { name, .. }
+            | Self::RollBackService { name, .. }
+            | Self::RemoveService { name, .. } => format!("service {name}"),
         }
     }
 
-    /// What happens to the object: `create`, `update` or `remove`.
+    /// What happens to the object: `create`, `update` (taking an update back is one) or `remove`.
     pub fn verb(&self) -> &'static str {
         match self {
-            Self::CreateConfig { .. } | Self::CreateService { .. } => "create",
-            Self::UpdateService { .. } => "update",
-            Self::RemoveService { .. } | Self::RemoveConfig { .. } => "remove",
+            Self::CreateConfig { .. }
+            | Self::CreateIdentity { .. }
+            | Self::CreateNetwork { .. }
+            | Self::CreateService { .. } => "create",
+            Self::UpdateService { .. } | Self::RollBackService { .. } => "update",
+            Self::RemoveService { .. }
+            | Self::RemoveConfig { .. }
+            | Self::RemoveIdentity { .. }
+            | Self::RemoveNetwork { .. } => "remove",
         }
     }
 }
@@ -158,16 +235,31 @@ pub fn merge(spec: &mut Value, changes: &[Change]) {
     }
 }
 
-/// Fills in the ids of config objects that a spec refers to by name alone, from those that were just created. Returns the names
-/// that stay without an id.
-pub fn fill_config_ids(spec: &mut Value, created: &BTreeMap<String, ConfigId>) -> Vec<String> {
+/// Fills in the ids of config objects, secrets and networks that a spec refers to by name alone, from those that were just created.
+/// Returns the names that stay without an id. A network's name is left to the engine, which knows its networks by both.
+pub fn fill_ids(spec: &mut Value, created: &Created) -> Vec<String> {
+    let Created { configs, secrets, networks } = created;
+    let id = |id: Option<&str>| id.map(str::to_owned);
+    let mut missing = fill(spec, "Config", |name| id(configs.get(name).map(ConfigId::as_str)));
+    missing.extend(fill(spec, "Secret", |name| id(secrets.get(name).map(SecretId::as_str))));
+    let attached = spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut);
+    for network in attached.into_iter().flatten() {
+        if let Some(id) = network["Target"].as_str().and_then(|name| networks.get(name)) {
+            network["Target"] = Value::String(id.as_str().to_owned());
+        }
+    }
+    missing
+}
+
+fn fill(spec: &mut Value, kind: &str, id_of: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let (id_key, name_key) = (format!("{kind}ID"), format!("{kind}Name"));
     let mut missing = Vec::new();
-    let configs = spec.pointer_mut("/TaskTemplate/ContainerSpec/Configs").and_then(Value::as_array_mut);
-    for config in configs.into_iter().flatten() {
-        let named = config["ConfigName"].as_str().unwrap_or_default().to_owned();
-        if config.get("ConfigID").is_none_or(Value::is_null) {
-            match created.get(&named) {
-                Some(id) => config["ConfigID"] = Value::String(id.as_str().to_owned()),
+    let references = spec.pointer_mut(&format!("/TaskTemplate/ContainerSpec/{kind}s")).and_then(Value::as_array_mut);
+    for reference in references.into_iter().flatten() {
+        let named = reference[name_key.as_str()].as_str().unwrap_or_default().to_owned();
+        if reference.get(&id_key).is_none_or(Value::is_null) {
+            match id_of(&named) {
+                Some(id) => reference[id_key.as_str()] = Value::String(id),
                 None => missing.push(named),
             }
         }
@@ -206,11 +298,19 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_new_configs_are_filled_in() {
+    fn ids_of_new_objects_are_filled_in() {
         let mut spec = json!({"TaskTemplate": {"ContainerSpec": {"Configs": [
-            {"ConfigName": "new"}, {"ConfigName": "old", "ConfigID": "1"}, {"ConfigName": "lost"}]}}});
-        let missing = fill_config_ids(&mut spec, &BTreeMap::from([("new".to_owned(), ConfigId::from("2"))]));
+            {"ConfigName": "new"}, {"ConfigName": "old", "ConfigID": "1"}, {"ConfigName": "lost"}],
+            "Secrets": [{"SecretName": "new"}]}, "Networks": [{"Target": "new"}, {"Target": "3"}]}});
+        let created = Created {
+            configs: BTreeMap::from([("new".to_owned(), ConfigId::from("2"))]),
+            secrets: BTreeMap::from([("new".to_owned(), SecretId::from("4"))]),
+            networks: BTreeMap::from([("new".to_owned(), NetworkId::from("5"))]),
+        };
+        let missing = fill_ids(&mut spec, &created);
         assert_eq!(missing, ["lost"]);
         assert_eq!(spec["TaskTemplate"]["ContainerSpec"]["Configs"][0]["ConfigID"], "2");
+        assert_eq!(spec["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretID"], "4");
+        assert_eq!(spec["TaskTemplate"]["Networks"], json!([{"Target": "5"}, {"Target": "3"}]));
     }
 }

@@ -83,7 +83,7 @@ pub struct Times {
     pub serve: Duration,
     /// How long nginx may take to end at once before it is killed. Default: 4 s.
     pub stop: Duration,
-    /// The shortest and the longest pause before core is tried again, and before nginx is started again. Default: 100 ms and 30 s.
+    /// The shortest and the longest pause before core is tried again, and before nginx is started again. Default: 100 ms and 3 s.
     pub pause: (Duration, Duration),
 }
 
@@ -100,7 +100,7 @@ impl Default for Options {
                 check: Duration::from_secs(60),
                 serve: Duration::from_secs(10),
                 stop: Duration::from_secs(4),
-                pause: (Duration::from_millis(100), Duration::from_secs(30)),
+                pause: (Duration::from_millis(100), Duration::from_secs(3)),
             },
         }
     }

@@ -143,14 +143,14 @@ impl From<ProxyVersion> for String {
 }
 
 impl ProxySettings {
-    fn of(extension: &Extension) -> Self {
+    fn of(extension: &Extension, version: Option<ProxyVersion>) -> Self {
         Self {
             kind: extension.kind,
             config_path: extension.proxy_config_path.clone(),
             port: extension.target_port,
             published_port: extension.published_port,
             options: extension.options.clone(),
-            version: extension.proxy_version.as_deref().and_then(|version| version.parse().ok()),
+            version,
         }
     }
 }
@@ -214,7 +214,12 @@ fn member_name(route: &Route) -> String {
 }
 
 /// Builds the config of one service cluster.
-pub fn build(cluster: &Cluster, extension: &Extension, routes: &Routes<'_>) -> ProxyConfig {
+pub fn build(
+    cluster: &Cluster,
+    extension: &Extension,
+    version: Option<ProxyVersion>,
+    routes: &Routes<'_>,
+) -> ProxyConfig {
     let mut upstreams = BTreeMap::new();
     let served = routes.virtual_hosts.iter().filter(|(host, paths)| has_target(paths) || shadows(host, routes));
     let virtual_hosts = served.map(|(host, paths)| ((*host).clone(), virtual_host(paths, &mut upstreams))).collect();
@@ -222,7 +227,7 @@ pub fn build(cluster: &Cluster, extension: &Extension, routes: &Routes<'_>) -> P
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
         revision: Revision(String::new()),
-        proxy: ProxySettings::of(extension),
+        proxy: ProxySettings::of(extension, version),
         virtual_hosts,
         default,
         upstreams,

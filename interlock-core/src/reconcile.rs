@@ -3,16 +3,21 @@
 //! Nothing here does I/O, reads a clock, draws randomness or logs. Equal inputs give equal outcomes, whatever the order of the
 //! lists in them.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::desired::{self, Desired};
-use crate::model::{self, LastGood};
+use crate::desired::{self, Control, Desired, Objects};
+use crate::generations::{self, Attachments, Generations, Idle};
+use crate::model::{self, LastGood, Model, Refused};
+use crate::names::Cluster;
+use crate::ownership;
 use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs};
-use crate::render::{self, Rendering, Renderings};
+use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxyVersion};
+use crate::render::{self, RenderError, Renderings};
+use crate::reports::Reports;
 use crate::routes::{self, Routes};
-use crate::settings::Settings;
+use crate::settings::{Extension, Settings};
 use crate::snapshot::Snapshot;
 
 /// Everything that decisions depend on.
@@ -22,10 +27,32 @@ pub struct Inputs {
     pub snapshot: Snapshot,
     /// What the operator wants.
     pub settings: Settings,
-    /// What extensions made of earlier proxy configs.
+    /// What extensions made of earlier proxy configs, checked.
     pub renderings: Renderings,
+    /// What extensions and proxies say about themselves.
+    pub reports: Reports,
     /// What an earlier outcome asked to be remembered; the default for a fresh process.
     pub memory: Memory,
+    /// How new revisions get to running proxies that follow core.
+    pub delivery: Delivery,
+}
+
+/// How new revisions get to running proxies that follow core. Others always get them by new tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// From core.
+    #[default]
+    ByCore,
+    /// By new tasks all the same.
+    ByNewTasks,
+}
+
+impl Inputs {
+    /// What a fresh process knows: nothing but this.
+    pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
+        let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
+        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
+    }
 }
 
 /// What is remembered from one reconciliation to the next. Losing it is safe.
@@ -33,8 +60,14 @@ pub struct Inputs {
 pub struct Memory {
     /// By which labels each service was routed last.
     pub last_good: LastGood,
-    /// What each service cluster's last update was for.
+    /// What each service's last update was for.
     pub attempts: Attempts,
+    /// Services that a proxy's checker does not take, until their labels change.
+    pub refused: Refused,
+    /// Networks of proxies that nobody else uses.
+    pub idle: Idle,
+    /// The last good rendering of each generation that lives.
+    pub accepted: Renderings,
 }
 
 /// What follows from the inputs.
@@ -43,6 +76,10 @@ pub struct Memory {
 pub struct Outcome {
     /// What the proxies of each service cluster shall do, for extensions to render.
     pub proxy_configs: ProxyConfigs,
+    /// What a new proxy task of each service cluster could serve.
+    pub generations: BTreeMap<Cluster, Generation>,
+    /// What core sends to proxies that follow it: the newest good rendering of each generation.
+    pub deliveries: Renderings,
     /// What to do on the Swarm.
     pub plan: Plan,
     /// What is wrong, sorted.
@@ -56,84 +93,208 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
     finish(inputs, route(inputs), &inputs.renderings)
 }
 
-/// As [`reconcile`], with the proxy configs rendered in this process: what happens without extensions of their own. The second
+/// As [`reconcile`], with all proxy configs rendered in this process: what happens without extensions of their own. The second
 /// value is what was rendered, for the next inputs: an unchanged revision is not rendered again.
 pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
-    let routed = route(inputs);
-    let limit = inputs.snapshot.engine.config_limit();
-    let rendered: Renderings =
-        routed.configs.iter().map(|(key, config)| (key.clone(), rendering(inputs, key, config, limit))).collect();
-    (finish(inputs, routed, &rendered), rendered)
+    reconcile_rendering(inputs, |_| true)
 }
 
-fn rendering(
-    inputs: &Inputs,
-    key: &(crate::names::Cluster, Generation),
-    config: &ProxyConfig,
-    limit: usize,
-) -> Rendering {
-    match inputs.renderings.get(key) {
-        Some(rendering) if rendering.revision == config.revision => rendering.clone(),
-        _ => render::render(config, limit),
-    }
+/// As [`reconcile`], with the proxy configs of these service clusters rendered in this process. The second value is what there is
+/// of renderings now.
+pub fn reconcile_rendering(inputs: &Inputs, embedded: impl Fn(&Extension) -> bool) -> (Outcome, Renderings) {
+    let routed = route(inputs);
+    let limit = inputs.snapshot.engine.config_limit();
+    let here = |cluster: &Cluster| inputs.settings.extension(cluster.as_str()).is_some_and(&embedded);
+    let rendered = routed.configs.iter().filter_map(|(key, config)| match inputs.renderings.get(key) {
+        Some(rendering) if rendering.revision == config.revision || !here(&key.0) => {
+            Some((key.clone(), rendering.clone()))
+        }
+        None if !here(&key.0) => None,
+        _ => Some((key.clone(), render::render(config, limit))),
+    });
+    let rendered: Renderings = rendered.collect();
+    (finish(inputs, routed, &rendered), rendered)
 }
 
 /// What is known before anything is rendered.
 struct Routed {
     configs: ProxyConfigs,
-    networks: BTreeMap<crate::names::Cluster, std::collections::BTreeSet<crate::names::NetworkId>>,
-    last_good: LastGood,
+    generations: BTreeMap<Cluster, Generations>,
+    /// The services behind each route, by service cluster: whom to leave out when a checker does not take it.
+    model: Model,
     problems: Vec<Problem>,
 }
 
 fn route(inputs: &Inputs) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, memory } = inputs;
-    let (model, mut problems) = model::read(snapshot, settings, &memory.last_good);
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
+    let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
     let (routes, told) = routes::resolve(&model);
     problems.extend(told);
     let mut configs = ProxyConfigs::new();
-    let mut networks = BTreeMap::new();
+    let mut generations = BTreeMap::new();
     let nothing = Routes::default();
     for (cluster, extension) in desired::clusters(settings) {
         let (needed, told) = desired::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
-        let config = proxy_config::build(&cluster, extension, routes.get(&cluster).unwrap_or(&nothing));
-        configs.insert((cluster.clone(), desired::generation(&needed)), config);
-        networks.insert(cluster, needed);
+        let version = version(snapshot, reports, &cluster, extension);
+        let found = generations::decide(snapshot, &cluster, extension, needed, &memory.idle);
+        let whole = routes.get(&cluster).unwrap_or(&nothing);
+        for attachments in &found.live {
+            let config = match servable(&model, attachments) {
+                Cow::Borrowed(_) => proxy_config::build(&cluster, extension, version, whole),
+                Cow::Owned(part) => {
+                    let (routes, _) = routes::resolve(&part);
+                    proxy_config::build(&cluster, extension, version, routes.get(&cluster).unwrap_or(&nothing))
+                }
+            };
+            configs.insert((cluster.clone(), attachments.generation()), config);
+        }
+        generations.insert(cluster, found);
     }
-    Routed { configs, networks, last_good: model.last_good, problems }
+    Routed { configs, generations, model, problems }
+}
+
+/// The model with the targets alone that tasks with these networks can reach.
+fn servable<'m>(model: &'m Model, attachments: &Attachments) -> Cow<'m, Model> {
+    let reachable = |route: &model::Route| match &route.reach {
+        model::Reach::Network(network) => attachments.networks.contains(network) || route.targets.is_empty(),
+        model::Reach::HostPort => true,
+    };
+    if model.routes.iter().all(reachable) {
+        return Cow::Borrowed(model);
+    }
+    let mut part = model.clone();
+    for route in part.routes.iter_mut().filter(|route| !reachable(route)) {
+        route.targets.clear();
+    }
+    Cow::Owned(part)
+}
+
+/// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
+/// checker does not know.
+fn version(snapshot: &Snapshot, reports: &Reports, cluster: &Cluster, extension: &Extension) -> Option<ProxyVersion> {
+    if let Some(version) = extension.proxy_version {
+        return Some(version);
+    }
+    let running = reports.proxy_version(cluster).or_else(|| remembered_version(snapshot, extension))?;
+    Some(reports.checker_version(cluster).map_or(running, |checker| checker.min(running)))
+}
+
+/// What the proxies' agents reported to an earlier core.
+fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<ProxyVersion> {
+    if !extension.hitless_service_update {
+        return None;
+    }
+    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name)?;
+    service.spec.labels.get(ownership::PROXY_VERSION)?.parse().ok()
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, memory } = inputs;
-    let Routed { configs, mut networks, last_good, mut problems } = routed;
-    let mut wanted = Desired::new();
-    for (key, config) in &configs {
-        let (cluster, _) = key;
-        let Some(extension) = settings.extension(cluster.as_str()) else { continue };
-        let rendering = renderings.get(key);
-        problems.extend(rendering.and_then(|rendering| refused(config, rendering)));
-        let rendered = desired::usable(config, rendering).map(|files| (config, files));
-        let needed = networks.remove(cluster).unwrap_or_default();
-        wanted.insert(cluster.clone(), desired::proxy(snapshot, extension, needed, rendered));
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
+    let Routed { configs, generations, model, mut problems } = routed;
+    let (control, told) = desired::control(snapshot, settings);
+    problems.extend(told);
+    problems.extend(reports.problems());
+    let accepted = accepted(&configs, renderings, &memory.accepted);
+    let mut clusters = BTreeMap::new();
+    let mut idle = Idle::new();
+    let wanted_generations =
+        generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
+    for (cluster, extension) in desired::clusters(settings) {
+        let Some(found) = generations.get(&cluster) else { continue };
+        idle.extend(found.idle.clone());
+        let rendered = configs.get_key_value(&(cluster.clone(), found.wanted.generation()));
+        let rendered = rendered.and_then(|(key, config)| Some((config, desired::usable(config, renderings.get(key))?)));
+        let version = reports.proxy_version(&cluster).or_else(|| remembered_version(snapshot, extension));
+        let mut proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
+        if let Some(content) = proxy.as_mut().and_then(|proxy| proxy.content.as_mut()) {
+            content.hitless &= *delivery == Delivery::ByCore;
+        }
+        clusters.insert(cluster.clone(), objects(&control, &cluster, extension, proxy));
     }
+    let wanted = Desired { networks: control.networks, clusters };
     let (plan, attempts, told) = plan::diff(snapshot, &wanted, &memory.attempts);
+    problems.extend(told);
+    let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused);
     problems.extend(told);
     problems.sort();
     problems.dedup();
-    Outcome { proxy_configs: configs, plan, problems, memory: Memory { last_good, attempts } }
+    let hitless = |cluster: &Cluster| settings.extension(cluster.as_str()).is_some_and(|e| e.hitless_service_update);
+    let deliveries = accepted.iter().filter(|((cluster, _), _)| hitless(cluster));
+    Outcome {
+        deliveries: deliveries.map(|(key, rendering)| (key.clone(), rendering.clone())).collect(),
+        proxy_configs: configs,
+        generations: wanted_generations,
+        plan,
+        problems,
+        memory: Memory { last_good: model.last_good, attempts, refused, idle, accepted },
+    }
 }
 
-fn refused(config: &ProxyConfig, rendering: &Rendering) -> Option<Problem> {
-    let error = rendering.result.as_ref().err().filter(|_| rendering.revision == config.revision)?;
-    Some(Problem {
+fn objects(control: &Control, cluster: &Cluster, extension: &Extension, proxy: Option<desired::OwnService>) -> Objects {
+    let names = extension.image.is_some().then(|| extension.service_name.clone());
+    Objects {
+        names: names.into_iter().chain([extension.proxy_service_name.clone()]).collect(),
+        extension: desired::extension(control, cluster, extension),
+        proxy,
+    }
+}
+
+/// The last good rendering of each generation that lives.
+fn accepted(configs: &ProxyConfigs, renderings: &Renderings, before: &Renderings) -> Renderings {
+    let newest = |key: &(Cluster, Generation), config: &ProxyConfig| {
+        let current = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
+        current.filter(|rendering| rendering.result.is_ok()).or_else(|| before.get(key)).cloned()
+    };
+    configs.iter().filter_map(|(key, config)| Some((key.clone(), newest(key, config)?))).collect()
+}
+
+/// Whom to leave out from now on, and what to tell of renderings that failed.
+fn refused(
+    configs: &ProxyConfigs,
+    renderings: &Renderings,
+    model: &Model,
+    snapshot: &Snapshot,
+    before: &Refused,
+) -> (Refused, Vec<Problem>) {
+    let labels = |id: &crate::names::ServiceId| {
+        snapshot.services.iter().find(|service| service.id == *id).map(|service| &service.spec.labels)
+    };
+    let mut refused = before.clone();
+    refused.retain(|id, refusal| labels(id) == Some(&*refusal.labels));
+    let mut problems = Vec::new();
+    for (key, config) in configs {
+        let rendering = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
+        let Some(error) = rendering.and_then(|rendering| rendering.result.as_ref().err()) else { continue };
+        let mut found = false;
+        if let RenderError::Refused { message, suspects } = error {
+            for id in suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect::<BTreeSet<_>>() {
+                let Some(labels) = labels(id) else { continue };
+                found = true;
+                let refusal = model::CheckerRefusal { labels: labels.clone().into(), message: message.clone() };
+                refused.insert(id.clone(), refusal);
+            }
+        }
+        if !found {
+            problems.push(not_rendered(config, error));
+        }
+    }
+    (refused, problems)
+}
+
+fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
+    let right = match error {
+        RenderError::Refused { .. } => "see GlobalOptions, HTTPOptions and the other options of its settings",
+        RenderError::Differs(_) => "use an extension image of this version of interlock",
+        _ => "spread the services over several service clusters, or report this if the configuration is small",
+    };
+    Problem {
         severity: Severity::Error,
         subject: Subject::Cluster(config.cluster.clone()),
         label: None,
         value: None,
         wrong: error.to_string(),
-        right: "spread the services over several service clusters, or report this if the configuration is small"
-            .to_owned(),
+        right: right.to_owned(),
         effect: Effect::Kept,
-    })
+    }
 }

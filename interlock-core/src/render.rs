@@ -9,8 +9,13 @@ use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::settings::Kind;
 
+pub mod agree;
 pub mod nginx;
 pub mod parse_back;
+pub mod rewrite;
+
+/// How many files a rendering may have. Each is a config object, and each task loads all of them.
+const MOST_FILES: usize = 32;
 
 /// What extensions posted, by service cluster and generation.
 pub type Renderings = BTreeMap<(Cluster, Generation), Rendering>;

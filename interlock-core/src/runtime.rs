@@ -23,6 +23,7 @@
 //! The program that calls this has a tokio runtime, and logs with a `tracing` subscriber that caps the target `bollard` at `info`.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,9 +31,12 @@ use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
+use crate::reconcile::Delivery;
 use crate::settings::Settings;
+use crate::trust::Authority;
 
 mod applying;
+mod control;
 mod due;
 mod follow;
 mod once;
@@ -43,6 +47,7 @@ mod world;
 
 pub use once::{Progress, Report, run_once};
 
+use control::Control;
 use follow::{Ended, Follower};
 use timing::Backoff;
 
@@ -55,6 +60,12 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// The clock on the wall, for the one time that decisions depend on.
     pub clock: fn() -> Timestamp,
+    /// What signs the identities of extensions and proxies. Without it none can connect.
+    pub authority: Option<Arc<Authority>>,
+    /// The name of the container that this runs in, if it runs in one: how it finds its own service.
+    pub container: Option<String>,
+    /// How new revisions get to running proxies that follow core.
+    pub delivery: Delivery,
     /// How old a connection may get. An engine can stop telling of events without closing the stream.
     pub renew_after: Duration,
 }
@@ -62,7 +73,15 @@ pub struct Options {
 impl Options {
     /// The usual ones for this engine.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, deadlines: Deadlines::default(), clock: Timestamp::now, renew_after: Duration::from_secs(600) }
+        Self {
+            endpoint,
+            deadlines: Deadlines::default(),
+            clock: Timestamp::now,
+            authority: None,
+            container: None,
+            delivery: Delivery::default(),
+            renew_after: Duration::from_secs(600),
+        }
     }
 }
 
@@ -73,6 +92,15 @@ pub enum Error {
     /// The engine cannot be worked with, and trying again would not help.
     #[error(transparent)]
     Docker(#[from] docker::Error),
+    /// Extensions and proxies could not connect.
+    #[error("cannot listen on {address} (ListenAddr of the settings)")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// There was still something to do or to wait for when the time was over.
     #[error("not done after {limit:?}: {left}")]
     Timeout {
@@ -92,18 +120,19 @@ const STEADY: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// When trying again cannot help: an endpoint or TLS files that are wrong, no permission, an engine that is too old or too new; and
+/// When trying again cannot help: an address to listen on that is taken, an endpoint or TLS files that are wrong, no permission, an engine that is too old or too new; and
 /// when the engine says for 30 seconds that it is no manager, so that Swarm starts us somewhere else. An engine that is
 /// not there is waited for without end.
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut shutdown = pin!(shutdown);
-    let mut follower = Follower::new(settings, options.clone());
+    let control = Control::start(&settings, options.authority.as_ref()).await?;
+    let mut follower = Follower::new(settings, options.clone(), control);
     let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut no_manager_since: Option<Instant> = None;
     loop {
         let connected = select! {
             () = &mut shutdown => return Ok(()),
-            connected = Client::connect_with(&options.endpoint, options.deadlines) => connected,
+            connected = connect(&options) => connected,
         };
         let error = match connected {
             Ok(client) => {
@@ -138,5 +167,15 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
             () = &mut shutdown => return Ok(()),
             () = sleep(delay) => {}
         }
+    }
+}
+
+/// Connects with all that an application of plans needs.
+async fn connect(options: &Options) -> Result<Client, docker::Error> {
+    let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
+    let client = client.with_authority(options.authority.clone());
+    match &options.container {
+        Some(container) => Ok(client.as_container(container).await),
+        None => Ok(client),
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy_config::ProxyVersion;
+
 mod check;
 mod keys;
 mod read;
@@ -178,7 +180,7 @@ pub struct Extension {
     /// Whether PROXY protocol is accepted from them.
     pub proxy_protocol: bool,
     /// The version of the proxy program, for which directives may be rendered.
-    pub proxy_version: Option<String>,
+    pub proxy_version: Option<ProxyVersion>,
     /// The options of its kind.
     pub options: ProxyOptions,
 }

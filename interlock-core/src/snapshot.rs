@@ -56,6 +56,9 @@ pub struct Snapshot {
     /// All secrets, without their contents, which the API does not give out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
+    /// The service that core itself is a task of, if that is known: how its peers find it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<ServiceId>,
 }
 
 impl Snapshot {
@@ -70,6 +73,7 @@ impl Snapshot {
             tasks: Vec::new(),
             configs: Vec::new(),
             secrets: Vec::new(),
+            core: None,
         }
     }
 }

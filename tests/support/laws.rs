@@ -39,7 +39,7 @@ pub async fn twice_does_no_harm(world: &World, name: &str) {
 /// A process that ends after so many steps leaves nothing behind that the next one does not use or remove.
 pub async fn stopped_after(world: &World, steps: usize, name: &str) {
     let (outcome, observation) = world.decide(&mut Mind::default()).await.unwrap();
-    let begun = Plan { steps: outcome.plan.steps.into_iter().take(steps).collect(), waiting: Vec::new() };
+    let begun = Plan { steps: outcome.plan.steps.into_iter().take(steps).collect(), ..Plan::default() };
     let failed = world.apply(&begun, &observation).await;
     assert!(failed.is_empty(), "{name}: {failed:?}");
     world.settle().await;

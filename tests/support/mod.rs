@@ -2,6 +2,8 @@
 #![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
 pub mod agent;
+pub mod checker;
+pub mod core;
 pub mod http;
 pub mod laws;
 pub mod nginx;
@@ -10,8 +12,7 @@ pub mod world;
 
 use std::path::{Path, PathBuf};
 
-use interlock_core::reconcile::{Inputs, Memory};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
 use interlock_core::state::State;
 
@@ -42,12 +43,7 @@ impl Scenario {
     }
 
     pub fn inputs(&self) -> Inputs {
-        Inputs {
-            snapshot: self.state.snapshot.clone(),
-            settings: self.settings.clone(),
-            renderings: Renderings::new(),
-            memory: Memory::default(),
-        }
+        Inputs::new(self.state.snapshot.clone(), self.settings.clone())
     }
 }
 

@@ -18,7 +18,6 @@ pub fn write(files: &[File], root: &Path, port: u16) -> String {
         std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
         let content = file
             .content
-            .replace("include /etc/nginx/", &format!("include {root}/etc/nginx/"))
             .replace("pid /var/run/proxy.pid;", &format!("pid {root}/proxy.pid;"))
             .replace("/dev/stdout", &format!("{root}/log"))
             .replace("listen 127.0.0.1:18989;", &format!("listen unix:{root}/health.sock;"))

@@ -120,7 +120,7 @@ impl Lab {
     fn settings(&self, settings: &Settings) -> Settings {
         let mut settings = settings.clone();
         for extension in settings.extensions.values_mut() {
-            extension.proxy_image = format!("{}/interlock-proxy-nginx:lab", self.registry);
+            extension.proxy_image = format!("{}/nginx:lab", self.registry);
             extension.publish_mode = PublishMode::Host;
             extension.proxy_stop_grace_period = std::time::Duration::from_secs(1);
         }

@@ -1,17 +1,40 @@
 //! A Swarm made of a fixture, and interlock at work on it through the real Docker adapter.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use interlock_core::docker::{Client, Endpoint, Error, Observation};
 use interlock_core::names::Cluster;
-use interlock_core::plan::Plan;
+use interlock_core::ownership;
+use interlock_core::plan::{Created, Plan};
 use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::{Labels, Mode, PublishMode, Service, Snapshot, TaskState};
+use interlock_core::trust::Authority;
 use interlock_testkit::{Swarm, server};
 use serde_json::json;
+
+/// What signs the identities of all these worlds.
+pub static AUTHORITY: LazyLock<Arc<Authority>> = LazyLock::new(|| Arc::new(Authority::generate().unwrap()));
+
+/// As `interlock install --ca-only` leaves it.
+pub fn with_authority(mut swarm: Swarm) -> Swarm {
+    add_authority(&mut swarm, &AUTHORITY.fingerprint().to_string());
+    swarm
+}
+
+/// Adds the authority's secret, with this fingerprint in its label.
+pub fn add_authority(swarm: &mut Swarm, fingerprint: &str) {
+    let labels = json!({
+        ownership::OWNER: ownership::OWNER_VALUE, ownership::ROLE: "authority", ownership::FINGERPRINT: fingerprint,
+    });
+    let data = STANDARD.encode(AUTHORITY.to_pem().as_bytes());
+    swarm.create_secret(json!({ "Name": ownership::AUTHORITY_SECRET, "Labels": labels, "Data": data })).unwrap();
+}
 
 /// A Swarm with interlock at work on it.
 pub struct World {
@@ -37,6 +60,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap();
         let client = Client::connect(&Endpoint { url: handle.url(), tls: None }).await.unwrap();
+        let client = client.with_authority(Some(AUTHORITY.clone()));
         Self { settings, client, backing: Backing::Fake { handle, _folder: folder } }
     }
 
@@ -98,10 +122,9 @@ impl World {
     pub async fn decide(&self, mind: &mut Mind) -> Result<(Outcome, Observation), Error> {
         let observation = self.observe().await?;
         let inputs = Inputs {
-            snapshot: observation.snapshot.clone(),
-            settings: self.settings.clone(),
             renderings: std::mem::take(&mut mind.renderings),
             memory: std::mem::take(&mut mind.memory),
+            ..Inputs::new(observation.snapshot.clone(), self.settings.clone())
         };
         let (outcome, renderings) = reconcile_embedded(&inputs);
         *mind = Mind { memory: outcome.memory.clone(), renderings };
@@ -110,7 +133,7 @@ impl World {
 
     /// Applies a plan as the runtime does: a failed step ends its own service cluster's steps.
     pub async fn apply(&self, plan: &Plan, observation: &Observation) -> Vec<Error> {
-        let mut created = BTreeMap::new();
+        let mut created = Created::default();
         let mut failed: BTreeMap<Cluster, Error> = BTreeMap::new();
         for step in &plan.steps {
             if failed.contains_key(&step.cluster) {

@@ -55,7 +55,7 @@ impl Site {
         let lab = Lab::find();
         lab.clear().await;
         let folder = tempfile::tempdir().unwrap();
-        let image = format!("{}/interlock-proxy-nginx:lab", lab.registry);
+        let image = format!("{}/nginx:lab", lab.registry);
         let settings = format!(
             "[Extensions.default]\nProxyImage = \"{image}\"\nPublishMode = \"host\"\nProxyStopGracePeriod = \"2s\"\n{more}"
         );

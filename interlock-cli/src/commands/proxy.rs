@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use interlock_core::desired::{AGENT_FILE, AgentFile};
+use interlock_core::grpc::{MESSAGE_LIMIT, tls};
 use interlock_core::proxy::{self, Delivery, Options, health};
 use interlock_core::settings::Settings;
 
@@ -64,9 +65,9 @@ fn agent_file(named: Option<&Path>) -> Result<Option<AgentFile>, Failure> {
     }
 }
 
-/// The way to core, which is gone when it is needed.
-fn connect(_agent: &AgentFile, identity: &Path) -> Result<proxy::Client, Failure> {
-    let wrong = |wrong: &dyn ToString| Failure::input(identity.display().to_string(), wrong.to_string());
-    let _identity = std::fs::read_to_string(identity).map_err(|error| wrong(&error))?;
-    Err(wrong(&"this version cannot connect to core yet"))
+/// The way to core. It connects when it is used.
+fn connect(agent: &AgentFile, identity: &Path) -> Result<proxy::Client, Failure> {
+    let identity = inputs::identity(identity)?;
+    let channel = tls::channel(&agent.core, &identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
+    Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use interlock_core::plan::Step;
-use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
+use interlock_core::reconcile::{Delivery, Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
 use interlock_core::runtime::{self, Options, Progress, Report};
 use interlock_core::settings::Settings;
@@ -36,10 +37,15 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         let snapshot = tokio.block_on(client)?.snapshot;
         return Ok(dry_run(snapshot, settings, args));
     }
-    let options = Options::new(inputs::endpoint(&global.docker, &settings));
+    let mut options = Options::new(inputs::endpoint(&global.docker, &settings));
+    if args.classic {
+        options.delivery = Delivery::ByNewTasks;
+    }
     if args.once {
         return tokio.block_on(once(settings, &options, args));
     }
+    options.authority = inputs::authority(&args.authority)?.map(Arc::new);
+    options.container.clone_from(&args.container);
     tokio.block_on(async {
         runtime::run(settings, options, shutdown()?).await?;
         Ok(ExitCode::SUCCESS)
@@ -136,13 +142,13 @@ impl Teller {
 }
 
 fn dry_run(snapshot: Snapshot, settings: Settings, args: &ReconcileArgs) -> ExitCode {
-    let inputs = Inputs { snapshot, settings, renderings: Renderings::new(), memory: Memory::default() };
+    let inputs = Inputs::new(snapshot, settings);
     let (outcome, renderings) = reconcile_embedded(&inputs);
     match args.format {
         Format::Text => {
             show::problems(&outcome.problems);
             show::out(&show::plan(&outcome.plan));
-            show::out(&diffs(&inputs, &renderings));
+            show::out(&diffs(&inputs, &outcome, &renderings));
         }
         Format::Json => show::out(&format!("{:#}\n", as_json(&outcome))),
     }
@@ -154,9 +160,11 @@ pub(crate) fn as_json(outcome: &Outcome) -> serde_json::Value {
 }
 
 /// What changes in each generated file, compared with what the proxy services mount now.
-fn diffs(inputs: &Inputs, renderings: &Renderings) -> String {
+fn diffs(inputs: &Inputs, outcome: &Outcome, renderings: &Renderings) -> String {
     let mut text = String::new();
-    for ((cluster, _), rendering) in renderings {
+    let new =
+        renderings.iter().filter(|((cluster, generation), _)| outcome.generations.get(cluster) == Some(generation));
+    for ((cluster, _), rendering) in new {
         let Some(extension) = inputs.settings.extension(cluster.as_str()) else { continue };
         let service = inputs.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
         let deployed = |path: &str| {

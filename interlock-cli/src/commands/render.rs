@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use interlock_core::names::Cluster;
-use interlock_core::reconcile::{Inputs, Memory, reconcile_embedded};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::{Inputs, reconcile_embedded};
 
 use crate::args::{Global, RenderArgs};
 use crate::failure::Failure;
@@ -25,9 +24,8 @@ pub(crate) fn run(global: &Global, args: &RenderArgs) -> Result<ExitCode, Failur
             (inputs::runtime()?.block_on(client)?.snapshot, loaded)
         }
     };
-    let inputs =
-        Inputs { snapshot, settings: loaded.settings, renderings: Renderings::new(), memory: Memory::default() };
-    let (outcome, renderings) = reconcile_embedded(&inputs);
+    let (outcome, mut renderings) = reconcile_embedded(&Inputs::new(snapshot, loaded.settings));
+    renderings.retain(|(cluster, generation), _| outcome.generations.get(cluster) == Some(generation));
     show::problems(&outcome.problems);
     let mut found = false;
     for ((cluster, _), rendering) in &renderings {

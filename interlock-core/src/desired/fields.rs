@@ -1,4 +1,4 @@
-//! What the settings say about the proxy service itself, field by field.
+//! What the settings say about our own services themselves, field by field.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::hash;
+use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
 use crate::settings::{Extension, PublishMode};
 
@@ -23,6 +24,9 @@ impl Field {
     }
 }
 
+/// The user of our images, by its number: nobody else's files are readable for it.
+pub(super) const USER: u32 = 10_001;
+
 const LABEL: &str = "label ";
 const CONTAINER_LABEL: &str = "container label ";
 
@@ -33,6 +37,10 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("stop signal", &["TaskTemplate", "ContainerSpec", "StopSignal"]),
     ("stop grace period", &["TaskTemplate", "ContainerSpec", "StopGracePeriod"]),
     ("health check", &["TaskTemplate", "ContainerSpec", "Healthcheck"]),
+    ("user", &["TaskTemplate", "ContainerSpec", "User"]),
+    ("mounts", &["TaskTemplate", "ContainerSpec", "Mounts"]),
+    ("read-only root", &["TaskTemplate", "ContainerSpec", "ReadOnly"]),
+    ("dropped capabilities", &["TaskTemplate", "ContainerSpec", "CapabilityDrop"]),
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
     ("placement preferences", &["TaskTemplate", "Placement", "Preferences"]),
     ("restart policy", &["TaskTemplate", "RestartPolicy"]),
@@ -56,26 +64,16 @@ pub(crate) fn path_of(name: &str) -> Option<Vec<String>> {
 }
 
 /// The fields of a proxy service.
-pub(super) fn of(extension: &Extension, has_active_worker: bool) -> BTreeMap<String, Field> {
+pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker: bool) -> BTreeMap<String, Field> {
     let published_on_host = extension.publish_mode == PublishMode::Host;
+    let hitless = extension.hitless_service_update;
     let constraints = match &extension.proxy_constraints {
         Some(constraints) => json!(constraints),
         None if has_active_worker => json!(["node.role==worker"]),
         None => json!([]),
     };
-    let preferences: Vec<_> = extension.proxy_placement_preferences.iter().map(|text| preference(text)).collect();
-    let policy = |on_failure: &str| {
-        json!({
-            "Parallelism": 1,
-            "Delay": nanos(extension.proxy_update_delay),
-            "FailureAction": on_failure,
-            // Longer than two health checks; a failure after this time is no failure of the update any more.
-            "Monitor": nanos(Duration::from_secs(5)),
-            "MaxFailureRatio": 0,
-            // A port that is published on the host is free for the new task only when the old one is gone.
-            "Order": if published_on_host { "stop-first" } else { "start-first" },
-        })
-    };
+    // A port that is published on the host is free for the new task only when the old one is gone.
+    let order = if published_on_host { "stop-first" } else { "start-first" };
     let port = |target: u16, published: u16| {
         json!({
             "Protocol": "tcp",
@@ -84,36 +82,120 @@ pub(super) fn of(extension: &Extension, has_active_worker: bool) -> BTreeMap<Str
             "PublishMode": if published_on_host { "host" } else { "ingress" },
         })
     };
-    let mut fields = BTreeMap::from(
-        [
-            ("image", json!(extension.proxy_image)),
-            ("arguments", json!(extension.proxy_args)),
-            ("stop signal", json!(extension.proxy_stop_signal)),
-            ("stop grace period", json!(nanos(extension.proxy_stop_grace_period))),
-            ("health check", health_check()),
-            ("constraints", constraints),
-            ("placement preferences", json!(preferences)),
-            ("restart policy", json!({ "Condition": "any", "Delay": nanos(Duration::from_secs(1)) })),
-            ("replicas", json!(extension.proxy_replicas)),
-            ("update policy", policy("rollback")),
-            ("rollback policy", policy("pause")),
-            // The routing mesh needs a virtual IP. Without it, one address less on each network.
-            ("endpoint mode", json!(if published_on_host { "dnsrr" } else { "vip" })),
-            (
-                "ports",
-                json!([
-                    port(extension.target_port, extension.published_port),
-                    port(extension.target_ssl_port, extension.published_ssl_port)
-                ]),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), Field { value })),
-    );
-    let label = |(key, value): (&String, &String)| (format!("{LABEL}{key}"), Field { value: json!(value) });
-    fields.extend(extension.proxy_labels.iter().map(label));
-    let label = |(key, value): (&String, &String)| (format!("{CONTAINER_LABEL}{key}"), Field { value: json!(value) });
-    fields.extend(extension.proxy_container_labels.iter().map(label));
+    let mut fields = named([
+        ("image", json!(extension.proxy_image)),
+        ("arguments", json!(extension.proxy_args)),
+        ("stop signal", json!(extension.proxy_stop_signal)),
+        ("stop grace period", json!(nanos(extension.proxy_stop_grace_period))),
+        ("health check", if hitless { agent_health_check() } else { health_check() }),
+        ("constraints", constraints),
+        ("placement preferences", preferences(&extension.proxy_placement_preferences)),
+        ("restart policy", restart_policy()),
+        ("replicas", json!(extension.proxy_replicas)),
+        ("update policy", policy("rollback", order, extension.proxy_update_delay)),
+        ("rollback policy", policy("pause", order, extension.proxy_update_delay)),
+        // The routing mesh needs a virtual IP. Without it, one address less on each network.
+        ("endpoint mode", json!(if published_on_host { "dnsrr" } else { "vip" })),
+        (
+            "ports",
+            json!([
+                port(extension.target_port, extension.published_port),
+                port(extension.target_ssl_port, extension.published_ssl_port)
+            ]),
+        ),
+    ]);
+    if hitless {
+        fields.extend(named([
+            ("mounts", agent_mounts(cluster)),
+            ("read-only root", json!(true)),
+            ("dropped capabilities", json!(["ALL"])),
+        ]));
+    }
+    fields.extend(labels(&extension.proxy_labels, &extension.proxy_container_labels));
     fields
+}
+
+/// The fields of an extension service.
+pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, Field> {
+    let arguments = if extension.args.is_empty() {
+        json!(["extension", extension.kind, "--core", core])
+    } else {
+        json!(extension.args)
+    };
+    let mut fields = named([
+        ("image", json!(extension.image)),
+        ("arguments", arguments),
+        ("constraints", json!(extension.constraints)),
+        ("placement preferences", preferences(&extension.placement_preferences)),
+        ("restart policy", restart_policy()),
+        ("replicas", json!(1)),
+        // Two at once do no harm, and an answer comes from the old one until the new one works.
+        ("update policy", policy("rollback", "start-first", Duration::ZERO)),
+        ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
+        ("endpoint mode", json!("dnsrr")),
+        ("user", json!(format!("{USER}:{USER}"))),
+        // The checker works in a folder of its own there, and may write nowhere else.
+        ("mounts", json!([tmpfs("/run", 16 << 20), tmpfs("/tmp", 256 << 20)])),
+        ("read-only root", json!(true)),
+        ("dropped capabilities", json!(["ALL"])),
+    ]);
+    fields.extend(labels(&extension.labels, &extension.container_labels));
+    fields
+}
+
+fn named<const N: usize>(fields: [(&str, Value); N]) -> BTreeMap<String, Field> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), Field { value })).collect()
+}
+
+fn labels<'a>(
+    of_service: &'a BTreeMap<String, String>,
+    of_container: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (String, Field)> + 'a {
+    let label = |prefix: &'static str| {
+        move |(key, value): (&String, &String)| (format!("{prefix}{key}"), Field { value: json!(value) })
+    };
+    of_service.iter().map(label(LABEL)).chain(of_container.iter().map(label(CONTAINER_LABEL)))
+}
+
+fn restart_policy() -> Value {
+    json!({ "Condition": "any", "Delay": nanos(Duration::from_secs(1)) })
+}
+
+fn policy(on_failure: &str, order: &str, delay: Duration) -> Value {
+    json!({
+        "Parallelism": 1,
+        "Delay": nanos(delay),
+        "FailureAction": on_failure,
+        // Longer than two health checks; a failure after this time is no failure of the update any more.
+        "Monitor": nanos(Duration::from_secs(5)),
+        "MaxFailureRatio": 0,
+        "Order": order,
+    })
+}
+
+/// What an agent writes to, its root being read-only: its revisions in memory, and on a volume of the node the last good ones, for a
+/// start without core, and the proxy's temporary files, which may be large.
+fn agent_mounts(cluster: &Cluster) -> Value {
+    json!([
+        { "Type": "volume", "Source": format!("interlock-proxy-{}", cluster.slug()), "Target": "/var/lib/interlock" },
+        tmpfs("/run", 256 << 20),
+        tmpfs("/tmp", 64 << 20),
+    ])
+}
+
+fn tmpfs(target: &str, bytes: u64) -> Value {
+    json!({ "Type": "tmpfs", "Target": target, "TmpfsOptions": { "SizeBytes": bytes, "Mode": 0o1777 } })
+}
+
+/// The agent waits up to 10 s for core before its proxy listens.
+fn agent_health_check() -> Value {
+    json!({
+        "Test": ["CMD", "interlock", "proxy", "health"],
+        "Interval": nanos(Duration::from_secs(2)),
+        "Timeout": nanos(Duration::from_secs(3)),
+        "Retries": 3,
+        "StartPeriod": nanos(Duration::from_secs(20)),
+    })
 }
 
 /// Stock images differ in what they have: curl, wget or neither. Where there is neither, that the master process lives must do.
@@ -131,8 +213,10 @@ fn health_check() -> Value {
     })
 }
 
-fn preference(text: &str) -> Value {
-    json!({ "Spread": { "SpreadDescriptor": text.strip_prefix("spread=").unwrap_or(text) } })
+fn preferences(texts: &[String]) -> Value {
+    let preference =
+        |text: &String| json!({ "Spread": { "SpreadDescriptor": text.strip_prefix("spread=").unwrap_or(text) } });
+    texts.iter().map(preference).collect()
 }
 
 fn nanos(duration: Duration) -> u64 {

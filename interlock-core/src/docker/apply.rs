@@ -1,7 +1,5 @@
 //! Writing: one call per action, and no choice left to make.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -10,17 +8,16 @@ use serde_json::Value;
 
 use super::observe::encode;
 use super::{Client, Error, ErrorKind, OwnSpecs, convert, within};
-use crate::names::ConfigId;
+use crate::names::{ConfigId, ServiceId};
 use crate::ownership;
-use crate::plan::{self, Action};
+use crate::plan::{self, Action, Created};
 use crate::snapshot::Labels;
 
 impl Client {
     /// Carries one action out.
     ///
     /// `specs` are those that were read together with the snapshot that the plan was made from. `created` collects the ids of
-    /// config objects that this plan created, and later actions of the plan take them from there; begin each plan with an
-    /// empty one.
+    /// what this plan created, and later actions of the plan take them from there; begin each plan with an empty one.
     ///
     /// # Guarantees
     ///
@@ -30,17 +27,22 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind`] says what to do. After [`ErrorKind::Unavailable`] it is not known whether the action happened.
-    pub async fn apply(
-        &self,
-        action: &Action,
-        specs: &OwnSpecs,
-        created: &mut BTreeMap<String, ConfigId>,
-    ) -> Result<(), Error> {
+    pub async fn apply(&self, action: &Action, specs: &OwnSpecs, created: &mut Created) -> Result<(), Error> {
         let object = action.object();
         match action {
             Action::CreateConfig { name, labels, data } => {
                 let id = self.create_config(&object, name, labels, data).await?;
-                created.insert(name.clone(), id);
+                created.configs.insert(name.clone(), id);
+                Ok(())
+            }
+            Action::CreateNetwork { name, labels } => {
+                let id = self.create_network(&object, name, labels).await?;
+                created.networks.insert(name.clone(), id);
+                Ok(())
+            }
+            Action::CreateIdentity { name, role, holder, labels } => {
+                let id = self.create_identity(&object, name, *role, holder, labels).await?;
+                created.secrets.insert(name.clone(), id);
                 Ok(())
             }
             Action::CreateService { name: _, spec } => {
@@ -49,21 +51,27 @@ impl Client {
                 self.post(&object, "/services/create", &spec).await
             }
             Action::UpdateService { id, name: _, version, changes } => {
-                let stale = |what: String| Error::Stale { object: object.clone(), what };
-                let (read, spec) =
-                    specs.get(id).ok_or_else(|| stale("is not among the services that were read".to_owned()))?;
-                if read != *version {
-                    return Err(stale(format!("was planned at version {version} and read at version {read}")));
-                }
-                let mut spec = spec.clone();
+                let mut spec = read_at(&object, specs, id, *version)?.clone();
                 plan::merge(&mut spec, changes);
                 fill(&object, &mut spec, created)?;
                 self.post(&object, &format!("/services/{}/update?version={version}", encode(id.as_str())), &spec).await
+            }
+            Action::RollBackService { id, name: _, version } => {
+                // The engine checks the spec that is sent along, and uses the previous one.
+                let spec = read_at(&object, specs, id, *version)?;
+                let path = format!("/services/{}/update?version={version}&rollback=previous", encode(id.as_str()));
+                self.post(&object, &path, spec).await
             }
             Action::RemoveService { id, name: _ } => {
                 self.removed(&object, self.docker.delete_service(id.as_str())).await
             }
             Action::RemoveConfig { id, name: _ } => self.removed(&object, self.docker.delete_config(id.as_str())).await,
+            Action::RemoveIdentity { id, name: _ } => {
+                self.removed(&object, self.docker.delete_secret(id.as_str())).await
+            }
+            Action::RemoveNetwork { id, name: _ } => {
+                self.removed(&object, self.docker.remove_network(id.as_str())).await
+            }
         }
     }
 
@@ -118,11 +126,22 @@ impl Client {
     }
 }
 
-fn fill(object: &str, spec: &mut Value, created: &BTreeMap<String, ConfigId>) -> Result<(), Error> {
-    match plan::fill_config_ids(spec, created).as_slice() {
+/// The spec of a service as it was read, if that was the version that the plan was made against.
+fn read_at<'s>(object: &str, specs: &'s OwnSpecs, id: &ServiceId, version: u64) -> Result<&'s Value, Error> {
+    let stale = |what: String| Error::Stale { object: object.to_owned(), what };
+    let (read, spec) = specs.get(id).ok_or_else(|| stale("is not among the services that were read".to_owned()))?;
+    if read == version {
+        Ok(spec)
+    } else {
+        Err(stale(format!("was planned at version {version} and read at version {read}")))
+    }
+}
+
+fn fill(object: &str, spec: &mut Value, created: &Created) -> Result<(), Error> {
+    match plan::fill_ids(spec, created).as_slice() {
         [] => Ok(()),
         missing => {
-            let what = format!("refers to config {}, which this plan did not create", missing.join(", "));
+            let what = format!("refers to {}, which this plan did not create", missing.join(", "));
             Err(Error::Stale { object: object.to_owned(), what })
         }
     }

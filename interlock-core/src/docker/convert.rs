@@ -210,13 +210,20 @@ fn convert_config(config: wire::Stored<'_>) -> Config {
 
 /// The answer of `/secrets`.
 pub(super) fn secrets(json: &[u8]) -> Decoded<Vec<Secret>> {
-    let secrets = serde_json::from_slice::<Vec<wire::Stored<'_>>>(json)?.into_iter().map(|secret| {
-        let wire::Stored { id, created_at: _, spec: wire::StoredSpec { name, labels, data: _ } } = secret;
-        Secret { id: SecretId::new(id), name, labels: labels.0 }
-    });
-    let mut secrets: Vec<_> = secrets.collect();
+    let mut secrets: Vec<_> =
+        serde_json::from_slice::<Vec<wire::Stored<'_>>>(json)?.into_iter().map(convert_secret).collect();
     secrets.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(secrets)
+}
+
+/// The answer of `/secrets/NAME`.
+pub(super) fn secret(json: &[u8]) -> Decoded<Secret> {
+    serde_json::from_slice(json).map(convert_secret)
+}
+
+fn convert_secret(secret: wire::Stored<'_>) -> Secret {
+    let wire::Stored { id, created_at: _, spec: wire::StoredSpec { name, labels, data: _ } } = secret;
+    Secret { id: SecretId::new(id), name, labels: labels.0 }
 }
 
 impl<T> Word<T> {

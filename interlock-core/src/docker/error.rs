@@ -71,6 +71,23 @@ pub enum Error {
         /// The versions that would do.
         ours: String,
     },
+    /// An identity has to be issued, and nothing is here to sign it.
+    #[error(
+        "{object}: no authority is here to sign it; `interlock install` sets up a core that has it (or mount the secret          com.docker.interlock.authority in core as interlock-authority)"
+    )]
+    NoAuthority {
+        /// What was to be created.
+        object: String,
+    },
+    /// An identity could not be issued.
+    #[error("{object}: no certificate could be issued")]
+    Authority {
+        /// What was to be created.
+        object: String,
+        /// The reason.
+        #[source]
+        source: BoxError,
+    },
     /// The whole answer did not come in time. A write may have happened all the same.
     #[error("{object}: the engine did not answer within {limit:?}")]
     Deadline {
@@ -155,7 +172,7 @@ impl Error {
             Self::Endpoint { .. } | Self::Tls { .. } | Self::ApiVersion { .. } | Self::Foreign { .. } => {
                 ErrorKind::Permanent
             }
-            Self::Answer { .. } => ErrorKind::Permanent,
+            Self::Answer { .. } | Self::NoAuthority { .. } | Self::Authority { .. } => ErrorKind::Permanent,
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::Permission { .. } => ErrorKind::Permission,
             Self::NotAManager { .. } => ErrorKind::NotAManager,

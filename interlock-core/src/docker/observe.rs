@@ -53,6 +53,7 @@ impl Client {
         let mut snapshot = Snapshot::empty(now);
         let mut specs = OwnSpecs::default();
         snapshot.engine = self.engine.clone();
+        snapshot.core = self.core.clone();
         for convert::ReadService { service, spec } in services.value {
             if let Some(spec) = spec {
                 specs.insert(&service, spec);

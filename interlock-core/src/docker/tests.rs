@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 use super::*;
 use crate::names::ConfigId;
 use crate::ownership;
-use crate::plan::{Action, Change};
+use crate::plan::{Action, Change, Created};
 
 /// An answer: a status, a body, and whether the body stops half-way and stays open.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ async fn the_newest_common_version_is_agreed_on_and_stands_in_front_of_every_pat
     assert_eq!(client.engine().api_version, "1.51");
     client.observe_nodes().await.unwrap();
     let action = Action::CreateConfig { name: "a".to_owned(), labels: BTreeMap::new(), data: "hi".to_owned() };
-    client.apply(&action, &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap();
+    client.apply(&action, &OwnSpecs::default(), &mut Created::default()).await.unwrap();
     let asked: Vec<_> = fake.asked().into_iter().map(|(asked, _)| asked).collect();
     assert_eq!(asked, ["GET /version", "GET /v1.51/info", "GET /v1.51/nodes", "POST /v1.51/configs/create"]);
     let (_, body) = fake.asked().pop().unwrap();
@@ -162,7 +162,7 @@ async fn a_body_that_stalls_is_bound_by_the_deadline() {
     assert_eq!(error.to_string(), "nodes: the engine did not answer within 300ms");
     assert_eq!(client.observe_secrets().await.unwrap_err().kind(), ErrorKind::Unavailable);
     let action = Action::CreateConfig { name: "a".to_owned(), labels: BTreeMap::new(), data: "hi".to_owned() };
-    let error = client.apply(&action, &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap_err();
+    let error = client.apply(&action, &OwnSpecs::default(), &mut Created::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
@@ -220,7 +220,7 @@ async fn an_update_changes_fields_of_exactly_the_version_it_was_planned_for() {
         version,
         changes: vec![Change { path: path.clone(), value: Some(json!("b")), summary: String::new() }],
     };
-    client.apply(&update(7), &specs, &mut BTreeMap::new()).await.unwrap();
+    client.apply(&update(7), &specs, &mut Created::default()).await.unwrap();
     let (asked, body) = fake.asked().pop().unwrap();
     assert_eq!(asked, "POST /v1.51/services/p1/update?version=7");
     let mut expected = our_service(7)["Spec"].take();
@@ -228,9 +228,9 @@ async fn an_update_changes_fields_of_exactly_the_version_it_was_planned_for() {
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
 
     let calls = fake.asked().len();
-    let error = client.apply(&update(8), &specs, &mut BTreeMap::new()).await.unwrap_err();
+    let error = client.apply(&update(8), &specs, &mut Created::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    let error = client.apply(&update(7), &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap_err();
+    let error = client.apply(&update(7), &OwnSpecs::default(), &mut Created::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert_eq!(fake.asked().len(), calls, "nothing was sent");
 }
@@ -247,16 +247,16 @@ async fn a_config_that_exists_counts_as_created_when_it_is_the_same_and_ours() {
     {
         let (client, _fake, _folder) =
             client(&[("POST /configs/create", exists.clone()), ("GET /configs/a", found)]).await;
-        let mut created = BTreeMap::new();
+        let mut created = Created::default();
         let result = client.apply(&action, &OwnSpecs::default(), &mut created).await;
         match done {
-            true => assert_eq!(created, BTreeMap::from([("a".to_owned(), ConfigId::from("c9"))])),
+            true => assert_eq!(created.configs, BTreeMap::from([("a".to_owned(), ConfigId::from("c9"))])),
             false => assert_eq!(result.unwrap_err().kind(), ErrorKind::Permanent),
         }
     }
     // It was removed between the two calls.
     let (client, _fake, _folder) = client(&[("POST /configs/create", exists)]).await;
-    let error = client.apply(&action, &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap_err();
+    let error = client.apply(&action, &OwnSpecs::default(), &mut Created::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gone);
 }
 
@@ -266,10 +266,10 @@ async fn removing_what_is_gone_is_done_and_what_is_used_waits() {
         refused(400, "rpc error: code = InvalidArgument desc = config 'a' is in use by the following service: b");
     let (client, _fake, _folder) = client(&[("DELETE /configs/c1", in_use)]).await;
     let remove = |id: &str| Action::RemoveConfig { id: ConfigId::new(id), name: "a".to_owned() };
-    let error = client.apply(&remove("c1"), &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap_err();
+    let error = client.apply(&remove("c1"), &OwnSpecs::default(), &mut Created::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
     assert!(error.to_string().starts_with("config a: "), "{error}");
-    client.apply(&remove("c2"), &OwnSpecs::default(), &mut BTreeMap::new()).await.unwrap();
+    client.apply(&remove("c2"), &OwnSpecs::default(), &mut Created::default()).await.unwrap();
 }
 
 #[tokio::test]

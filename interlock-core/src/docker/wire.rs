@@ -45,6 +45,24 @@ pub(super) struct InfoSwarm {
     pub(super) control_available: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container {
+    pub(super) config: ContainerConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ContainerConfig {
+    pub(super) labels: ContainerLabels,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ContainerLabels {
+    #[serde(rename = "com.docker.swarm.service.id", default)]
+    pub(super) service: String,
+}
+
 /// What an engine says when it refuses.
 #[derive(Deserialize)]
 pub(super) struct Message {

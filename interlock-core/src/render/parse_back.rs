@@ -29,28 +29,47 @@ impl Directive<'_> {
     }
 }
 
-/// Reads the files of a rendering, each `include` of one of them replaced by its content.
+/// Reads the files of a rendering, each `include` of one of them replaced by its content. As nginx does, a path without a slash in
+/// front is taken relative to the main file's folder.
+///
+/// # Errors
+///
+/// When a file cannot be split into directives, two have one path, or one is included nowhere.
 pub fn parse(files: &[File]) -> Result<Vec<Directive<'_>>, String> {
     let Some(main) = files.first() else { return Err("there is no file".to_owned()) };
+    let folder = main.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parsed = BTreeMap::new();
-    for file in &files[1..] {
-        parsed.insert(file.path.as_str(), parse_text(&file.content)?);
+    for File { path, content, .. } in &files[1..] {
+        let below = path.strip_prefix(folder).and_then(|path| path.strip_prefix('/')).unwrap_or(path);
+        if parsed.insert(below, parse_text(content)?).is_some() {
+            return Err(format!("two files have the path {}", crate::problem::shown(path)));
+        }
     }
-    Ok(inline(parse_text(&main.content)?, &mut parsed))
+    let inlined = inline(parse_text(&main.content)?, folder, &mut parsed);
+    match parsed.keys().next() {
+        Some(unused) => Err(format!("{} is included nowhere", crate::problem::shown(unused))),
+        None => Ok(inlined),
+    }
 }
 
 /// Puts each file in the place of its `include`. A second one of the same file stays, as no rendering has that.
-fn inline<'a>(directives: Vec<Directive<'a>>, files: &mut BTreeMap<&str, Vec<Directive<'a>>>) -> Vec<Directive<'a>> {
+fn inline<'a>(
+    directives: Vec<Directive<'a>>,
+    folder: &str,
+    files: &mut BTreeMap<&str, Vec<Directive<'a>>>,
+) -> Vec<Directive<'a>> {
     let mut inlined = Vec::with_capacity(directives.len());
     for mut directive in directives {
         let included = match directive.words.as_slice() {
-            [name, path] if name == "include" => files.remove(&**path),
+            [name, path] if name == "include" => {
+                files.remove(path.strip_prefix(folder).and_then(|path| path.strip_prefix('/')).unwrap_or(path))
+            }
             _ => None,
         };
         match included {
             Some(included) => inlined.extend(included),
             None => {
-                directive.block = directive.block.map(|block| inline(block, files));
+                directive.block = directive.block.map(|block| inline(block, folder, files));
                 inlined.push(directive);
             }
         }
@@ -58,7 +77,8 @@ fn inline<'a>(directives: Vec<Directive<'a>>, files: &mut BTreeMap<&str, Vec<Dir
     inlined
 }
 
-enum Token<'a> {
+/// What a file is made of.
+pub(super) enum Token<'a> {
     Word(Cow<'a, str>),
     Open,
     Close,
@@ -70,7 +90,7 @@ pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
     let mut open: Vec<(Vec<Cow<'_, str>>, Vec<Directive<'_>>)> = Vec::new();
     let mut here = Vec::new();
     let mut words = Vec::new();
-    while let Some(token) = token(&mut text)? {
+    while let Some((_, token)) = token(&mut text)? {
         match token {
             Token::Word(word) => words.push(word),
             Token::End if words.is_empty() => return Err("unexpected `;`".to_owned()),
@@ -88,10 +108,10 @@ pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
     if words.is_empty() && open.is_empty() { Ok(here) } else { Err("the file ends inside a directive".to_owned()) }
 }
 
-/// Takes the next token off the text.
-fn token<'a>(text: &mut &'a str) -> Result<Option<Token<'a>>, String> {
+/// Takes the next token off the text, with its length there.
+pub(super) fn token<'a>(text: &mut &'a str) -> Result<Option<(usize, Token<'a>)>, String> {
     loop {
-        *text = text.trim_ascii_start();
+        *text = text.trim_start_matches(is_blank);
         let Some(first) = text.bytes().next() else { return Ok(None) };
         let (length, token) = match first {
             b'#' => {
@@ -102,38 +122,65 @@ fn token<'a>(text: &mut &'a str) -> Result<Option<Token<'a>>, String> {
             b'{' => (1, Token::Open),
             b'}' => (1, Token::Close),
             b'"' | b'\'' => {
-                let (length, word) = quoted(text)?;
-                (length, Token::Word(word.into()))
+                let length = quoted_length(text)?;
+                (length, Token::Word(unescaped(&text[1..length - 1])))
             }
             _ => {
                 let length = word_length(text);
-                (length, Token::Word(text[..length].into()))
+                (length, Token::Word(unescaped(&text[..length])))
             }
         };
         *text = &text[length..];
-        return Ok(Some(token));
+        return Ok(Some((length, token)));
     }
 }
 
-/// A string at the beginning of the text: its length with its quotes, and what it stands for.
-fn quoted(text: &str) -> Result<(usize, String), String> {
+/// How long the string at the beginning of the text is, with its quotes.
+fn quoted_length(text: &str) -> Result<usize, String> {
     let mut chars = text.char_indices();
     let quote = chars.next().map(|(_, quote)| quote);
-    let mut word = String::new();
     while let Some((at, c)) = chars.next() {
         match c {
-            '\\' => word.extend(chars.next().map(|(_, escaped)| escaped)),
+            '\\' => _ = chars.next(),
             end if Some(end) == quote => {
                 let next = text[at + 1..].chars().next();
-                if next.is_some_and(|next| !next.is_ascii_whitespace() && !matches!(next, ';' | '{' | ')')) {
+                if next.is_some_and(|next| !is_blank(next) && !matches!(next, ';' | '{' | ')')) {
                     return Err("text follows a string without a blank".to_owned());
                 }
-                return Ok((at + 1, word));
+                return Ok(at + 1);
             }
-            inside => word.push(inside),
+            _ => {}
         }
     }
     Err("the file ends inside a string".to_owned())
+}
+
+/// What a word stands for. In front of other characters than these nginx keeps the backslash.
+fn unescaped(word: &str) -> Cow<'_, str> {
+    if !word.contains('\\') {
+        return word.into();
+    }
+    let mut unescaped = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(at) = rest.find('\\') {
+        unescaped.push_str(&rest[..at]);
+        let meant = match rest[at + 1..].chars().next() {
+            Some(quote @ ('"' | '\'' | '\\')) => Some(quote),
+            Some('t') => Some('\t'),
+            Some('r') => Some('\r'),
+            Some('n') => Some('\n'),
+            _ => None,
+        };
+        unescaped.push(meant.unwrap_or('\\'));
+        rest = &rest[at + if meant.is_some() { 2 } else { 1 }..];
+    }
+    unescaped.push_str(rest);
+    unescaped.into()
+}
+
+/// What nginx takes for a blank between words. A form feed is none.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 /// How long the word at the beginning of the text is.
@@ -143,7 +190,7 @@ fn word_length(text: &str) -> usize {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b';' | b'{' => break,
-            byte if byte.is_ascii_whitespace() => break,
+            byte if is_blank(char::from(*byte)) => break,
             // What is escaped, and the brace of a variable, belongs to the word whatever it is.
             b'\\' => at += 2,
             b'$' if bytes.get(at + 1) == Some(&b'{') => at += 2,
@@ -232,6 +279,8 @@ mod tests {
     fn directives_are_split_as_nginx_does() {
         assert_eq!(words("a b 'c d' \"e\\\"f\"; # g;\nh;"), [vec!["a", "b", "c d", "e\"f"], vec!["h"]]);
         assert_eq!(words("return 301 /x/${is_args}y;"), [vec!["return", "301", "/x/${is_args}y"]]);
+        assert_eq!(words(r#"a b\ c\;d "\e\n" 'f\\"';"#), [vec!["a", r"b\ c\;d", "\\e\n", "f\\\""]]);
+        assert_eq!(words("a b\u{c}c;"), [vec!["a", "b\u{c}c"]]);
         for broken in ["a", "a;}", "a {", "; a;", "{}", "a 'b", "a 'b'c;", "a b }"] {
             assert!(parse_text(broken).is_err(), "{broken}");
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::timing::Backoff;
 use crate::docker::{self, Client, ErrorKind, OwnSpecs};
 use crate::names::Cluster;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Created, Step};
 
 /// How far a plan came.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ pub(super) async fn apply(
     mut tell: impl FnMut(&Step),
 ) -> Applied {
     let mut applied = Applied::default();
-    let mut created = BTreeMap::new();
+    let mut created = Created::default();
     let mut failed = BTreeSet::new();
     for step in steps {
         if stop.is_set() {

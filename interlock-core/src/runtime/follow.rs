@@ -13,15 +13,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Options;
 use super::applying::{Applied, Holds, Stop, apply};
+use super::control::{self, Control};
 use super::due::{Due, Kind, Settling};
 use super::read::{Answer, Reply, read};
 use super::telling::{self, Told};
 use super::timing::{Backoff, Debounce, Pace};
 use super::world::{Ticket, World};
 use crate::docker::{self, Client, ErrorKind, Hint};
+use crate::grpc::server::Said;
 use crate::names::NodeId;
 use crate::plan::Action;
-use crate::reconcile::{Outcome, reconcile_embedded};
+use crate::reconcile::{Outcome, reconcile_rendering};
 use crate::settings::Settings;
 
 /// Why an engine is not followed any longer.
@@ -60,20 +62,23 @@ pub(super) struct Follower {
     holds: Holds,
     read_failures: Backoff,
     told: Told,
+    control: Control,
     reads: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// Whether anything was read lately.
     worked: bool,
+    /// Whether anything was ever read.
+    worked_ever: bool,
 }
 
 impl Follower {
     /// The longest that a call under way may hold up the end.
     const GRACE: Duration = Duration::from_millis(4500);
 
-    pub(super) fn new(settings: Settings, options: Options) -> Self {
+    pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
         Self {
             pace: Pace::new(settings.poll_interval),
+            world: World::new(settings, options.delivery),
             options,
-            world: World::new(settings),
             state: State::Watching,
             due: Due::default(),
             settling: Settling::default(),
@@ -82,8 +87,10 @@ impl Follower {
             holds: Holds::default(),
             read_failures: Backoff::new(Duration::from_secs(1), Duration::from_secs(15)),
             told: Told::default(),
+            control,
             reads: FuturesUnordered::new(),
             worked: false,
+            worked_ever: false,
         }
     }
 
@@ -107,12 +114,13 @@ impl Follower {
             self.start_reads(client, now);
             self.decide_if_due(client, now).await;
             let wake_at = self.wake_at(renew_at);
-            // One of five things happens next:
+            // One of six things happens next:
             // 1. We shall stop.
             // 2. An event comes: what it is about is read. When the stream ends, we connect anew.
             // 3. A read comes back: the copy is renewed, and if something in it is new a decision is due.
             // 4. A plan was carried out, as far as it went: what it touched is read before anything else is decided.
-            // 5. It is time: for a read, for a decision, for a new connection.
+            // 5. An extension or a proxy says something: decisions may depend on it.
+            // 6. It is time: for a read, for a decision, for a new connection.
             select! {
                 () = &mut shutdown => break Ended::Shutdown,
                 event = events.next() => match event {
@@ -126,6 +134,7 @@ impl Follower {
                     }
                 }
                 applied = self.state.applied() => self.applied(applied, Instant::now()),
+                said = self.control.said() => self.said(said, Instant::now()),
                 () = sleep_until(wake_at) => {
                     if renew_at <= Instant::now() && !matches!(self.state, State::Applying(..)) {
                         break Ended::Renew;
@@ -213,6 +222,7 @@ impl Follower {
         match reply {
             Reply::All(observation) => {
                 self.worked = true;
+                self.worked_ever = true;
                 self.read_failures.reset();
                 self.due.awake();
                 self.told.readable();
@@ -261,13 +271,28 @@ impl Follower {
         }
     }
 
-    /// Decides, if that is due and the copy is up to date, and begins to carry out what was decided.
-    async fn decide_if_due(&mut self, client: &Client, now: Instant) {
-        if !matches!(self.state, State::Watching) {
-            return;
+    /// Takes what a peer said.
+    fn said(&mut self, said: Said, now: Instant) {
+        let inputs = Arc::make_mut(&mut self.world.inputs);
+        if let Said::Rendering(cluster, generation, rendering) = &said {
+            inputs.renderings.insert((cluster.clone(), generation.clone()), rendering.clone());
+            // It was waited for: the next decision is about it.
+            self.debounce.now(now);
         }
+        if control::note(&mut inputs.reports, said) {
+            self.debounce.changed(now);
+        }
+    }
+
+    /// Decides, if that is due, shows it to those who follow core, and if the copy is up to date, begins to carry out what was decided.
+    ///
+    /// While a plan is being carried out, and until what it touched was read again, nothing is begun; what extensions and proxies get does
+    /// not wait for that.
+    async fn decide_if_due(&mut self, client: &Client, now: Instant) {
+        let may_act = matches!(self.state, State::Watching);
         let changed = self.debounce.due().is_some_and(|due| due <= now);
-        if !changed && !self.holds.over(now) {
+        let thinks = changed && (may_act || (self.control.is_open() && self.worked_ever));
+        if !thinks && !(may_act && self.holds.over(now)) {
             return;
         }
         self.debounce.fired(now);
@@ -276,17 +301,24 @@ impl Follower {
         // It is a matter of a second where there are ten thousand services, and others share this thread.
         let thought = tokio::task::spawn_blocking(move || {
             let start = std::time::Instant::now();
-            (reconcile_embedded(&inputs), start.elapsed())
+            (reconcile_rendering(&inputs, |extension| extension.image.is_none()), start.elapsed())
         });
-        let ((outcome, renderings), busy) = match thought.await {
+        let ((mut outcome, renderings), busy) = match thought.await {
             Ok(thought) => thought,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         self.pace.thought(busy);
-        let Outcome { proxy_configs: _, plan, problems, memory } = outcome;
         let inputs = Arc::make_mut(&mut self.world.inputs);
-        inputs.memory = memory;
+        self.control.publish(&inputs.snapshot, &mut outcome);
+        let Outcome { proxy_configs: _, generations: _, deliveries: _, plan, problems, mut memory } = outcome;
         inputs.renderings = renderings;
+        if !may_act {
+            // Nothing of the plan is attempted.
+            memory.attempts = std::mem::take(&mut inputs.memory.attempts);
+            inputs.memory = memory;
+            return;
+        }
+        inputs.memory = memory;
         self.told.outcome(&problems, &plan);
         let steps = self.holds.allowed(plan.steps, now);
         if steps.is_empty() {
@@ -305,7 +337,9 @@ impl Follower {
         let mut kinds = BTreeSet::from([Kind::Configs]);
         for step in &done {
             match &step.action {
-                Action::UpdateService { id, .. } | Action::RemoveService { id, .. } => {
+                Action::UpdateService { id, .. }
+                | Action::RollBackService { id, .. }
+                | Action::RemoveService { id, .. } => {
                     self.settling.touch(id.clone(), now);
                     kinds.insert(Kind::Services);
                 }
@@ -314,6 +348,12 @@ impl Follower {
                     kinds.insert(Kind::All);
                 }
                 Action::CreateConfig { .. } | Action::RemoveConfig { .. } => {}
+                Action::CreateIdentity { .. } | Action::RemoveIdentity { .. } => {
+                    kinds.insert(Kind::Secrets);
+                }
+                Action::CreateNetwork { .. } | Action::RemoveNetwork { .. } => {
+                    kinds.insert(Kind::Networks);
+                }
             }
         }
         let mut at = now;
@@ -352,6 +392,9 @@ impl Follower {
     fn wake_at(&self, renew_at: Instant) -> Instant {
         let decide = match self.state {
             State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).min(),
+            State::Behind(..) | State::Applying(..) if self.control.is_open() && self.worked_ever => {
+                self.debounce.due()
+            }
             State::Behind(..) | State::Applying(..) => None,
         };
         let renew = if matches!(self.state, State::Applying(..)) { None } else { Some(renew_at) };

@@ -78,7 +78,7 @@ pub async fn run_once(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
     let mut once = Once {
-        world: World::new(settings),
+        world: World::new(settings, options.delivery),
         told: Told::default(),
         report: Report::default(),
         waiting: Vec::new(),
@@ -141,7 +141,7 @@ impl Once {
     /// Plans, and notes what has to be waited for.
     fn decide(&mut self, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
         let (outcome, renderings) = reconcile_embedded(&self.world.inputs);
-        let Outcome { proxy_configs: _, plan, problems, memory } = outcome;
+        let Outcome { proxy_configs: _, generations: _, deliveries: _, plan, problems, memory } = outcome;
         let inputs = std::sync::Arc::make_mut(&mut self.world.inputs);
         inputs.memory = memory;
         inputs.renderings = renderings;

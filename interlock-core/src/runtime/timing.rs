@@ -25,6 +25,12 @@ impl Debounce {
         self.pending = Some((first, now));
     }
 
+    /// Something came that is to be acted upon at once.
+    pub(super) fn now(&mut self, now: Instant) {
+        self.changed(now);
+        self.fired = None;
+    }
+
     /// When to act; `None` when nothing changed.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.pending?;

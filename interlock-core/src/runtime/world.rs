@@ -12,8 +12,7 @@ use super::due::Kind;
 use crate::docker::{Observation, OwnSpecs, ServiceView};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::reconcile::{Inputs, Memory};
-use crate::render::Renderings;
+use crate::reconcile::{Delivery, Inputs};
 use crate::settings::Settings;
 use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
 
@@ -56,13 +55,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(settings: Settings) -> Self {
-        let inputs = Inputs {
-            snapshot: Snapshot::empty(Timestamp::UNIX_EPOCH),
-            settings,
-            renderings: Renderings::default(),
-            memory: Memory::default(),
-        };
+    pub(super) fn new(settings: Settings, delivery: Delivery) -> Self {
+        let inputs = Inputs { delivery, ..Inputs::new(Snapshot::empty(Timestamp::UNIX_EPOCH), settings) };
         Self {
             inputs: Arc::new(inputs),
             specs: OwnSpecs::default(),
@@ -247,7 +241,7 @@ mod tests {
     }
 
     fn world() -> World {
-        let mut world = World::new(Settings::default());
+        let mut world = World::new(Settings::default(), Delivery::default());
         let ticket = world.ticket();
         let services = vec![service("a", 1), service("b", 1)];
         world.all(ticket, observation(services, vec![task("a1", "a", "n"), task("b1", "b", "n")]));

@@ -159,7 +159,7 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "Template" Text, "", Later, "A Docker config object with a template of your own.", |e, v| put(&mut e.template, values::optional(v));
     "TrustedProxies" List, "[]", Later, "Networks whose X-Forwarded-* headers are believed, like [\"10.0.0.0/8\"].", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
     "ProxyProtocol" Boolean, "false", Later, "Accept PROXY protocol from TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
-    "ProxyVersion" Text, "", Later, "The version of the proxy program, for what may be rendered.", |e, v| put(&mut e.proxy_version, values::optional(v));
+    "ProxyVersion" Text, "", Works, "The version of the proxy program, like 1.30.7: newer ones get more directives. Without it: what the agents report, else the oldest supported one.", |e, v| put(&mut e.proxy_version, values::version(v));
     "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_image, values::optional(v));
     "ConfigServiceName" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_service_name, values::optional(v));
 ];

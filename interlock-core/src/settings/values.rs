@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::proxy_config::ProxyVersion;
+
 /// A value in the file.
 pub(super) type Value<'a> = DeValue<'a>;
 /// What is wrong with a value and what would be right.
@@ -46,6 +48,15 @@ pub(super) fn text(value: &Value<'_>) -> Result<String, Wrong> {
 /// Empty is as if the key were absent, as in the files that MKE writes.
 pub(super) fn optional(value: &Value<'_>) -> Result<Option<String>, Wrong> {
     text(value).map(|text| (!text.is_empty()).then_some(text))
+}
+
+/// A version of a program.
+pub(super) fn version(value: &Value<'_>) -> Result<Option<ProxyVersion>, Wrong> {
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "is no version; write it like 1.30.7".to_owned())
 }
 
 /// A word or words of the configuration file: nothing in them may end or open a directive.

@@ -113,6 +113,11 @@ impl Swarm {
     pub(super) fn config_data(&self, id: &str) -> Option<Vec<u8>> {
         decode(&self.configs.get(id)?.spec).ok()
     }
+
+    /// The bytes of a secret.
+    pub(super) fn secret_data(&self, id: &str) -> Option<Vec<u8>> {
+        decode(&self.secrets.get(id)?.spec).ok()
+    }
 }
 
 fn refers(service: &Service, kind: Kind, id: &str) -> bool {

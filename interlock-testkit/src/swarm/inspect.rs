@@ -99,6 +99,11 @@ impl Swarm {
         self.config_data(&self.resolve(Kind::Config, &self.configs, key).ok()?)
     }
 
+    /// The bytes of a secret, by name or id: what a task that mounts it reads. The API does not give them out.
+    pub fn secret_bytes(&self, key: &str) -> Option<Vec<u8>> {
+        self.secret_data(&self.resolve(Kind::Secret, &self.secrets, key).ok()?)
+    }
+
     /// Somebody edits a service by hand, as `docker service update` does: read, edit, write with the version read.
     pub fn edit_service(&mut self, key: &str, edit: impl FnOnce(&mut Value)) -> Result<(), ApiError> {
         let id = self.resolve(Kind::Service, &self.services, key)?;

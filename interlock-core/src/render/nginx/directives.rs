@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::proxy_config::ProxySettings;
+use crate::proxy_config::{ProxySettings, ProxyVersion};
 use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
 
 /// What Interlock logs by default: the combined format and what the client says about proxies in front of us.
 const MAIN_LOG_FORMAT: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#;
 const TRACE_LOG_FIELDS: &str =
     r"$request_id $msec $request_time $upstream_connect_time $upstream_header_time $upstream_response_time";
+
+/// The first version that knows `keepalive_min_timeout`.
+const KEEPALIVE_MIN_TIMEOUT: ProxyVersion = ProxyVersion { major: 1, minor: 27, patch: 4 };
 
 pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
     match &proxy.options {
@@ -18,6 +21,9 @@ pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
 }
 
 /// The main context.
+///
+/// Paths for temporary files are left to the image: stock images and ours have folders for them that their nginx was built with, and
+/// where the root file system is read-only, those (`/var/lib/nginx`, `/var/cache/nginx`) and `/run` are what has to be writable.
 pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     let mut lines: Vec<_> = options.user.iter().map(|user| format!("user {user};")).collect();
     lines.push(match options.worker_processes {
@@ -27,12 +33,16 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     lines.push(format!("worker_rlimit_nofile {};", options.rlimit_nofile));
     lines.push(format!("pid {};", options.pid_path));
     lines.push(format!("error_log {};", options.error_log_path));
+    if !sets(&options.global_options, "worker_shutdown_timeout") {
+        // A worker that a reload replaced ends its last connections after this time.
+        lines.push("worker_shutdown_timeout 1h;".to_owned());
+    }
     lines.extend(options.global_options.iter().cloned());
     lines
 }
 
 /// The beginning of the http context.
-pub(super) fn http(options: &NginxOptions) -> Vec<String> {
+pub(super) fn http(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<String> {
     let main_format = options.main_log_format.as_deref().unwrap_or(MAIN_LOG_FORMAT);
     let trace_format =
         options.trace_log_format.clone().unwrap_or_else(|| format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}"));
@@ -45,6 +55,14 @@ pub(super) fn http(options: &NginxOptions) -> Vec<String> {
         format!("log_format trace '{trace_format}';"),
         format!("access_log {} main;", options.access_log_path),
         format!("keepalive_timeout {};", time(options.keepalive_timeout)),
+    ];
+    let knows_min_timeout = version.is_some_and(|version| version >= KEEPALIVE_MIN_TIMEOUT);
+    if knows_min_timeout && !sets(&options.http_options, "keepalive_min_timeout") {
+        // A worker that a reload replaces closes idle connections of clients at once, also those on which a request is under way.
+        // With this they stay open a little, so that such a request is answered.
+        lines.push("keepalive_min_timeout 5s;".to_owned());
+    }
+    lines.extend([
         format!("client_max_body_size {};", options.client_max_body_size),
         format!("client_body_buffer_size {};", options.client_body_buffer_size),
         format!("client_body_timeout {};", time(options.client_body_timeout)),
@@ -56,9 +74,14 @@ pub(super) fn http(options: &NginxOptions) -> Vec<String> {
         format!("proxy_connect_timeout {};", time(options.connect_timeout)),
         format!("proxy_send_timeout {};", time(options.send_timeout)),
         format!("proxy_read_timeout {};", time(options.read_timeout)),
-    ];
+    ]);
     lines.extend(options.http_options.iter().cloned());
     lines
+}
+
+/// Whether the operator's own lines set this, which may stand only once.
+fn sets(lines: &[String], name: &str) -> bool {
+    lines.iter().flat_map(|line| line.split(';')).any(|line| line.split_whitespace().next() == Some(name))
 }
 
 /// A time as nginx writes it.
@@ -66,5 +89,38 @@ fn time(duration: Duration) -> String {
     match duration.as_millis() {
         millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
         millis => format!("{millis}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(lines: &[String], wanted: &str) -> bool {
+        lines.iter().any(|line| line == wanted)
+    }
+
+    #[test]
+    fn what_an_old_version_does_not_know_is_left_out() {
+        let options = NginxOptions::default();
+        for (version, knows) in
+            [(None, false), (Some("1.22.1"), false), (Some("1.27.3"), false), (Some("1.27.4"), true)]
+        {
+            let lines = http(&options, version.map(|version| version.parse().unwrap()));
+            assert_eq!(has(&lines, "keepalive_min_timeout 5s;"), knows, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_sets_is_not_set_twice() {
+        let raw = |line: &str| vec!["env X;".to_owned(), line.to_owned()];
+        let options = NginxOptions {
+            global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
+            http_options: raw("\tkeepalive_min_timeout\t1s;"),
+            ..NginxOptions::default()
+        };
+        assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
+        assert!(!has(&http(&options, "1.30.0".parse().ok()), "keepalive_min_timeout 5s;"));
+        assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
     }
 }

@@ -1,15 +1,13 @@
 //! A configuration that is too large for one config object: long lists move into files that the main file includes.
 //!
-//! The files' names are fixed (`interlock.d/upstreams-01.conf`), so that a change of one list leaves the other files alone.
+//! The files' names are fixed (`interlock.d/upstreams-01.conf`), so that a change of one list leaves the other files alone. They are
+//! included by a path relative to the main file's folder, so that the files work in any folder that an agent puts them into.
 
 use serde::Serialize;
 
 use super::view::{Section, View};
 use super::{MAIN, print};
-use crate::render::{File, RenderError};
-
-/// How many config objects one proxy service may have. Each is loaded by each task.
-const MOST_FILES: usize = 32;
+use crate::render::{File, MOST_FILES, RenderError};
 
 /// Renders into files of at most `limit` bytes. `size` is that of the file that was too large.
 pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) -> Result<Vec<File>, RenderError> {
@@ -48,9 +46,10 @@ impl Lists<'_> {
         // Items differ in length: a quarter of each file stays free for that.
         let files = size.div_ceil((self.limit / 4 * 3).max(1));
         let parts: Vec<_> = (1..=files).map(|number| format!("{name}-{number:02}")).collect();
-        let paths: Vec<_> = parts.iter().map(|part| format!("{}/interlock.d/{part}.conf", self.folder)).collect();
-        for ((path, part), chunk) in paths.iter().zip(parts).zip(section.split(paths.clone())) {
-            self.files.push(File { path: path.clone(), part, content: chunk.text()?.to_owned() });
+        let includes: Vec<_> = parts.iter().map(|part| format!("interlock.d/{part}.conf")).collect();
+        for ((include, part), chunk) in includes.iter().zip(parts).zip(section.split(includes.clone())) {
+            let path = format!("{}/{include}", self.folder);
+            self.files.push(File { path, part, content: chunk.text()?.to_owned() });
         }
         Ok(())
     }

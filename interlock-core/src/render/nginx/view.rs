@@ -172,7 +172,7 @@ impl<'a> View<'a> {
             revision: revision.to_string(),
             main: directives::main(&options),
             worker_connections: options.max_connections,
-            http: directives::http(&options),
+            http: directives::http(&options, proxy.version),
             hashes: hashes(virtual_hosts),
             published_port: proxy.published_port,
             cleared_headers: CLEARED_HEADERS,

@@ -1,0 +1,42 @@
+//! `interlock extension`
+
+use std::process::ExitCode;
+
+use interlock_core::extension::Checker;
+use interlock_core::grpc::{self, tls};
+use interlock_core::settings::{Kind, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::transport::Channel;
+
+use crate::args::{ExtensionArgs, Global};
+use crate::failure::Failure;
+use crate::{inputs, logging};
+
+pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Failure> {
+    let kind = Kind::from(args.kind);
+    if kind != Kind::Nginx {
+        return Err(Failure::input(format!("extension {kind}"), "is not supported by this version"));
+    }
+    logging::start(global, &Settings::default());
+    inputs::runtime()?.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let follow = async {
+            let checker = Checker::find(&args.checker).await?;
+            tracing::info!(version = %checker.version(), "files are checked by {}", args.checker);
+            let channel = connect(args)?;
+            match grpc::extensions::follow(channel, Some(&checker)).await {}
+        };
+        // Nothing has to be finished: what is not posted is made again by whoever comes next.
+        tokio::select! {
+            failed = follow => failed,
+            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+/// A channel to core, over which the first call connects.
+fn connect(args: &ExtensionArgs) -> Result<Channel, Failure> {
+    let identity = inputs::identity(&args.identity)?;
+    tls::channel(&args.core, &identity).map_err(|error| Failure::input(format!("--core {}", args.core), error))
+}

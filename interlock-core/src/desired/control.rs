@@ -1,0 +1,170 @@
+//! What extensions and agents need to talk to core: a network, an identity, and where core is.
+
+use std::collections::BTreeMap;
+
+use super::{IdentitySecret, NetworkRef, Role, clusters};
+use crate::names::Cluster;
+use crate::ownership;
+use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::settings::{Extension, Settings};
+use crate::snapshot::{Labels, Secret, Service, Snapshot};
+
+/// What all peers of core need.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Control {
+    /// Networks by name, with the labels that they are created with.
+    pub networks: BTreeMap<String, Labels>,
+    /// What each peer gets.
+    pub peers: BTreeMap<(Cluster, Role), Peer>,
+}
+
+/// What one extension, or the proxies of one service cluster, get.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// The network that it shares with core.
+    pub network: NetworkRef,
+    /// The certificate that it shows.
+    pub identity: IdentitySecret,
+    /// Where core is: a name and a port.
+    pub core: String,
+}
+
+impl Control {
+    pub(super) fn peer(&self, cluster: &Cluster, role: Role) -> Option<&Peer> {
+        self.peers.get(&(cluster.clone(), role))
+    }
+}
+
+/// Decides what peers of core get. Without an authority nobody gets anything, and is told.
+pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Problem>) {
+    let mut control = Control::default();
+    let mut problems = Vec::new();
+    for (cluster, extension) in clusters(settings) {
+        for role in roles(extension) {
+            let Some(authority) = authority(snapshot) else {
+                problems.push(no_authority(&cluster, role));
+                continue;
+            };
+            let name = network_name(&cluster, role);
+            let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
+            let peer = Peer {
+                network: NetworkRef { name: name.clone(), id },
+                identity: identity(snapshot, &cluster, role, service_name(extension, role), authority),
+                core: core_address(snapshot, settings),
+            };
+            let mut labels = Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]);
+            if role == Role::Proxy {
+                labels.insert(ownership::CLUSTER.to_owned(), cluster.to_string());
+            }
+            control.networks.insert(name, labels);
+            control.peers.insert((cluster.clone(), role), peer);
+        }
+    }
+    problems.extend(not_attached(snapshot, &control));
+    (control, problems)
+}
+
+/// Which of a service cluster's services talk to core.
+fn roles(extension: &Extension) -> impl Iterator<Item = Role> {
+    let renders = extension.image.is_some().then_some(Role::Extension);
+    renders.into_iter().chain(extension.hitless_service_update.then_some(Role::Proxy))
+}
+
+fn service_name(extension: &Extension, role: Role) -> &str {
+    match role {
+        Role::Extension => &extension.service_name,
+        Role::Proxy => &extension.proxy_service_name,
+    }
+}
+
+/// The network of a peer: one for all extensions, and one for each service cluster's proxies, which face the internet.
+fn network_name(cluster: &Cluster, role: Role) -> String {
+    match role {
+        Role::Extension => ownership::CONTROL_NETWORK.to_owned(),
+        Role::Proxy => ownership::proxy_network(cluster),
+    }
+}
+
+fn authority(snapshot: &Snapshot) -> Option<&Secret> {
+    let secrets = snapshot.secrets.iter();
+    secrets
+        .filter(|secret| ownership::is_ours(&secret.labels))
+        .find(|secret| secret.name == ownership::AUTHORITY_SECRET)
+}
+
+/// The identity that a service shall have: the one that it has, as long as today's authority signed it; else the newest that there is;
+/// else one that has to be made.
+fn identity(snapshot: &Snapshot, cluster: &Cluster, role: Role, service: &str, authority: &Secret) -> IdentitySecret {
+    let signer = authority.labels.get(ownership::FINGERPRINT);
+    let prefix = format!("{}{role}.{}.", ownership::IDENTITY_PREFIX, cluster.slug());
+    let numbered = |secret: &Secret| -> Option<u32> { secret.name.strip_prefix(&prefix)?.parse().ok() };
+    let of_peer = snapshot.secrets.iter().filter(|secret| ownership::is_ours(&secret.labels));
+    let mut all: Vec<_> = of_peer.filter_map(|secret| Some((numbered(secret)?, secret))).collect();
+    all.sort_by_key(|(number, _)| *number);
+    let valid = |secret: &&Secret| {
+        secret.labels.get(ownership::AUTHORITY) == signer && secret.labels.contains_key(ownership::FINGERPRINT)
+    };
+    let mounted = snapshot.services.iter().find(|known| known.spec.name == service).map(|known| &known.spec.secrets);
+    let is_mounted = |secret: &&&Secret| mounted.is_some_and(|mounted| mounted.contains(&secret.id));
+    let usable: Vec<&Secret> = all.iter().map(|(_, secret)| *secret).filter(valid).collect();
+    match usable.iter().rfind(is_mounted).or(usable.last()) {
+        Some(secret) => IdentitySecret { name: secret.name.clone(), id: Some(secret.id.clone()) },
+        None => {
+            let next = all.last().map_or(1, |(number, _)| number + 1);
+            IdentitySecret { name: format!("{prefix}{next}"), id: None }
+        }
+    }
+}
+
+/// Core's own service, if it carries our labels.
+pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
+    snapshot.services.iter().find(|service| ownership::is_core(service))
+}
+
+/// Where peers find core. Its service has no virtual IP in between: each task has an address of its own.
+fn core_address(snapshot: &Snapshot, settings: &Settings) -> String {
+    if let Some(address) = &settings.endpoint_override {
+        return address.clone();
+    }
+    let named = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+    let name = named.or_else(|| core_service(snapshot)).map_or(ownership::CORE_SERVICE, |service| &service.spec.name);
+    let port = settings.listen_addr.rsplit(':').next().filter(|port| !port.is_empty()).unwrap_or("8080");
+    format!("tasks.{name}:{port}")
+}
+
+fn no_authority(cluster: &Cluster, role: Role) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(cluster.clone()),
+        label: None,
+        value: None,
+        wrong: match role {
+            Role::Extension => "its extension has an Image, and there is no authority to identify it by".to_owned(),
+            Role::Proxy => {
+                "HitlessServiceUpdate is on, and there is no authority to identify its proxies by".to_owned()
+            }
+        },
+        right: "run `interlock install --ca-only` once on a manager".to_owned(),
+        effect: Effect::Kept,
+    }
+}
+
+/// A core that was deployed by hand has to be attached by hand, too.
+fn not_attached(snapshot: &Snapshot, control: &Control) -> Vec<Problem> {
+    let by_hand = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+    let Some(core) = by_hand.filter(|service| !ownership::is_ours(&service.spec.labels)) else { return Vec::new() };
+    let missing = control.peers.iter().filter(|(_, peer)| match &peer.network.id {
+        Some(id) => !core.spec.networks.contains(id),
+        None => true,
+    });
+    let problem = |((cluster, _), peer): (&(Cluster, Role), &Peer)| Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(cluster.clone()),
+        label: None,
+        value: None,
+        wrong: format!("core's service {} is not attached to network {}", core.spec.name, peer.network.name),
+        right: format!("run `docker service update --network-add {} {}`", peer.network.name, core.spec.name),
+        effect: Effect::Kept,
+    };
+    missing.map(problem).collect()
+}

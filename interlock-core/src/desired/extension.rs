@@ -1,0 +1,27 @@
+//! The extension service of a service cluster.
+
+use super::control::Control;
+use super::{Content, OwnService, Role, fields};
+use crate::names::Cluster;
+use crate::settings::Extension;
+
+/// The extension service of one service cluster. `None` where core renders, and while there is nothing to identify one by.
+pub fn extension(control: &Control, cluster: &Cluster, extension: &Extension) -> Option<OwnService> {
+    extension.image.as_ref()?;
+    let peer = control.peer(cluster, Role::Extension)?;
+    Some(OwnService {
+        name: extension.service_name.clone(),
+        role: Role::Extension,
+        replicas: 1,
+        seconds_per_task: 60,
+        fields: fields::extension(extension, &peer.core),
+        labels: crate::snapshot::Labels::new(),
+        content: Some(Content {
+            revision: None,
+            networks: vec![peer.network.clone()],
+            configs: Vec::new(),
+            identity: Some(peer.identity.clone()),
+            hitless: false,
+        }),
+    })
+}

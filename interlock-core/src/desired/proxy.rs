@@ -1,0 +1,91 @@
+//! The proxy service of a service cluster.
+
+use super::control::{Control, Peer};
+use super::{AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, fields, has_active_worker};
+use crate::generations::Attachments;
+use crate::hash;
+use crate::names::Cluster;
+use crate::ownership;
+use crate::proxy_config::{ProxyConfig, ProxyVersion};
+use crate::render::File;
+use crate::settings::Extension;
+use crate::snapshot::{Labels, Snapshot};
+
+/// The proxy service of one service cluster, attached to these networks and with this rendering. `None` while it cannot be: a
+/// proxy that follows core needs an identity.
+pub fn proxy(
+    snapshot: &Snapshot,
+    control: &Control,
+    (cluster, extension): (&Cluster, &Extension),
+    attachments: &Attachments,
+    rendered: Option<(&ProxyConfig, &[File])>,
+    version: Option<ProxyVersion>,
+) -> Option<OwnService> {
+    let hitless = extension.hitless_service_update;
+    let peer = if hitless { Some(control.peer(cluster, Role::Proxy)?) } else { None };
+    let content = rendered.map(|(config, files)| {
+        let mut configs: Vec<_> = files.iter().map(|file| config_file(config, file)).collect();
+        configs.extend(peer.map(|peer| agent_file(cluster, extension, attachments, peer)));
+        Content {
+            revision: Some(config.revision.clone()),
+            networks: networks(snapshot, attachments, peer),
+            configs,
+            identity: peer.map(|peer| peer.identity.clone()),
+            hitless,
+        }
+    });
+    let version = version.filter(|_| hitless).map(|version| (ownership::PROXY_VERSION.to_owned(), version.to_string()));
+    Some(OwnService {
+        name: extension.proxy_service_name.clone(),
+        role: Role::Proxy,
+        replicas: extension.proxy_replicas,
+        seconds_per_task: extension.proxy_stop_grace_period.as_secs() + extension.proxy_update_delay.as_secs() + 60,
+        fields: fields::proxy(cluster, extension, has_active_worker(snapshot)),
+        labels: version.into_iter().collect(),
+        content,
+    })
+}
+
+fn networks(snapshot: &Snapshot, attachments: &Attachments, peer: Option<&Peer>) -> Vec<NetworkRef> {
+    let name = |id: &crate::names::NetworkId| {
+        let known = snapshot.networks.iter().find(|network| network.id == *id);
+        known.map_or_else(|| id.to_string(), |network| network.name.clone())
+    };
+    let apps = attachments.networks.iter().map(|id| NetworkRef { name: name(id), id: Some(id.clone()) });
+    let mut networks: Vec<_> = apps.chain(peer.map(|peer| peer.network.clone())).collect();
+    // By id, as ever: another order would count as a change.
+    networks.sort_by(|a, b| (&a.id, &a.name).cmp(&(&b.id, &b.name)));
+    networks
+}
+
+fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {
+    let mut made = named(&config.cluster, &file.part, &file.path, &file.content);
+    made.labels.insert(ownership::REVISION.to_owned(), config.revision.to_string());
+    made
+}
+
+fn agent_file(cluster: &Cluster, extension: &Extension, attachments: &Attachments, peer: &Peer) -> ConfigFile {
+    let file = AgentFile {
+        core: peer.core.clone(),
+        cluster: cluster.clone(),
+        generation: attachments.generation(),
+        kind: extension.kind,
+        boot: extension.proxy_config_path.clone(),
+    };
+    named(cluster, "agent", AGENT_FILE, &file.to_toml())
+}
+
+fn named(cluster: &Cluster, part: &str, target: &str, data: &str) -> ConfigFile {
+    let slug = cluster.slug();
+    let hash = hash::hex16(data.as_bytes());
+    let part = if part.is_empty() { String::new() } else { format!(".{part}") };
+    ConfigFile {
+        name: format!("{}{slug}.{hash}{part}", ownership::CONFIG_PREFIX),
+        target: target.to_owned(),
+        data: data.to_owned(),
+        labels: Labels::from([
+            (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
+            (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
+        ]),
+    }
+}

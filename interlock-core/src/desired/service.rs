@@ -1,0 +1,183 @@
+//! A service of our own as it should be, and what it mounts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fields::{Field, USER};
+use crate::hash;
+use crate::names::{Cluster, NetworkId, SecretId};
+use crate::ownership;
+use crate::proxy_config::Revision;
+use crate::snapshot::{Labels, Service};
+
+/// What a service of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It renders.
+    Extension,
+    /// It carries the traffic.
+    Proxy,
+}
+
+impl Role {
+    /// The value of the `type` label.
+    fn type_label(self) -> &'static str {
+        match self {
+            Self::Extension => ownership::TYPE_EXTENSION,
+            Self::Proxy => ownership::TYPE_PROXY,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Extension => "extension",
+            Self::Proxy => "proxy",
+        })
+    }
+}
+
+/// A service of our own as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnService {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// How many tasks it should have.
+    pub replicas: u64,
+    /// The longest that replacing one task may take, in seconds.
+    pub seconds_per_task: u64,
+    /// What the settings ask for, by field name.
+    pub fields: BTreeMap<String, Field>,
+    /// More labels that are always ours.
+    pub labels: Labels,
+    /// What it mounts and is attached to; `None` keeps what is deployed, as there is no rendering of the current revision.
+    pub content: Option<Content>,
+}
+
+/// What a service's tasks need.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The revision that its configs hold; `None` of a service that holds none.
+    pub revision: Option<Revision>,
+    /// The networks it is attached to, sorted by name.
+    pub networks: Vec<NetworkRef>,
+    /// The config objects, in the order of their mount paths.
+    pub configs: Vec<ConfigFile>,
+    /// The identity that it shows to core, if it talks to core.
+    pub identity: Option<IdentitySecret>,
+    /// Whether core sends newer revisions to the running tasks, so that the mounted one is for a start without core alone.
+    pub hitless: bool,
+}
+
+/// A network that a service is attached to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkRef {
+    /// Its name.
+    pub name: String,
+    /// Its id; `None` of one that the same plan creates.
+    pub id: Option<NetworkId>,
+}
+
+/// A config object and where it is mounted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigFile {
+    /// Its name, which contains a hash of its data.
+    pub name: String,
+    /// The file's path in the task's file system.
+    pub target: String,
+    /// Its data.
+    pub data: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A secret with a certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySecret {
+    /// Its name.
+    pub name: String,
+    /// Its id; `None` of one that the same plan creates.
+    pub id: Option<SecretId>,
+}
+
+impl OwnService {
+    /// Whether the service that has this one's name is this one of ours.
+    pub fn owns(&self, service: &Service) -> bool {
+        ownership::is_ours(&service.spec.labels)
+    }
+
+    /// The labels that are always interlock's own.
+    pub fn own_labels(&self, cluster: &Cluster) -> Labels {
+        let applied: BTreeMap<&str, String> =
+            self.fields.iter().map(|(name, field)| (name.as_str(), field.fingerprint())).collect();
+        let mut labels = self.labels.clone();
+        labels.extend([
+            (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
+            (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
+            (ownership::TYPE.to_owned(), self.role.type_label().to_owned()),
+            (ownership::APPLIED.to_owned(), json!(applied).to_string()),
+        ]);
+        if let Some(revision) = self.content.as_ref().and_then(|content| content.revision.as_ref()) {
+            labels.insert(ownership::REVISION.to_owned(), revision.to_string());
+        }
+        labels
+    }
+
+    /// A name for all of this: equal ones ask for the same service.
+    pub(crate) fn fingerprint(&self) -> String {
+        let fields: BTreeMap<_, _> = self.fields.iter().map(|(name, field)| (name, field.fingerprint())).collect();
+        let content = self.content.as_ref().map(|content| {
+            let configs: Vec<_> = content.configs.iter().map(|config| (&config.name, &config.target)).collect();
+            let networks: Vec<_> = content.networks.iter().map(|network| &network.name).collect();
+            json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name)])
+        });
+        hash::hex16(json!([self.name, fields, content]).to_string().as_bytes())
+    }
+}
+
+/// References to config objects in the Docker API's shape. An object that does not exist yet has no id.
+pub(crate) fn config_refs(configs: &[ConfigFile], id_of: impl Fn(&str) -> Option<String>) -> Value {
+    let refs = configs.iter().map(|config| {
+        let mut reference = json!({
+            "ConfigName": config.name,
+            "File": { "Name": config.target, "UID": "0", "GID": "0", "Mode": 0o444 },
+        });
+        if let Some(id) = id_of(&config.name) {
+            reference["ConfigID"] = Value::String(id);
+        }
+        reference
+    });
+    Value::Array(refs.collect())
+}
+
+/// References to networks in the Docker API's shape. One that does not exist yet is named.
+pub(crate) fn network_refs(networks: &[NetworkRef]) -> Value {
+    let targets = networks.iter().map(|NetworkRef { name, id }| match id {
+        Some(id) => json!({ "Target": id }),
+        None => json!({ "Target": name }),
+    });
+    Value::Array(targets.collect())
+}
+
+/// The reference to an identity in the Docker API's shape. One that does not exist yet has no id.
+pub(crate) fn secret_refs(identity: Option<&IdentitySecret>) -> Value {
+    let target = ownership::IDENTITY_PATH.rsplit('/').next();
+    let refs = identity.iter().map(|IdentitySecret { name, id }| {
+        let mut reference = json!({
+            "SecretName": name,
+            "File": { "Name": target, "UID": USER.to_string(), "GID": USER.to_string(), "Mode": 0o400 },
+        });
+        if let Some(id) = id {
+            reference["SecretID"] = json!(id);
+        }
+        reference
+    });
+    Value::Array(refs.collect())
+}

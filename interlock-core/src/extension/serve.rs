@@ -1,0 +1,109 @@
+//! The loop of an extension.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use futures::{FutureExt, Stream, StreamExt};
+
+use super::{Checker, render_and_check};
+use crate::grpc::convert::Model;
+use crate::proxy_config::{Generation, Revision};
+use crate::render::{RenderError, Rendering};
+
+/// What an extension is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A new or changed model.
+    Model(Box<Model>),
+    /// A model that cannot be read, and why.
+    Unreadable(Generation, Revision, String),
+    /// No model of this generation is needed any more.
+    Withdrawn(Generation),
+}
+
+impl Event {
+    fn generation(&self) -> &Generation {
+        match self {
+            Self::Model(model) => &model.generation,
+            Self::Unreadable(generation, ..) | Self::Withdrawn(generation) => generation,
+        }
+    }
+}
+
+/// What was made last of each generation. Whoever asks for the same again, like a core that was started anew, gets it without waiting.
+#[derive(Debug, Default)]
+pub struct Kept(BTreeMap<Generation, (usize, Rendering)>);
+
+/// Renders models and posts what comes out, until the events end or something fails. A model that was overtaken before it was begun is
+/// left out; one that was begun is finished, so that models that change faster than they can be rendered still give files.
+/// Generations take turns.
+///
+/// # Errors
+///
+/// The first of an event or a post.
+pub async fn serve<E, P>(
+    mut events: impl Stream<Item = Result<Event, E>> + Unpin,
+    checker: Option<&Checker>,
+    kept: &mut Kept,
+    mut post: impl FnMut(Generation, Rendering) -> P,
+) -> Result<(), E>
+where
+    P: Future<Output = Result<(), E>>,
+{
+    let mut waiting = VecDeque::new();
+    loop {
+        let Some(event) = next(&mut events, &mut waiting).await? else { return Ok(()) };
+        let (generation, rendering) = match event {
+            Event::Model(model) => {
+                let rendering = kept.make(&model, checker).await;
+                (model.generation, rendering)
+            }
+            Event::Unreadable(generation, revision, wrong) => {
+                let result = Err(RenderError::Failed(format!("the model cannot be read: {wrong}")));
+                (generation, Rendering { revision, result })
+            }
+            Event::Withdrawn(generation) => {
+                kept.0.remove(&generation);
+                continue;
+            }
+        };
+        post(generation, rendering).await?;
+    }
+}
+
+/// The next event to act on, when all have been taken that are there.
+async fn next<E>(
+    events: &mut (impl Stream<Item = Result<Event, E>> + Unpin),
+    waiting: &mut VecDeque<Event>,
+) -> Result<Option<Event>, E> {
+    loop {
+        let event = match waiting.is_empty() {
+            true => events.next().await,
+            false => match events.next().now_or_never() {
+                None => return Ok(waiting.pop_front()),
+                Some(event) => event,
+            },
+        };
+        let Some(event) = event.transpose()? else { return Ok(None) };
+        // It takes the place of an older one of its generation.
+        match waiting.iter_mut().find(|waiting| waiting.generation() == event.generation()) {
+            Some(older) => *older = event,
+            None => waiting.push_back(event),
+        }
+    }
+}
+
+impl Kept {
+    async fn make(&mut self, model: &Model, checker: Option<&Checker>) -> Rendering {
+        let Model { config, generation, file_limit } = model;
+        let same = |(limit, kept): &&(usize, Rendering)| limit == file_limit && kept.revision == config.revision;
+        if let Some((_, kept)) = self.0.get(generation).filter(same) {
+            return kept.clone();
+        }
+        let rendering = render_and_check(config, *file_limit, checker).await;
+        // A checker that came to no result may come to one the next time.
+        if !matches!(rendering.result, Err(RenderError::Failed(_))) {
+            self.0.insert(generation.clone(), (*file_limit, rendering.clone()));
+        }
+        rendering
+    }
+}

@@ -1,0 +1,124 @@
+//! What proxy tasks can serve: the networks and secrets that they have decide it, and only new tasks can have others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::names::{Cluster, NetworkId, SecretId};
+use crate::ownership;
+use crate::proxy_config::Generation;
+use crate::settings::Extension;
+use crate::snapshot::{Service, ServiceSpec, Snapshot};
+
+/// The networks and secrets of applications that a proxy task has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Attachments {
+    /// The networks by which it reaches tasks.
+    pub networks: BTreeSet<NetworkId>,
+    /// The certificates and keys that it has.
+    pub secrets: BTreeSet<SecretId>,
+}
+
+impl Attachments {
+    /// The name for this.
+    pub fn generation(&self) -> Generation {
+        Generation::of(&self.networks, &self.secrets)
+    }
+
+    /// What a spec's tasks have, without what is there for core's sake.
+    fn of(snapshot: &Snapshot, cluster: &Cluster, spec: &ServiceSpec) -> Self {
+        let control = ownership::proxy_network(cluster);
+        let ours =
+            |id: &NetworkId| snapshot.networks.iter().any(|network| network.id == *id && network.name == control);
+        let identity = |id: &SecretId| {
+            let known = snapshot.secrets.iter().find(|secret| secret.id == *id);
+            known.is_some_and(|secret| secret.name.starts_with(ownership::IDENTITY_PREFIX))
+        };
+        Self {
+            networks: spec.networks.iter().filter(|id| !ours(id)).cloned().collect(),
+            secrets: spec.secrets.iter().filter(|id| !identity(id)).cloned().collect(),
+        }
+    }
+}
+
+/// Since when no service but our own is attached to a network of the proxies.
+pub type Idle = BTreeMap<(Cluster, NetworkId), Timestamp>;
+
+/// How long a network that nothing else uses stays attached. Its owner may want to remove it, and cannot while proxies use it;
+/// detaching replaces them, so what goes within this time goes together.
+const IDLE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the tasks of a service cluster's proxies have and shall have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generations {
+    /// What new tasks shall have.
+    pub wanted: Attachments,
+    /// For what to render: what is wanted and, where running tasks follow core, what they have.
+    pub live: BTreeSet<Attachments>,
+    /// What to remember.
+    pub idle: Idle,
+}
+
+/// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly the networks that
+/// are needed. Where it does not, a network stays until nothing else uses it, or until something that is missing replaces them.
+pub fn decide(
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+    extension: &Extension,
+    needed: BTreeSet<NetworkId>,
+    idle: &Idle,
+) -> Generations {
+    let needed = Attachments { networks: needed, secrets: BTreeSet::new() };
+    let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
+    let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
+    let Some(service) = service.filter(|_| extension.hitless_service_update) else {
+        return Generations { live: BTreeSet::from([needed.clone()]), wanted: needed, idle: Idle::new() };
+    };
+    let deployed = Attachments::of(snapshot, cluster, &service.spec);
+    let rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
+    let mut live = BTreeSet::from([deployed.clone()]);
+    if rolling {
+        live.extend(service.previous.as_ref().map(|spec| Attachments::of(snapshot, cluster, spec)));
+    }
+    let (wanted, idle) = wanted(snapshot, cluster, extension, needed, &deployed, idle);
+    if !rolling {
+        live.insert(wanted.clone());
+    }
+    Generations { wanted, live, idle }
+}
+
+fn wanted(
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+    extension: &Extension,
+    needed: Attachments,
+    deployed: &Attachments,
+    before: &Idle,
+) -> (Attachments, Idle) {
+    if extension.networks.is_some() {
+        return (needed, Idle::new());
+    }
+    let used: BTreeSet<_> = snapshot
+        .services
+        .iter()
+        .filter(|service| !ownership::is_ours(&service.spec.labels))
+        .flat_map(|service| &service.spec.networks)
+        .collect();
+    let unused = deployed.networks.iter().filter(|id| !used.contains(*id) && !needed.networks.contains(*id));
+    let now = snapshot.observed_at;
+    let idle: Idle = unused
+        .map(|id| {
+            let key = (cluster.clone(), id.clone());
+            let since = before.get(&key).copied().unwrap_or(now);
+            (key, since)
+        })
+        .collect();
+    let replaced_anyway = !needed.networks.is_subset(&deployed.networks) || needed.secrets != deployed.secrets;
+    let goes = |id: &NetworkId| match idle.get(&(cluster.clone(), id.clone())) {
+        Some(since) => replaced_anyway || now.duration_since(*since) >= IDLE,
+        None => false,
+    };
+    let stays = deployed.networks.iter().filter(|id| !goes(id)).cloned();
+    let wanted = Attachments { networks: needed.networks.iter().cloned().chain(stays).collect(), ..needed };
+    (wanted, idle)
+}

@@ -1,0 +1,279 @@
+//! Core's side: models for extensions, files for agents, and what they answer.
+//!
+//! Nothing is decided here. What is served comes from a [`watch`] channel, so that a slow peer gets the newest and never a queue; what peers
+//! say goes into one channel as values, checked.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::{self, Malformed};
+use super::{tls, v1};
+use crate::names::Cluster;
+use crate::proxy_config::{Generation, ProxyConfigs, ProxyVersion, Revision};
+use crate::render::{RenderError, Rendering, Renderings, agree};
+use crate::reports::AgentReport;
+use crate::trust::{Peer, Role};
+
+/// What core shows to its peers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Published {
+    /// What extensions render.
+    pub configs: ProxyConfigs,
+    /// What agents get.
+    pub deliveries: Renderings,
+    /// How many bytes a file may have.
+    pub file_limit: usize,
+}
+
+/// What peers say. Connections have numbers that are not used again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// An extension posted this, and it holds what the model says.
+    Rendering(Cluster, Generation, Rendering),
+    /// An extension checks with this version; `None` when it went.
+    Checker(u64, Option<(Cluster, ProxyVersion)>),
+    /// An agent reports; `None` when it went.
+    Agent(u64, Option<AgentReport>),
+}
+
+/// Both services of the contract.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    published: watch::Receiver<Arc<Published>>,
+    said: mpsc::Sender<Said>,
+    connections: Arc<AtomicU64>,
+}
+
+/// How long an agent may take to say who it is.
+const HELLO: Duration = Duration::from_secs(5);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Hub {
+    /// Serves what is published, and passes on what is said.
+    pub fn new(published: watch::Receiver<Arc<Published>>, said: mpsc::Sender<Said>) -> Self {
+        Self { published, said, connections: Arc::default() }
+    }
+
+    /// Says something for as long as the stream lives, and then that it went.
+    fn guard(&self, gone: impl FnOnce(u64) -> Said) -> Guard {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        Guard { number, gone: Some(gone(number)), said: self.said.clone() }
+    }
+
+    async fn say(&self, said: Said) -> Result<(), Status> {
+        self.said.send(said).await.map_err(|_| Status::unavailable("core is stopping"))
+    }
+}
+
+struct Guard {
+    number: u64,
+    gone: Option<Said>,
+    said: mpsc::Sender<Said>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(gone) = self.gone.take() else { return };
+        if let Err(mpsc::error::TrySendError::Full(gone)) = self.said.try_send(gone) {
+            // The channel is full for a moment. What went must not be forgotten.
+            let said = self.said.clone();
+            tokio::spawn(async move { said.send(gone).await });
+        }
+    }
+}
+
+fn with_role<T>(request: &Request<T>, role: Role) -> Result<Peer, Status> {
+    let peer = tls::peer(request)?;
+    if peer.role == role {
+        return Ok(peer.clone());
+    }
+    Err(Status::permission_denied(format!("this is for an {role}; the certificate says {}", peer.role)))
+}
+
+fn refused(malformed: Malformed) -> Status {
+    Status::invalid_argument(malformed.to_string())
+}
+
+#[tonic::async_trait]
+impl v1::extensions_server::Extensions for Hub {
+    type WatchStream = Answers<v1::WatchResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let peer = with_role(&request, Role::Extension)?;
+        let v1::WatchRequest { agent, checker_version } = request.into_inner();
+        tracing::info!(cluster = peer.cluster.title(), agent = crate::problem::shown(&agent), "extension connected");
+        let guard = self.guard(|number| Said::Checker(number, None));
+        if let Ok(version) = checker_version.parse() {
+            self.say(Said::Checker(guard.number, Some((peer.cluster.clone(), version)))).await?;
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        let mut published = self.published.clone();
+        published.mark_changed();
+        tokio::spawn(async move {
+            let _guard = guard;
+            let mut sent = BTreeMap::new();
+            // Ends when core stops or the extension went.
+            while published.changed().await.is_ok() {
+                loop {
+                    let Ok(permit) = sender.reserve().await else { return };
+                    let newest = published.borrow_and_update().clone();
+                    let Some(event) = next_event(&newest, &peer.cluster, &mut sent) else { break };
+                    permit.send(Ok(v1::WatchResponse { event: Some(event) }));
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn post(&self, request: Request<v1::PostRequest>) -> Result<Response<v1::PostResponse>, Status> {
+        let peer = with_role(&request, Role::Extension)?;
+        let (generation, mut rendering) = convert::rendering_from_wire(request.into_inner()).map_err(refused)?;
+        let published = self.published.borrow().clone();
+        let key = (peer.cluster.clone(), generation.clone());
+        let is_current = |published: &Published| {
+            published.configs.get(&key).is_some_and(|config| config.revision == rendering.revision)
+        };
+        if !is_current(&published) {
+            return Err(Status::failed_precondition(format!("revision {} is not the current one", rendering.revision)));
+        }
+        let wrong = if let Ok(files) = &rendering.result {
+            let (files, key) = (files.clone(), key.clone());
+            let agreed = tokio::task::spawn_blocking(move || {
+                published.configs.get(&key).map_or(Ok(()), |config| agree::agree(config, &files, published.file_limit))
+            });
+            agreed.await.map_err(|_| Status::internal("the files could not be read"))?.err()
+        } else {
+            None
+        };
+        if let Some(wrong) = &wrong {
+            tracing::error!(cluster = peer.cluster.title(), "the extension's files are refused: {wrong}");
+            rendering.result = Err(RenderError::Differs(wrong.clone()));
+        }
+        self.say(Said::Rendering(peer.cluster, generation, rendering)).await?;
+        match wrong {
+            None => Ok(Response::new(v1::PostResponse {})),
+            Some(wrong) => Err(Status::invalid_argument(wrong)),
+        }
+    }
+}
+
+/// What an extension has to hear next, if anything. `sent` are the revisions that it has.
+fn next_event(
+    published: &Published,
+    cluster: &Cluster,
+    sent: &mut BTreeMap<Generation, Revision>,
+) -> Option<v1::watch_response::Event> {
+    use v1::watch_response::Event;
+    let mine = published.configs.iter().filter(|((of, _), _)| of == cluster);
+    for ((_, generation), config) in mine {
+        if sent.get(generation) != Some(&config.revision) {
+            sent.insert(generation.clone(), config.revision.clone());
+            return Some(Event::Model(convert::model_to_wire(generation, config, published.file_limit)));
+        }
+    }
+    let lives = |generation: &Generation| published.configs.contains_key(&(cluster.clone(), generation.clone()));
+    let withdrawn = sent.keys().find(|generation| !lives(generation))?.clone();
+    sent.remove(&withdrawn);
+    Some(Event::WithdrawnGeneration(withdrawn.to_string()))
+}
+
+#[tonic::async_trait]
+impl v1::proxies_server::Proxies for Hub {
+    type FollowStream = Answers<v1::FollowResponse>;
+
+    async fn follow(
+        &self,
+        request: Request<Streaming<v1::FollowRequest>>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let peer = with_role(&request, Role::Proxy)?;
+        let mut requests = request.into_inner();
+        let hello = tokio::time::timeout(HELLO, requests.message()).await;
+        let hello = hello.map_err(|_| Status::deadline_exceeded("no hello"))??;
+        let Some(v1::FollowRequest { event: Some(v1::follow_request::Event::Hello(hello)) }) = hello else {
+            return Err(Status::invalid_argument("the first request has to be a hello"));
+        };
+        let mut report = AgentReport {
+            cluster: peer.cluster,
+            generation: convert::generation(&hello.generation).map_err(refused)?,
+            hostname: hello.hostname,
+            version: hello.proxy_version.parse().ok(),
+            running: hello.revision.parse().ok(),
+            refused: None,
+        };
+        tracing::info!(
+            cluster = report.cluster.title(),
+            proxy = crate::problem::shown(&report.hostname),
+            version = crate::problem::shown(&hello.proxy_version),
+            "proxy connected"
+        );
+        let guard = self.guard(|number| Said::Agent(number, None));
+        self.say(Said::Agent(guard.number, Some(report.clone()))).await?;
+        let (sender, receiver) = mpsc::channel(1);
+        let mut published = self.published.clone();
+        published.mark_changed();
+        let said = self.said.clone();
+        tokio::spawn(async move {
+            let key = (report.cluster.clone(), report.generation.clone());
+            let mut sent = hello.hash;
+            loop {
+                tokio::select! {
+                    changed = published.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let Ok(permit) = sender.reserve().await else { return };
+                        let newest = published.borrow_and_update().clone();
+                        if let Some(revision) = next_revision(&newest, &key, &mut sent) {
+                            permit.send(Ok(v1::FollowResponse { revision: Some(revision) }));
+                        }
+                    }
+                    request = requests.message() => {
+                        let Ok(Some(v1::FollowRequest { event: Some(event) })) = request else { return };
+                        note(&mut report, event);
+                        if said.send(Said::Agent(guard.number, Some(report.clone()))).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// What an agent has to get next, if anything. `sent` is the hash of the files that it has.
+fn next_revision(published: &Published, key: &(Cluster, Generation), sent: &mut String) -> Option<v1::Revision> {
+    let rendering = published.deliveries.get(key)?;
+    let files = convert::files_to_wire(rendering.result.as_ref().ok()?);
+    if files.hash == *sent {
+        return None;
+    }
+    sent.clone_from(&files.hash);
+    Some(v1::Revision { generation: key.1.to_string(), revision: rendering.revision.to_string(), files: Some(files) })
+}
+
+fn note(report: &mut AgentReport, event: v1::follow_request::Event) {
+    use v1::follow_request::Event;
+    let proxy = crate::problem::shown(&report.hostname);
+    match event {
+        Event::Hello(_) => {}
+        Event::Accepted(accepted) => {
+            tracing::debug!(cluster = report.cluster.title(), proxy, revision = accepted.revision, "proxy serves");
+            report.running = accepted.revision.parse().ok();
+            report.refused = None;
+        }
+        Event::Refused(refusal) => {
+            report.running = refusal.running_revision.parse().ok();
+            report.refused = refusal.revision.parse().ok().map(|revision| (revision, refusal.message));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What nobody needs any more.
+//!
+//! Whatever a spec, a previous spec or a live task refers to stays: Swarm starts tasks from it, and goes back to it.
+
+use std::collections::BTreeSet;
+
+use crate::desired::{Desired, Objects};
+use crate::names::Cluster;
+use crate::ownership;
+use crate::plan::{Action, Step};
+use crate::snapshot::{Config, Secret, Service, ServiceSpec, Snapshot};
+
+/// The objects of one service cluster that are not used and shall not be, once these steps are done.
+pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, steps: &[Step]) -> Vec<Step> {
+    let services: Vec<_> = snapshot
+        .services
+        .iter()
+        .filter(|service| ownership::is_ours(&service.spec.labels) && objects.names.contains(&service.spec.name))
+        .collect();
+    // While a service is being updated its tasks are of two kinds, and nothing is certain.
+    if services.iter().any(|service| service.update.as_ref().is_some_and(|update| update.state.in_progress())) {
+        return Vec::new();
+    }
+    let updated: BTreeSet<_> = steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::UpdateService { id, .. } => Some(id),
+            _ => None,
+        })
+        .collect();
+    // An update makes today's spec the previous one. Without an update the previous one stays, and a rollback needs what it names.
+    let previous = services.iter().filter(|service| !updated.contains(&service.id)).filter_map(|s| s.previous.as_ref());
+    let specs: Vec<_> = services.iter().map(|service| &service.spec).chain(previous).collect();
+    let mut unused = unused_configs(snapshot, cluster, objects, &services, &specs);
+    unused.extend(unused_identities(snapshot, cluster, objects, &specs));
+    unused
+}
+
+fn unused_configs(
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+    objects: &Objects,
+    services: &[&Service],
+    specs: &[&ServiceSpec],
+) -> Vec<Step> {
+    let mut keep: BTreeSet<_> =
+        specs.iter().flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
+    let wanted = objects.services().filter_map(|service| service.content.as_ref());
+    keep.extend(wanted.flat_map(|content| &content.configs).map(|config| config.name.as_str()));
+    let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
+    let live = snapshot.tasks.iter().filter(|task| ids.contains(&task.service) && !task.state.is_terminal());
+    let live: BTreeSet<_> = live.flat_map(|task| &task.configs).collect();
+    let mine = |config: &&Config| ownership::cluster_of(&config.labels).as_ref() == Some(cluster);
+    let unused = |config: &&Config| !keep.contains(config.name.as_str()) && !live.contains(&config.id);
+    let configs = sorted_configs(snapshot).into_iter().filter(mine).filter(unused);
+    configs.map(|config| remove_config(config, cluster)).collect()
+}
+
+fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, specs: &[&ServiceSpec]) -> Vec<Step> {
+    let used: BTreeSet<_> = specs.iter().flat_map(|spec| &spec.secrets).collect();
+    let wanted = objects.services().filter_map(|service| service.content.as_ref()?.identity.as_ref());
+    let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
+    let mine = |secret: &&Secret| ownership::cluster_of(&secret.labels).as_ref() == Some(cluster);
+    let unused = |secret: &&Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());
+    sorted_identities(snapshot)
+        .into_iter()
+        .filter(mine)
+        .filter(unused)
+        .map(|secret| remove_identity(secret, cluster))
+        .collect()
+}
+
+/// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
+pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
+    let gone = |labels: &crate::snapshot::Labels| {
+        ownership::cluster_of(labels).is_none_or(|cluster| !desired.clusters.contains_key(&cluster))
+    };
+    let nobodys = Cluster::default();
+    let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
+    let identities = sorted_identities(snapshot).into_iter().filter(|secret| gone(&secret.labels));
+    configs
+        .map(|config| remove_config(config, &nobodys))
+        .chain(identities.map(|secret| remove_identity(secret, &nobodys)))
+        .chain(unused_networks(snapshot, desired))
+        .collect()
+}
+
+/// Proxies' control networks that no service is attached to.
+fn unused_networks(snapshot: &Snapshot, desired: &Desired) -> impl Iterator<Item = Step> {
+    let specs = snapshot.services.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
+    let used: BTreeSet<_> = specs.flat_map(|spec| &spec.networks).collect();
+    let mut unused: Vec<_> = snapshot
+        .networks
+        .iter()
+        .filter(|network| ownership::is_ours(&network.labels) && network.labels.contains_key(ownership::CLUSTER))
+        .filter(|network| !desired.networks.contains_key(&network.name) && !used.contains(&network.id))
+        .collect();
+    unused.sort_by(|a, b| a.name.cmp(&b.name));
+    unused.into_iter().map(|network| Step {
+        cluster: ownership::cluster_of(&network.labels).unwrap_or_default(),
+        action: Action::RemoveNetwork { id: network.id.clone(), name: network.name.clone() },
+        reason: "no proxies that follow core need it any more".to_owned(),
+        restarts_tasks: false,
+    })
+}
+
+fn sorted_configs(snapshot: &Snapshot) -> Vec<&Config> {
+    let ours =
+        |config: &&Config| ownership::is_ours(&config.labels) && config.name.starts_with(ownership::CONFIG_PREFIX);
+    let mut configs: Vec<_> = snapshot.configs.iter().filter(ours).collect();
+    configs.sort_by(|a, b| a.name.cmp(&b.name));
+    configs
+}
+
+fn sorted_identities(snapshot: &Snapshot) -> Vec<&Secret> {
+    let ours =
+        |secret: &&Secret| ownership::is_ours(&secret.labels) && secret.name.starts_with(ownership::IDENTITY_PREFIX);
+    let mut secrets: Vec<_> = snapshot.secrets.iter().filter(ours).collect();
+    secrets.sort_by(|a, b| a.name.cmp(&b.name));
+    secrets
+}
+
+fn remove_config(config: &Config, cluster: &Cluster) -> Step {
+    Step {
+        cluster: ownership::cluster_of(&config.labels).unwrap_or_else(|| cluster.clone()),
+        action: Action::RemoveConfig { id: config.id.clone(), name: config.name.clone() },
+        reason: "nothing refers to it any more".to_owned(),
+        restarts_tasks: false,
+    }
+}
+
+fn remove_identity(secret: &Secret, cluster: &Cluster) -> Step {
+    Step {
+        cluster: ownership::cluster_of(&secret.labels).unwrap_or_else(|| cluster.clone()),
+        action: Action::RemoveIdentity { id: secret.id.clone(), name: secret.name.clone() },
+        reason: "no service shows it any more".to_owned(),
+        restarts_tasks: false,
+    }
+}

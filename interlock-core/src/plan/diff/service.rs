@@ -1,0 +1,320 @@
+//! One service of ours: created, or changed where it differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::super::{Action, Change, Step, merge};
+use super::{Attempt, label_change};
+use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
+use crate::names::{Cluster, ConfigId, NetworkId};
+use crate::ownership;
+use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::proxy_config::Revision;
+use crate::snapshot::{Labels, Service, Snapshot};
+
+pub(super) struct ServiceDiff<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) cluster: &'a Cluster,
+    pub(super) wanted: &'a OwnService,
+    pub(super) attempt: Option<&'a Attempt>,
+}
+
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) problem: Option<Problem>,
+    pub(super) waiting: Option<String>,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) delivered: Option<Revision>,
+}
+
+impl ServiceDiff<'_> {
+    pub(super) fn plan(&self) -> (Vec<Step>, Outcome) {
+        let existing = self.snapshot.services.iter().find(|service| service.spec.name == self.wanted.name);
+        match existing {
+            None => self.create(),
+            Some(service) if !self.wanted.owns(service) => (Vec::new(), self.not_ours()),
+            Some(service) => self.update(service),
+        }
+    }
+
+    fn create(&self) -> (Vec<Step>, Outcome) {
+        let Some(content) = &self.wanted.content else { return (Vec::new(), Outcome::default()) };
+        let mut steps: Vec<_> = self.missing_identity(content).chain(self.missing_configs(content)).collect();
+        let mut changes = self.field_changes(&Value::Null);
+        changes.extend(self.label_changes(&BTreeMap::new()));
+        changes.push(networks_change(content, String::new()));
+        changes.push(self.configs_change(content, String::new()));
+        if content.identity.is_some() {
+            changes.push(identity_change(content, String::new()));
+        }
+        let mut spec = json!({ "Name": self.wanted.name });
+        merge(&mut spec, &changes);
+        let action = Action::CreateService { name: self.wanted.name.clone(), spec };
+        steps.push(self.step(action, format!("the service cluster has no {} service yet", self.wanted.role), false));
+        (steps, Outcome::default())
+    }
+
+    fn update(&self, service: &Service) -> (Vec<Step>, Outcome) {
+        let mut outcome = Outcome { attempt: self.attempt.cloned(), ..Outcome::default() };
+        if let Some(reason) = self.still_rolling(service) {
+            outcome.waiting = Some(reason);
+            return (Vec::new(), outcome);
+        }
+        let changes = self.changes(service);
+        outcome.delivered = self.delivered(service, &changes);
+        if let Some(step) = self.stalled(service) {
+            outcome.problem = Some(self.failed(service, "it takes longer than its tasks can need"));
+            return (vec![step], outcome);
+        }
+        if let Some(problem) = self.failed_before(service, changes.is_empty()) {
+            outcome.problem = Some(problem);
+            return (Vec::new(), outcome);
+        }
+        if changes.is_empty() {
+            return (Vec::new(), outcome);
+        }
+        if let Some(step) = self.paused(service) {
+            return (vec![step], outcome);
+        }
+        let mut steps = Vec::new();
+        if let Some(content) = &self.wanted.content {
+            let touches = |key: &str| changes.iter().any(|change| change.path.last().is_some_and(|last| last == key));
+            steps.extend(self.missing_identity(content).filter(|_| touches("Secrets")));
+            steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
+        }
+        outcome.attempt =
+            Some(Attempt { target: self.wanted.fingerprint(), before: super::rolls::started_at(service) });
+        steps.push(self.update_step(service, changes));
+        (steps, outcome)
+    }
+
+    fn update_step(&self, service: &Service, changes: Vec<Change>) -> Step {
+        let summaries: Vec<_> =
+            changes.iter().map(|change| change.summary.as_str()).filter(|s| !s.is_empty()).collect();
+        let reason =
+            if summaries.is_empty() { "its labels of interlock's own differ".to_owned() } else { summaries.join(", ") };
+        let restarts = changes.iter().any(replaces_tasks);
+        let action = Action::UpdateService {
+            id: service.id.clone(),
+            name: self.wanted.name.clone(),
+            version: service.version,
+            changes,
+        };
+        self.step(action, reason, restarts)
+    }
+
+    pub(super) fn step(&self, action: Action, reason: impl Into<String>, restarts_tasks: bool) -> Step {
+        Step { cluster: self.cluster.clone(), action, reason: reason.into(), restarts_tasks }
+    }
+
+    fn not_ours(&self) -> Outcome {
+        let key = match self.wanted.role {
+            Role::Extension => "ServiceName",
+            Role::Proxy => "ProxyServiceName",
+        };
+        let problem = Problem {
+            severity: Severity::Error,
+            subject: Subject::Cluster(self.cluster.clone()),
+            label: None,
+            value: None,
+            wrong: format!("a service named {} exists that interlock did not create", self.wanted.name),
+            right: format!("remove it, or set another {key}"),
+            effect: Effect::Kept,
+        };
+        Outcome { problem: Some(problem), ..Outcome::default() }
+    }
+
+    fn config_id(&self, name: &str) -> Option<&ConfigId> {
+        self.snapshot.configs.iter().find(|config| config.name == name).map(|config| &config.id)
+    }
+
+    fn missing_identity(&self, content: &Content) -> impl Iterator<Item = Step> {
+        content.identity.iter().filter(|identity| identity.id.is_none()).map(|identity| {
+            let action = self.create_identity(identity);
+            self.step(action, format!("the {} shows it to core", self.wanted.role), false)
+        })
+    }
+
+    fn missing_configs(&self, content: &Content) -> impl Iterator<Item = Step> {
+        content.configs.iter().filter(|config| self.config_id(&config.name).is_none()).map(|config| {
+            let action = Action::CreateConfig {
+                name: config.name.clone(),
+                labels: config.labels.clone(),
+                data: config.data.clone(),
+            };
+            let reason = match config.labels.get(ownership::REVISION) {
+                Some(revision) => format!("revision {revision} needs it"),
+                None => "it tells the proxies' agents who they are".to_owned(),
+            };
+            self.step(action, reason, false)
+        })
+    }
+
+    fn create_identity(&self, identity: &IdentitySecret) -> Action {
+        let authority = self.snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET);
+        let signer = authority.and_then(|authority| authority.labels.get(ownership::FINGERPRINT));
+        let mut labels = Labels::from([
+            (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
+            (ownership::CLUSTER.to_owned(), self.cluster.to_string()),
+            (ownership::ROLE.to_owned(), self.wanted.role.to_string()),
+        ]);
+        labels.extend(signer.map(|signer| (ownership::AUTHORITY.to_owned(), signer.clone())));
+        Action::CreateIdentity {
+            name: identity.name.clone(),
+            role: self.wanted.role,
+            holder: self.cluster.clone(),
+            labels,
+        }
+    }
+
+    /// What running tasks get from core instead of by these changes.
+    fn delivered(&self, service: &Service, changes: &[Change]) -> Option<Revision> {
+        let content = self.wanted.content.as_ref().filter(|content| content.hitless)?;
+        let differs = !same_configs(service, content) && !changes.iter().any(replaces_tasks);
+        content.revision.clone().filter(|_| differs)
+    }
+
+    fn changes(&self, service: &Service) -> Vec<Change> {
+        let applied = service.spec.labels.get(ownership::APPLIED).and_then(|text| serde_json::from_str(text).ok());
+        let mut changes = self.field_changes(&applied.unwrap_or(Value::Null));
+        let mut boots_what_it_should = true;
+        if let Some(content) = &self.wanted.content {
+            changes.extend(self.attachment_changes(service, content));
+            let differs = !same_configs(service, content);
+            // Running tasks get newer revisions from core. The mounted one is renewed whenever tasks are replaced anyway.
+            let renew = !content.hitless || changes.iter().any(replaces_tasks) || !can_boot(service, content);
+            if differs && renew {
+                let summary = match &content.revision {
+                    Some(revision) => format!("configuration: revision {revision}"),
+                    None => String::new(),
+                };
+                changes.push(self.configs_change(content, summary));
+            }
+            boots_what_it_should = !differs || renew;
+        }
+        changes.extend(self.label_changes(&service.spec.labels));
+        if !boots_what_it_should {
+            // The label names what is mounted.
+            changes.retain(|change| change.path.last().is_none_or(|key| key != ownership::REVISION));
+        }
+        changes
+    }
+
+    fn attachment_changes(&self, service: &Service, content: &Content) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let now: BTreeSet<_> = service.spec.networks.iter().collect();
+        let wanted: BTreeSet<_> = content.networks.iter().filter_map(|network| network.id.as_ref()).collect();
+        if now != wanted || wanted.len() != content.networks.len() {
+            let new = content.networks.iter().filter(|network| network.id.as_ref().is_none_or(|id| !now.contains(id)));
+            let attached = new.map(|network| network.name.clone()).collect::<Vec<_>>().join(", ");
+            let detached = self.network_names(now.difference(&wanted).copied());
+            let parts = [("attached: ", attached), ("detached: ", detached)];
+            let parts: Vec<_> = parts
+                .iter()
+                .filter(|(_, names)| !names.is_empty())
+                .map(|(what, names)| format!("networks {what}{names}"))
+                .collect();
+            changes.push(networks_change(content, parts.join(", ")));
+        }
+        let id = content.identity.as_ref().map(|identity| identity.id.as_ref());
+        let mounted = match id {
+            None => service.spec.secrets.is_empty(),
+            Some(id) => id.is_some_and(|id| service.spec.secrets.iter().eq([id])),
+        };
+        if !mounted {
+            changes.push(identity_change(content, "identity".to_owned()));
+        }
+        changes
+    }
+
+    fn network_names<'n>(&self, ids: impl Iterator<Item = &'n NetworkId>) -> String {
+        let name = |id: &NetworkId| {
+            let known = self.snapshot.networks.iter().find(|network| network.id == *id);
+            known.map_or_else(|| id.to_string(), |network| network.name.clone())
+        };
+        ids.map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The fields that the settings ask for differently than when they were last applied. What somebody changed by hand in a
+    /// field that the settings did not touch since stays.
+    fn field_changes(&self, applied: &Value) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (name, field) in &self.wanted.fields {
+            let before = applied.get(name).and_then(Value::as_str);
+            let Some(path) = desired::path_of(name) else { continue };
+            if before != Some(field.fingerprint().as_str()) {
+                changes.push(Change {
+                    path,
+                    value: Some(field.value.clone()),
+                    summary: format!("{name}: {}", brief(&field.value)),
+                });
+            }
+        }
+        let gone = applied
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| !self.wanted.fields.contains_key(name.as_str()));
+        for (name, _) in gone {
+            let Some(path) = desired::path_of(name) else { continue };
+            changes.push(Change { path, value: None, summary: format!("{name}: removed") });
+        }
+        changes
+    }
+
+    fn label_changes(&self, now: &BTreeMap<String, String>) -> Vec<Change> {
+        let wanted = self.wanted.own_labels(self.cluster);
+        let differing = wanted.into_iter().filter(|(key, value)| now.get(key) != Some(value));
+        differing.map(|(key, value)| label_change(key, &value)).collect()
+    }
+
+    fn configs_change(&self, content: &Content, summary: String) -> Change {
+        let refs = desired::config_refs(&content.configs, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
+        let path = ["TaskTemplate", "ContainerSpec", "Configs"].map(str::to_owned).to_vec();
+        Change { path, value: Some(refs), summary }
+    }
+}
+
+pub(super) fn same_configs(service: &Service, content: &Content) -> bool {
+    let now: BTreeSet<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
+    let wanted: BTreeSet<_> = content.configs.iter().map(|config| (&config.name, &config.target)).collect();
+    now == wanted
+}
+
+/// Whether tasks can start with what is mounted: there is a first file at its place, and the agent's file is the wanted one.
+fn can_boot(service: &Service, content: &Content) -> bool {
+    let at = |target: &str| service.spec.configs.iter().find(|config| config.target == target);
+    let agent = content.configs.iter().find(|config| config.target == desired::AGENT_FILE);
+    content.configs.first().is_none_or(|main| at(&main.target).is_some())
+        && agent.is_none_or(|agent| at(&agent.target).is_some_and(|mounted| mounted.name == agent.name))
+}
+
+fn networks_change(content: &Content, summary: String) -> Change {
+    let path = ["TaskTemplate", "Networks"].map(str::to_owned).to_vec();
+    Change { path, value: Some(desired::network_refs(&content.networks)), summary }
+}
+
+fn identity_change(content: &Content, summary: String) -> Change {
+    let path = ["TaskTemplate", "ContainerSpec", "Secrets"].map(str::to_owned).to_vec();
+    Change { path, value: Some(desired::secret_refs(content.identity.as_ref())), summary }
+}
+
+/// Whether Swarm replaces tasks because of it.
+fn replaces_tasks(change: &Change) -> bool {
+    match change.path.first().map(String::as_str) {
+        Some("TaskTemplate") => change.path.get(1).is_none_or(|key| key != "Placement"),
+        Some("EndpointSpec") => true,
+        _ => false,
+    }
+}
+
+/// A value for people: as short as it can be.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => "changed".to_owned(),
+        Value::Array(items) if items.iter().any(Value::is_object) => "changed".to_owned(),
+        other => crate::problem::shown(&other.to_string()),
+    }
+}

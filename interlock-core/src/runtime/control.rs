@@ -1,0 +1,157 @@
+//! Core's end of the channels to extensions and agents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::Error;
+use crate::grpc::server::{Hub, Published, Said};
+use crate::grpc::{serve, tls};
+use crate::names::Cluster;
+use crate::ownership;
+use crate::reconcile::Outcome;
+use crate::reports::Reports;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::trust::{Authority, Role};
+
+/// What is shown to peers, and what they say. Where nobody may connect, both are idle.
+#[derive(Debug)]
+pub(super) struct Control {
+    published: watch::Sender<Arc<Published>>,
+    admitted: watch::Sender<Arc<tls::Admitted>>,
+    said: mpsc::Receiver<Said>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Listens, if the settings have somebody who may connect and there is an authority to know them by.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or is none.
+    pub(super) async fn start(settings: &Settings, authority: Option<&Arc<Authority>>) -> Result<Self, Error> {
+        let (published, to_publish) = watch::channel(Arc::default());
+        let (admitted, to_admit) = watch::channel(Arc::default());
+        let (sender, said) = mpsc::channel(256);
+        let mut control = Self { published, admitted, said, server: None };
+        let peers = settings.extensions.values().any(|e| e.image.is_some() || e.hitless_service_update);
+        if !peers {
+            return Ok(control);
+        }
+        let Some(authority) = authority else {
+            tracing::error!(
+                "extensions and proxies cannot connect: the authority is not mounted here; run `interlock install`, or mount the \
+                 secret {} as interlock-authority",
+                ownership::AUTHORITY_SECRET
+            );
+            return Ok(control);
+        };
+        let address = bind_address(&settings.listen_addr);
+        let failed = |source| Error::Listen { address: settings.listen_addr.clone(), source };
+        let listener = TcpListener::bind(&address).await.map_err(failed)?;
+        tracing::info!(address = %settings.listen_addr, "listening for extensions and proxies");
+        let incoming = tls::incoming(listener, authority, to_admit, tls::Limits::default())
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        let hub = Hub::new(to_publish, sender);
+        control.server = Some(tokio::spawn(async move {
+            if let Err(error) = serve(incoming, hub).await {
+                tracing::error!("the service for extensions and proxies ended: {error}");
+            }
+        }));
+        Ok(control)
+    }
+
+    /// Whether somebody may connect.
+    pub(super) fn is_open(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// What the next peer says; for ever nothing where nobody may connect.
+    pub(super) async fn said(&mut self) -> Said {
+        match self.said.recv().await {
+            Some(said) => said,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Shows an outcome to all who are connected. Nobody is told what did not change.
+    pub(super) fn publish(&self, snapshot: &Snapshot, outcome: &mut Outcome) {
+        let admitted = admitted(snapshot);
+        self.admitted.send_if_modified(|now| {
+            let changed = **now != admitted;
+            if changed {
+                *now = Arc::new(admitted);
+            }
+            changed
+        });
+        let published = Published {
+            configs: std::mem::take(&mut outcome.proxy_configs),
+            deliveries: std::mem::take(&mut outcome.deliveries),
+            file_limit: snapshot.engine.config_limit(),
+        };
+        self.published.send_if_modified(|now| {
+            let changed = **now != published;
+            if changed {
+                *now = Arc::new(published);
+            }
+            changed
+        });
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+/// Whose certificates are accepted: those whose secrets exist.
+fn admitted(snapshot: &Snapshot) -> tls::Admitted {
+    let ours = snapshot.secrets.iter().filter(|secret| ownership::is_ours(&secret.labels));
+    ours.filter_map(|secret| {
+        let fingerprint = secret.labels.get(ownership::FINGERPRINT)?.parse().ok()?;
+        let role = match secret.labels.get(ownership::ROLE)?.as_str() {
+            "extension" => Role::Extension,
+            "proxy" => Role::Proxy,
+            _ => return None,
+        };
+        let cluster: Cluster = ownership::cluster_of(&secret.labels)?;
+        Some((fingerprint, (role, cluster)))
+    })
+    .collect::<BTreeMap<_, _>>()
+}
+
+/// `:8080` and `tcp://0.0.0.0:8080`, as Interlock writes them, as an address to listen on.
+fn bind_address(listen: &str) -> String {
+    let listen = listen.strip_prefix("tcp://").unwrap_or(listen);
+    if listen.starts_with(':') { format!("0.0.0.0{listen}") } else { listen.to_owned() }
+}
+
+/// Puts what a peer said into the reports. Whether decisions may depend on it.
+pub(super) fn note(reports: &mut Reports, said: Said) -> bool {
+    match said {
+        Said::Rendering(..) => true,
+        Said::Checker(number, Some(checker)) => reports.checkers.insert(number, checker.clone()) != Some(checker),
+        Said::Checker(number, None) => reports.checkers.remove(&number).is_some(),
+        Said::Agent(number, Some(report)) => reports.agents.insert(number, report.clone()) != Some(report),
+        Said::Agent(number, None) => reports.agents.remove(&number).is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interlocks_ways_to_write_an_address_work() {
+        assert_eq!(bind_address(":8080"), "0.0.0.0:8080");
+        assert_eq!(bind_address("tcp://10.0.0.1:80"), "10.0.0.1:80");
+        assert_eq!(bind_address("[::]:8080"), "[::]:8080");
+    }
+}

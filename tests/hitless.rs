@@ -1,0 +1,311 @@
+//! Hitless delivery over time: what proxies get without new tasks, what they need new ones for, and what follows for both kinds of tasks
+//! that live meanwhile. The decisions; how files travel is in `tests/control.rs`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::time::Duration;
+
+use interlock_core::ownership;
+use interlock_core::plan::{Action, Plan};
+use interlock_core::problem::Effect;
+use interlock_core::reconcile::Outcome;
+use interlock_core::render::{RenderError, Suspect};
+use interlock_core::settings::Settings;
+use interlock_testkit::Swarm;
+use serde_json::{Value, json};
+use support::settings;
+use support::world::{Mind, World, with_authority};
+
+const PROXY: &str = "interlock-proxy";
+const HITLESS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
+
+fn hitless() -> Settings {
+    settings(HITLESS)
+}
+
+fn with_shop() -> Swarm {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo").overlay("back");
+    route(&mut swarm, "shop", "demo");
+    swarm.settle();
+    swarm
+}
+
+fn route(swarm: &mut Swarm, name: &str, network: &str) {
+    swarm
+        .service(name)
+        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
+        .label("com.docker.lb.port", "8080")
+        .network(network)
+        .create();
+}
+
+async fn deployed(settings: Settings) -> (World, Mind) {
+    let world = World::new(with_shop(), settings).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    (world, mind)
+}
+
+/// What core sends, all service clusters and generations together.
+fn delivered(outcome: &Outcome) -> Vec<String> {
+    let files = |rendering: &interlock_core::render::Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
+    outcome.deliveries.values().map(files).collect()
+}
+
+fn restarts(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| step.restarts_tasks)
+}
+
+fn spec(world: &World) -> Value {
+    world.swarm().service_json(PROXY)["Spec"].clone()
+}
+
+fn networks(world: &World) -> usize {
+    spec(world)["TaskTemplate"]["Networks"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn apps_come_change_and_go_without_a_write() {
+    let (world, mut mind) = deployed(hitless()).await;
+    let writes = world.swarm().writes();
+    route(&mut world.swarm(), "blog", "demo");
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+    assert!(outcome.plan.to_string().contains("is delivered by the running core"), "{}", outcome.plan);
+    assert!(delivered(&outcome)[0].contains("blog.example.com"));
+    world
+        .swarm()
+        .edit_service("blog", |spec| spec["Labels"]["com.docker.lb.hosts"] = json!("new.example.com"))
+        .unwrap();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.is_empty() && delivered(&outcome)[0].contains("new.example.com"), "{}", outcome.plan);
+    world.swarm().remove_service("blog").unwrap();
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
+    assert!(outcome.plan.is_empty() && !delivered(&outcome)[0].contains("new.example.com"), "{}", outcome.plan);
+    assert_eq!(world.swarm().writes(), writes);
+}
+
+#[tokio::test]
+async fn a_network_that_proxies_lack_replaces_them_and_both_generations_get_what_they_can_serve() {
+    let (world, mut mind) = deployed(hitless()).await;
+    route(&mut world.swarm(), "late", "back");
+    world.swarm().settle();
+    let (outcome, observation) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.to_string().contains("networks attached: back"), "{}", outcome.plan);
+    assert!(restarts(&outcome.plan));
+    // The boot copy is renewed with it.
+    assert!(outcome.plan.to_string().contains("configuration: revision"), "{}", outcome.plan);
+    let texts = delivered(&outcome);
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts.iter().filter(|text| text.contains("late.example.com")).count(), 1);
+    assert!(texts.iter().all(|text| text.contains("shop.example.com")));
+    assert!(world.apply(&outcome.plan, &observation).await.is_empty());
+
+    // During the roll tasks of the old generation go on getting what changes.
+    world.swarm().tick(Duration::from_millis(500));
+    route(&mut world.swarm(), "blog", "demo");
+    world.swarm().tick(Duration::from_millis(900));
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(!outcome.plan.waiting.is_empty(), "{}", outcome.plan);
+    let texts = delivered(&outcome);
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let texts = delivered(&outcome);
+    assert_eq!(texts.len(), 1);
+    assert!(["late", "blog", "shop"].iter().all(|name| texts[0].contains(&format!("{name}.example.com"))), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_network_stays_as_long_as_anybody_uses_it_and_goes_when_nobody_does() {
+    let (world, mut mind) = deployed(hitless()).await;
+    route(&mut world.swarm(), "late", "back");
+    world.swarm().service("other").network("back").create();
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert_eq!(networks(&world), 3, "demo, back and the control network");
+    world.swarm().remove_service("late").unwrap();
+    world.swarm().settle();
+    for _ in 0..3 {
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "{plan}");
+        world.swarm().tick(Duration::from_secs(60));
+    }
+    // Its owner cannot remove it while proxies are attached; not at once, as each detaching replaces them.
+    world.swarm().remove_service("other").unwrap();
+    world.swarm().settle();
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(plan.is_empty(), "{plan}");
+    world.swarm().tick(Duration::from_secs(61));
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(plan.to_string().contains("networks detached: back"), "{plan}");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    world.swarm().remove_network("back").unwrap();
+}
+
+#[tokio::test]
+async fn an_owner_who_toggles_networks_costs_one_roll() {
+    let (world, mut mind) = deployed(hitless()).await;
+    let mut swarm = world.swarm();
+    let both =
+        swarm.service("both").label("com.docker.lb.hosts", "both.example.com").label("com.docker.lb.port", "8080");
+    both.label("com.docker.lb.network", "back").network("demo").network("back").create();
+    drop(swarm);
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    for round in 0..10 {
+        let network = if round % 2 == 0 { "demo" } else { "back" };
+        world.swarm().edit_service("both", |spec| spec["Labels"]["com.docker.lb.network"] = json!(network)).unwrap();
+        world.swarm().tick(Duration::from_secs(1));
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn networks_of_the_settings_are_all_from_the_start() {
+    let fixed = format!("{HITLESS}Networks = [\"demo\", \"back\"]\n");
+    let (world, mut mind) = deployed(settings(&fixed)).await;
+    assert_eq!(networks(&world), 3);
+    route(&mut world.swarm(), "late", "back");
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+    assert!(delivered(&outcome)[0].contains("late.example.com"));
+}
+
+#[tokio::test]
+async fn deliveries_are_switched_both_ways_on_a_living_system() {
+    let (mut world, mut mind) = deployed(settings("")).await;
+    assert_eq!(spec(&world)["TaskTemplate"]["ContainerSpec"]["Secrets"], Value::Null);
+    world.settings = hitless();
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(restarts(&plan), "{plan}");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    let container = spec(&world)["TaskTemplate"]["ContainerSpec"].clone();
+    assert_eq!(container["Configs"].as_array().unwrap().len(), 2, "{container}");
+    assert_eq!(container["Secrets"].as_array().unwrap().len(), 1, "{container}");
+    assert_eq!(container["ReadOnly"], true);
+    assert_eq!(networks(&world), 2);
+
+    world.settings = settings("");
+    world.converge(&mut mind).await;
+    let container = spec(&world)["TaskTemplate"]["ContainerSpec"].clone();
+    assert_eq!(container["Configs"].as_array().unwrap().len(), 1, "{container}");
+    assert!(container["Secrets"].as_array().is_none_or(Vec::is_empty), "{container}");
+    assert_eq!(container.get("ReadOnly"), None, "{container}");
+    assert_eq!(networks(&world), 1);
+    // What was only there for it goes as soon as no rollback could need it: the identity and the network.
+    route(&mut world.swarm(), "blog", "demo");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    let snapshot = world.observe().await.unwrap().snapshot;
+    assert!(!snapshot.secrets.iter().any(|secret| secret.name.starts_with(ownership::IDENTITY_PREFIX)));
+    assert!(!snapshot.networks.iter().any(|network| network.name == "interlock-default"));
+}
+
+#[tokio::test]
+async fn an_identity_that_was_removed_or_that_another_authority_signed_is_replaced() {
+    let (world, mut mind) = deployed(hitless()).await;
+    let first = spec(&world)["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretName"].clone();
+    world.swarm().edit_service(PROXY, |spec| spec["TaskTemplate"]["ContainerSpec"]["Secrets"] = json!([])).unwrap();
+    world.swarm().settle();
+    world.swarm().remove_secret(first.as_str().unwrap()).unwrap();
+    world.converge(&mut mind).await;
+    let second = spec(&world)["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretName"].clone();
+    assert!(second.is_string());
+
+    world.swarm().remove_secret(ownership::AUTHORITY_SECRET).unwrap();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+    assert!(outcome.problems.iter().any(|problem| problem.right.contains("interlock install --ca-only")));
+    support::world::add_authority(&mut world.swarm(), "2222");
+    world.converge(&mut mind).await;
+    let third = spec(&world)["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretName"].clone();
+    assert_ne!(second, third);
+}
+
+#[tokio::test]
+async fn a_service_that_a_checker_refuses_is_left_out_until_its_labels_change() {
+    let (world, mut mind) = deployed(hitless()).await;
+    route(&mut world.swarm(), "odd", "demo");
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let key = outcome.proxy_configs.keys().next().unwrap().clone();
+    let suspect = Suspect { host: Some("odd.example.com".parse().unwrap()), path: "/".parse().unwrap() };
+    mind.renderings.get_mut(&key).unwrap().result =
+        Err(RenderError::Refused { message: "no odd hosts".to_owned(), suspects: vec![suspect] });
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(delivered(&outcome)[0].contains("shop.example.com"), "what was good stays");
+    for _ in 0..2 {
+        let (outcome, _) = world.decide(&mut mind).await.unwrap();
+        let left_out = outcome.problems.iter().find(|problem| problem.effect == Effect::LeftOut).unwrap().to_string();
+        assert!(left_out.contains("service odd") && left_out.contains("no odd hosts"), "{left_out}");
+        assert!(!delivered(&outcome)[0].contains("odd.example.com"));
+    }
+    world
+        .swarm()
+        .edit_service("odd", |spec| spec["Labels"]["com.docker.lb.hosts"] = json!("fine.example.com"))
+        .unwrap();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
+    assert!(delivered(&outcome)[0].contains("fine.example.com"));
+}
+
+#[tokio::test]
+async fn a_roll_that_takes_too_long_is_taken_back() {
+    let (mut world, mut mind) = deployed(hitless()).await;
+    let before = spec(&world);
+    world.settings = settings(&format!("{HITLESS}ProxyConstraints = [\"node.labels.nowhere==true\"]\n"));
+    let _roll = world.pass(&mut mind).await.unwrap();
+    world.swarm().tick(Duration::from_secs(30));
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(plan.is_empty() && !plan.waiting.is_empty(), "{plan}");
+    world.swarm().tick(Duration::from_secs(600));
+    let (outcome, observation) = world.decide(&mut mind).await.unwrap();
+    assert!(matches!(outcome.plan.steps[0].action, Action::RollBackService { .. }), "{}", outcome.plan);
+    assert!(outcome.problems.iter().any(|problem| problem.effect == Effect::Kept), "{:?}", outcome.problems);
+    assert!(world.apply(&outcome.plan, &observation).await.is_empty());
+    world.swarm().settle();
+    assert_eq!(spec(&world)["TaskTemplate"], before["TaskTemplate"]);
+    assert_eq!(world.swarm().running(PROXY).len(), 2);
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(plan.is_empty(), "it is not tried again: {plan}");
+}
+
+#[tokio::test]
+async fn what_one_cluster_does_touches_no_object_of_another() {
+    let two = settings(
+        "[Extensions.a]\nServiceCluster = \"a\"\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n\
+         [Extensions.b]\nServiceCluster = \"b\"\nPublishMode = \"host\"\nPublishedPort = 8090\nPublishedSSLPort = 8453\n",
+    );
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo").overlay("back");
+    for (name, cluster) in [("one", "a"), ("two", "b")] {
+        swarm
+            .service(name)
+            .label("com.docker.lb.hosts", &format!("{name}.example.com"))
+            .label("com.docker.lb.port", "8080")
+            .label("com.docker.lb.service_cluster", cluster)
+            .network("demo")
+            .create();
+    }
+    swarm.settle();
+    let world = World::new(swarm, two).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    let version = |name: &str| world.swarm().service_json(name)["Version"]["Index"].clone();
+    let (a, b) = (version("interlock-proxy-a"), version("interlock-proxy-b"));
+    world.swarm().edit_service("one", |spec| spec["Labels"]["com.docker.lb.hosts"] = json!("uno.example.com")).unwrap();
+    world.converge(&mut mind).await;
+    assert_eq!((version("interlock-proxy-a"), version("interlock-proxy-b")), (a.clone(), b.clone()));
+    world.swarm().edit_service("two", |spec| spec["Labels"]["com.docker.lb.hosts"] = json!("dos.example.com")).unwrap();
+    world.converge(&mut mind).await;
+    assert_eq!(version("interlock-proxy-a"), a);
+    assert_ne!(version("interlock-proxy-b"), b);
+}
