@@ -162,6 +162,35 @@ async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_dies_of_is_left_for_what_worked() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    // An nginx that cannot live long with a certain directive.
+    let fragile = node.path("fragile");
+    let script = "#!/bin/sh\nif [ \"$1\" = -c ] && [ \"$5\" != -t ] && grep -q 'connections 63' \"$2\"; then\n  (sleep 0.5; kill -KILL $$) &\nfi\nexec nginx \"$@\"\n";
+    std::fs::write(&fragile, script).unwrap();
+    std::fs::set_permissions(&fragile, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    core.send(node.revision(1));
+    let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
+    core.accepted(&node.revision(1)).await;
+    agent.stop().await;
+    let mut files = node.files(2);
+    files[0].content = files[0].content.replace("connections 64", "connections 63");
+    core.send(to_wire(2, &files));
+    let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
+    let refused = loop {
+        if let Event::Refused(refused) = core.hears().await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.message, "nginx ended by itself 3 times soon after it was started");
+    node.serves(1);
+    core.send(node.revision(3));
+    core.accepts_in_the_end(&node.revision(3)).await;
+    assert_eq!(node.served(), Some(3));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_core_it_goes_on_and_catches_up_later() {
     let (node, mut core) = (Node::new(), Core::start().await);
     core.send(node.revision(1));

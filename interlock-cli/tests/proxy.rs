@@ -191,11 +191,12 @@ fn nobody_stays_a_zombie() {
     let agent = env!("CARGO_BIN_EXE_interlock");
     let path = |name: &str| container.path(name).display().to_string();
     let (health, master, seen) = (container.health, path("nginx.pid"), path("seen"));
+    let copies = path("state/classic");
     // Looks on from inside. Whoever it leaves behind by its own end is a stranger to the agent.
     let script = format!(
         "healthy() {{ until {agent} proxy health --health-address {health} 2>/dev/null; do sleep 0.01; done; }}
         zombies() {{ cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.Z'; }}
-        healthy
+        until ls {copies} 2>/dev/null | grep -q json; do sleep 0.01; done
         for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i &) ; done
         first=$(cat {master}); kill -KILL $first
         while [ \"$(cat {master})\" = \"$first\" ]; do sleep 0.01; done

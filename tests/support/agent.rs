@@ -121,6 +121,11 @@ impl Node {
 
     /// Starts an agent that waits for core's first word for some time.
     pub fn start_with(&self, core: SocketAddr, generation: &str, wait: Duration) -> Agent {
+        self.start_program(core, generation, wait, "nginx")
+    }
+
+    /// Starts an agent that runs a program in place of nginx.
+    pub fn start_program(&self, core: SocketAddr, generation: &str, wait: Duration, program: &str) -> Agent {
         let agent = AgentFile {
             core: core.to_string(),
             cluster: "".parse().unwrap(),
@@ -137,6 +142,7 @@ impl Node {
             ..Options::default().times
         };
         let options = Options {
+            command: vec![program.to_owned()],
             run: run.path().to_owned(),
             state: self.path("state"),
             health: self.health,

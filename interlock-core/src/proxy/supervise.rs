@@ -391,7 +391,8 @@ impl Supervisor {
             let _ = self.answers.send(Answer::Accepted { revision, hash });
         }
         self.running.send_replace(running);
-        self.refused = None;
+        // What was refused before this one stays so: it is not what a crash shall be answered with.
+        self.refused = self.refused.take().filter(|refused| *refused != candidate.hash);
         self.current = Some(candidate);
     }
 
@@ -413,6 +414,8 @@ impl Supervisor {
         if self.early_deaths == EARLY_DEATHS
             && let Some(current) = self.current.clone()
         {
+            // What will run instead is not known yet.
+            self.running.send_replace(Running::default());
             self.refuse(&current, &format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started"));
         }
     }
