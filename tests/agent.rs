@@ -31,7 +31,7 @@ async fn the_first_thing_served_is_what_core_wants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_the_mounted_copy_is_served() {
     let (node, mut core) = (Node::new(), Core::start().await);
-    core.kill();
+    core.kill().await;
     node.mount(1);
     let agent = node.start_with(core.address, GENERATION, SOON);
     node.serves(1);
@@ -42,7 +42,7 @@ async fn without_core_the_mounted_copy_is_served() {
         if !hello.revision.is_empty() {
             break hello.revision;
         }
-        core.kill();
+        core.kill().await;
     };
     assert_eq!(revision_told, revision(1));
     // Core wants the same: nothing has to be done for that.
@@ -183,6 +183,7 @@ async fn what_nginx_dies_of_is_left_for_what_worked() {
         }
     };
     assert_eq!(refused.message, "nginx ended by itself 3 times soon after it was started");
+    assert_eq!(refused.running_revision, revision(1));
     node.serves(1);
     core.send(node.revision(3));
     core.accepts_in_the_end(&node.revision(3)).await;
@@ -196,7 +197,7 @@ async fn without_core_it_goes_on_and_catches_up_later() {
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
-    core.kill();
+    core.kill().await;
     assert_eq!(node.served(), Some(1));
     core.send(node.revision(2));
     kill("-KILL", node.master());
@@ -224,10 +225,23 @@ async fn the_next_container_has_the_copy_on_the_volume() {
         core.accepted(&node.revision(n)).await;
         agent.stop().await;
     }
-    core.kill();
+    core.kill().await;
     let agent = node.start_with(core.address, GENERATION, SOON);
     node.serves(3);
     agent.stop().await;
+
+    // Also when core wants what nginx does not take.
+    let mut files = node.files(4);
+    files[0].content.push_str("foo bar;\n");
+    core.send(to_wire(4, &files));
+    core.resume().await;
+    let agent = node.start(core.address, GENERATION);
+    core.hello().await;
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert_eq!((refused.revision, refused.running_revision), (revision(4), revision(3)));
+    assert_eq!(node.served(), Some(3));
+    agent.stop().await;
+    core.kill().await;
 
     // Another generation has other networks and secrets.
     let agent = node.start_with(core.address, "00000000000000bb", SOON);

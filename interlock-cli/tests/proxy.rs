@@ -2,15 +2,21 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// An address that nobody else has, and that no outgoing connection takes meanwhile.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static USED: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id();
+    let part = |number: u32| u8::try_from(number % 200).unwrap() + 20;
+    let own = Ipv4Addr::new(127, part(process), part(process / 200), USED.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 #[track_caller]

@@ -215,6 +215,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         master: None,
         current: None,
         refused: None,
+        untold: Vec::new(),
         early_deaths: 0,
         generations: Default::default(),
     };

@@ -1,9 +1,10 @@
 //! The agent with the real nginx, and a core for it on the loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const GENERATION: &str = "00000000000000aa";
 
+/// An address that nobody else has, and that no outgoing connection takes meanwhile.
 pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static USED: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id();
+    let part = |number: u32| u8::try_from(number % 200).unwrap() + 20;
+    let own = Ipv4Addr::new(127, part(process), part(process / 200), USED.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Waits until something holds.
@@ -187,7 +193,7 @@ pub struct Core {
     pub address: SocketAddr,
     wanted: watch::Sender<Option<Revision>>,
     heard: mpsc::UnboundedReceiver<Event>,
-    server: Option<(Arc<Mutex<Vec<AbortHandle>>>, AbortHandle)>,
+    server: Option<(Arc<Mutex<Vec<AbortHandle>>>, JoinHandle<()>)>,
     said: mpsc::UnboundedSender<Event>,
 }
 
@@ -208,13 +214,15 @@ impl Core {
             .add_service(ProxiesServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move { server.await.unwrap() });
-        self.server = Some((streams, task.abort_handle()));
+        self.server = Some((streams, task));
     }
 
     /// Ends, and all streams with it.
-    pub fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         let (streams, server) = self.server.take().unwrap();
         server.abort();
+        // Its port is free once it is gone.
+        let _ = server.await;
         streams.lock().unwrap().iter().for_each(AbortHandle::abort);
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Supervisor {
     pub(super) current: Option<Candidate>,
     /// The hash of what was refused last.
     pub(super) refused: Option<String>,
+    /// Refusals that core is told once it is known what runs instead.
+    pub(super) untold: Vec<(Candidate, String)>,
     pub(super) early_deaths: u32,
     pub(super) generations: Generations,
 }
@@ -199,6 +201,7 @@ impl Supervisor {
             match self.start(&candidate).await {
                 Ok(revision) => {
                     self.serving(candidate, &revision).await;
+                    self.tell_refusals();
                     return Ok(());
                 }
                 Err(message) => {
@@ -208,6 +211,8 @@ impl Supervisor {
             }
             tried.push(candidate);
         }
+        self.running.send_replace(Running::default());
+        self.tell_refusals();
         Err(Error::NothingServes(first.unwrap_or_else(|| "there is none".to_owned())))
     }
 
@@ -296,7 +301,10 @@ impl Supervisor {
         tracing::info!("taking {wanted}");
         match self.apply(wanted).await {
             Ok(()) => self.serving(wanted.clone(), "").await,
-            Err(Some(message)) => self.refuse(wanted, &message),
+            Err(Some(message)) => {
+                self.refuse(wanted, &message);
+                self.tell_refusals();
+            }
             // It is tried again when nginx is started again.
             Err(None) => {}
         }
@@ -385,7 +393,9 @@ impl Supervisor {
             revision: candidate.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
             hash: candidate.hash.clone(),
         };
-        if candidate.origin == Origin::Core {
+        // After a crash something else may serve again than what core wants and was refused: that stays refused.
+        let is_wanted = self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.hash == candidate.hash);
+        if is_wanted {
             let Running { revision, hash } = running.clone();
             // Nobody listens in classic delivery.
             let _ = self.answers.send(Answer::Accepted { revision, hash });
@@ -398,11 +408,17 @@ impl Supervisor {
 
     fn refuse(&mut self, candidate: &Candidate, message: &str) {
         tracing::error!("nginx does not take {candidate}: {message}");
-        if let (Origin::Core, Some(revision)) = (candidate.origin, &candidate.revision) {
+        if candidate.origin == Origin::Core {
             self.refused = Some(candidate.hash.clone());
+            self.untold.push((candidate.clone(), message.to_owned()));
+        }
+    }
+
+    fn tell_refusals(&mut self) {
+        for (candidate, message) in self.untold.drain(..) {
+            let revision = candidate.revision.map(|revision| revision.to_string()).unwrap_or_default();
             let running = self.running.borrow().revision.clone();
-            let (revision, hash) = (revision.to_string(), candidate.hash.clone());
-            let _ = self.answers.send(Answer::Refused { revision, hash, message: message.to_owned(), running });
+            let _ = self.answers.send(Answer::Refused { revision, hash: candidate.hash, message, running });
         }
     }
 
@@ -414,8 +430,6 @@ impl Supervisor {
         if self.early_deaths == EARLY_DEATHS
             && let Some(current) = self.current.clone()
         {
-            // What will run instead is not known yet.
-            self.running.send_replace(Running::default());
             self.refuse(&current, &format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started"));
         }
     }
