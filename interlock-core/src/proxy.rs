@@ -19,6 +19,7 @@ pub mod health;
 mod master;
 mod processes;
 mod program;
+mod serving;
 mod signals;
 mod supervise;
 mod words;
