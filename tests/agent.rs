@@ -100,6 +100,22 @@ async fn what_nginx_refuses_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_revision_may_be_the_first_with_streams() {
+    let (node, mut core) = (Node::new(), Core::start().await);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let address = free();
+    let mut files = node.files(2);
+    files[0].content += &format!("stream {{\n  server {{ listen {address}; proxy_pass {}; }}\n}}\n", node.port);
+    let streams = to_wire(2, &files);
+    core.send(streams.clone());
+    core.accepted(&streams).await;
+    assert!(std::net::TcpStream::connect(address).is_ok());
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_do_not_have_their_hash_are_refused() {
     let (node, mut core) = (Node::new(), Core::start().await);
     core.send(node.revision(1));
