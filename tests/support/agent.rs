@@ -188,12 +188,14 @@ impl Agent {
     }
 }
 
+type Streams = Arc<Mutex<Vec<AbortHandle>>>;
+
 /// A core that sends what it is told to, and tells what it hears.
 pub struct Core {
     pub address: SocketAddr,
     wanted: watch::Sender<Option<Revision>>,
     heard: mpsc::UnboundedReceiver<Event>,
-    server: Option<(Arc<Mutex<Vec<AbortHandle>>>, JoinHandle<()>)>,
+    server: Option<(Streams, JoinHandle<()>)>,
     said: mpsc::UnboundedSender<Event>,
 }
 
@@ -273,7 +275,7 @@ impl Core {
 struct Service {
     wanted: watch::Receiver<Option<Revision>>,
     said: mpsc::UnboundedSender<Event>,
-    streams: Arc<Mutex<Vec<AbortHandle>>>,
+    streams: Streams,
 }
 
 #[tonic::async_trait]
