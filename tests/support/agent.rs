@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use interlock_core::desired::AgentFile;
@@ -17,8 +16,9 @@ use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
 use interlock_core::proxy::{self, Delivery, Error, Options, Order, Times};
 use interlock_core::render::File;
 use interlock_core::settings::Kind;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::{Endpoint, Server};
@@ -188,44 +188,42 @@ impl Agent {
     }
 }
 
-type Streams = Arc<Mutex<Vec<AbortHandle>>>;
-
 /// A core that sends what it is told to, and tells what it hears.
 pub struct Core {
     pub address: SocketAddr,
     wanted: watch::Sender<Option<Revision>>,
     heard: mpsc::UnboundedReceiver<Event>,
-    server: Option<(Streams, JoinHandle<()>)>,
+    server: Option<Runtime>,
     said: mpsc::UnboundedSender<Event>,
 }
 
 impl Core {
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let (said, heard) = mpsc::unbounded_channel();
         let mut core = Self { address: free(), wanted: watch::channel(None).0, heard, server: None, said };
-        core.resume().await;
+        core.resume();
         core
     }
 
     /// Starts to answer, on the same address.
-    pub async fn resume(&mut self) {
-        let streams = Arc::new(Mutex::new(Vec::new()));
-        let service = Service { wanted: self.wanted.subscribe(), said: self.said.clone(), streams: streams.clone() };
-        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
-        let server = Server::builder()
-            .add_service(ProxiesServer::new(service))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let task = tokio::spawn(async move { server.await.unwrap() });
-        self.server = Some((streams, task));
+    pub fn resume(&mut self) {
+        let service = Service { wanted: self.wanted.subscribe(), said: self.said.clone() };
+        let listener = TcpListener::bind(self.address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        // A process of its own, so to say: with it its connections end.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let server = Server::builder().add_service(ProxiesServer::new(service));
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        self.server = Some(runtime);
     }
 
-    /// Ends, and all streams with it.
-    pub async fn kill(&mut self) {
-        let (streams, server) = self.server.take().unwrap();
-        server.abort();
-        // Its port is free once it is gone.
-        let _ = server.await;
-        streams.lock().unwrap().iter().for_each(AbortHandle::abort);
+    /// Ends, and all connections with it.
+    pub fn kill(&mut self) {
+        self.server.take().unwrap().shutdown_background();
+        eventually("a port that is free", || TcpStream::connect(self.address).is_err());
     }
 
     pub fn send(&self, revision: Revision) {
@@ -272,10 +270,16 @@ impl Core {
     }
 }
 
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A runtime cannot be waited for within another.
+        self.server.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
 struct Service {
     wanted: watch::Receiver<Option<Revision>>,
     said: mpsc::UnboundedSender<Event>,
-    streams: Streams,
 }
 
 #[tonic::async_trait]
@@ -289,7 +293,7 @@ impl Proxies for Service {
         wanted.mark_changed();
         // What is written to this stream ends with the task.
         let (responses, outgoing) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 tokio::select! {
                     request = requests.next() => match request {
@@ -305,7 +309,6 @@ impl Proxies for Service {
                 }
             }
         });
-        self.streams.lock().unwrap().push(task.abort_handle());
         Ok(Response::new(Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(outgoing))))
     }
 }
