@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_millis(200);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_thing_served_is_what_core_wants() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     node.mount(1);
     let agent = node.start(core.address, GENERATION);
     let hello = core.hello().await;
@@ -30,16 +30,21 @@ async fn the_first_thing_served_is_what_core_wants() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_the_mounted_copy_is_served() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     core.kill();
     node.mount(1);
     let agent = node.start_with(core.address, GENERATION, SOON);
     node.serves(1);
-    core.resume().await;
-    // nginx itself says which revision it is.
-    eventually("a name for what runs", || node.served() == Some(1));
-    let hello = core.hello().await;
-    assert_eq!(hello.revision, revision(1));
+    // nginx itself says which revision it is, once it serves.
+    let revision_told = loop {
+        core.resume();
+        let hello = core.hello().await;
+        if !hello.revision.is_empty() {
+            break hello.revision;
+        }
+        core.kill();
+    };
+    assert_eq!(revision_told, revision(1));
     // Core wants the same: nothing has to be done for that.
     let master = node.master();
     core.send(node.revision(1));
@@ -50,7 +55,7 @@ async fn without_core_the_mounted_copy_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_revision_drops_no_open_request() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -65,7 +70,7 @@ async fn a_new_revision_drops_no_open_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nginx_refuses_changes_nothing() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
@@ -95,8 +100,24 @@ async fn what_nginx_refuses_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_revision_may_be_the_first_with_streams() {
+    let (node, mut core) = (Node::new(), Core::start());
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let address = free();
+    let mut files = node.files(2);
+    files[0].content += &format!("stream {{\n  server {{ listen {address}; proxy_pass {}; }}\n}}\n", node.port);
+    let streams = to_wire(2, &files);
+    core.send(streams.clone());
+    core.accepted(&streams).await;
+    assert!(std::net::TcpStream::connect(address).is_ok());
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_do_not_have_their_hash_are_refused() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
@@ -111,7 +132,7 @@ async fn files_that_do_not_have_their_hash_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_burst_the_newest_is_taken() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
@@ -134,7 +155,7 @@ async fn of_a_burst_the_newest_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -157,8 +178,38 @@ async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_dies_of_is_left_for_what_worked() {
+    let (node, mut core) = (Node::new(), Core::start());
+    // An nginx that cannot live long with a certain directive.
+    let fragile = node.path("fragile");
+    let script = "#!/bin/sh\nif [ \"$1\" = -c ] && [ \"$5\" != -t ] && grep -q 'connections 63' \"$2\"; then\n  (sleep 0.5; kill -KILL $$) &\nfi\nexec nginx \"$@\"\n";
+    std::fs::write(&fragile, script).unwrap();
+    std::fs::set_permissions(&fragile, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    core.send(node.revision(1));
+    let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
+    core.accepted(&node.revision(1)).await;
+    agent.stop().await;
+    let mut files = node.files(2);
+    files[0].content = files[0].content.replace("connections 64", "connections 63");
+    core.send(to_wire(2, &files));
+    let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
+    let refused = loop {
+        if let Event::Refused(refused) = core.hears().await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.message, "nginx ended by itself 3 times soon after it was started");
+    assert_eq!(refused.running_revision, revision(1));
+    node.serves(1);
+    core.send(node.revision(3));
+    core.accepts_in_the_end(&node.revision(3)).await;
+    assert_eq!(node.served(), Some(3));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_core_it_goes_on_and_catches_up_later() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
@@ -167,21 +218,22 @@ async fn without_core_it_goes_on_and_catches_up_later() {
     core.send(node.revision(2));
     kill("-KILL", node.master());
     node.serves(1);
-    core.resume().await;
+    core.resume();
     let hello = loop {
         if let Event::Hello(hello) = core.hears().await {
             break hello;
         }
     };
     assert_eq!((hello.revision, hello.hash), (revision(1), node.revision(1).files.unwrap().hash));
-    core.accepted(&node.revision(2)).await;
+    // That nginx serves the first again after its crash may be told before.
+    core.accepts_in_the_end(&node.revision(2)).await;
     assert_eq!(node.served(), Some(2));
     agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_container_has_the_copy_on_the_volume() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     node.mount(1);
     for n in [2, 3] {
         core.send(node.revision(n));
@@ -193,6 +245,19 @@ async fn the_next_container_has_the_copy_on_the_volume() {
     let agent = node.start_with(core.address, GENERATION, SOON);
     node.serves(3);
     agent.stop().await;
+
+    // Also when core wants what nginx does not take.
+    let mut files = node.files(4);
+    files[0].content.push_str("foo bar;\n");
+    core.send(to_wire(4, &files));
+    core.resume();
+    let agent = node.start(core.address, GENERATION);
+    core.hello().await;
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert_eq!((refused.revision, refused.running_revision), (revision(4), revision(3)));
+    assert_eq!(node.served(), Some(3));
+    agent.stop().await;
+    core.kill();
 
     // Another generation has other networks and secrets.
     let agent = node.start_with(core.address, "00000000000000bb", SOON);
@@ -214,7 +279,7 @@ async fn the_next_container_has_the_copy_on_the_volume() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_cannot_be_written_does_not_matter() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     std::fs::write(node.path("state"), "no folder").unwrap();
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -226,7 +291,7 @@ async fn a_volume_that_cannot_be_written_does_not_matter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_serve_is_an_error_with_the_words_of_nginx() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let mut files = node.files(1);
     files[0].content.push_str("foo bar;\n");
     core.send(to_wire(1, &files));
@@ -238,7 +303,7 @@ async fn nothing_to_serve_is_an_error_with_the_words_of_nginx() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_workers_do_not_pile_up() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -260,7 +325,7 @@ async fn old_workers_do_not_pile_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_finishes_open_answers_and_ends_well() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -275,7 +340,7 @@ async fn draining_finishes_open_answers_and_ends_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_to_stop_does_not_wait_for_anybody() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     // While core is waited for.
     let agent = node.start(core.address, GENERATION);
@@ -294,7 +359,7 @@ async fn an_order_to_stop_does_not_wait_for_anybody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_by_hand_reads_the_files_again() {
-    let (node, mut core) = (Node::new(), Core::start().await);
+    let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);

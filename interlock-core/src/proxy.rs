@@ -19,6 +19,7 @@ pub mod health;
 mod master;
 mod processes;
 mod program;
+mod serving;
 mod signals;
 mod supervise;
 mod words;
@@ -111,6 +112,7 @@ pub type Client = ProxiesClient<Channel>;
 
 /// How configurations come to the proxy.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Delivery {
     /// Docker mounts one, and another one means another container.
     Classic {
@@ -164,7 +166,8 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         });
     }
     std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
-    let program = Program::new(&options.command, children);
+    let hitless = matches!(delivery, Delivery::Hitless { .. });
+    let program = Program::new(&options.command, hitless, children);
     let (wanted_by_core, wanted) = watch::channel(None);
     let (running, running_now) = watch::channel(Running::default());
     let (answers, answered) = mpsc::unbounded_channel();
@@ -213,6 +216,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         master: None,
         current: None,
         refused: None,
+        untold: Vec::new(),
         early_deaths: 0,
         generations: Default::default(),
     };

@@ -1,10 +1,10 @@
 //! The agent with the real nginx, and a core for it on the loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use interlock_core::desired::AgentFile;
@@ -16,8 +16,9 @@ use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
 use interlock_core::proxy::{self, Delivery, Error, Options, Order, Times};
 use interlock_core::render::File;
 use interlock_core::settings::Kind;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::{Endpoint, Server};
@@ -30,8 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const GENERATION: &str = "00000000000000aa";
 
+/// An address that nobody else has, and that no outgoing connection takes meanwhile.
 pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static USED: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id();
+    let part = |number: u32| u8::try_from(number % 200).unwrap() + 20;
+    let own = Ipv4Addr::new(127, part(process), part(process / 200), USED.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Waits until something holds.
@@ -121,6 +127,11 @@ impl Node {
 
     /// Starts an agent that waits for core's first word for some time.
     pub fn start_with(&self, core: SocketAddr, generation: &str, wait: Duration) -> Agent {
+        self.start_program(core, generation, wait, "nginx")
+    }
+
+    /// Starts an agent that runs a program in place of nginx.
+    pub fn start_program(&self, core: SocketAddr, generation: &str, wait: Duration, program: &str) -> Agent {
         let agent = AgentFile {
             core: core.to_string(),
             cluster: "".parse().unwrap(),
@@ -132,11 +143,12 @@ impl Node {
         let run = tempfile::tempdir_in(self.folder.path()).unwrap();
         let times = Times {
             core: wait,
-            serve: Duration::from_secs(10),
+            serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             ..Options::default().times
         };
         let options = Options {
+            command: vec![program.to_owned()],
             run: run.path().to_owned(),
             state: self.path("state"),
             health: self.health,
@@ -181,35 +193,37 @@ pub struct Core {
     pub address: SocketAddr,
     wanted: watch::Sender<Option<Revision>>,
     heard: mpsc::UnboundedReceiver<Event>,
-    server: Option<(Arc<Mutex<Vec<AbortHandle>>>, AbortHandle)>,
+    server: Option<Runtime>,
     said: mpsc::UnboundedSender<Event>,
 }
 
 impl Core {
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let (said, heard) = mpsc::unbounded_channel();
         let mut core = Self { address: free(), wanted: watch::channel(None).0, heard, server: None, said };
-        core.resume().await;
+        core.resume();
         core
     }
 
     /// Starts to answer, on the same address.
-    pub async fn resume(&mut self) {
-        let streams = Arc::new(Mutex::new(Vec::new()));
-        let service = Service { wanted: self.wanted.subscribe(), said: self.said.clone(), streams: streams.clone() };
-        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
-        let server = Server::builder()
-            .add_service(ProxiesServer::new(service))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let task = tokio::spawn(async move { server.await.unwrap() });
-        self.server = Some((streams, task.abort_handle()));
+    pub fn resume(&mut self) {
+        let service = Service { wanted: self.wanted.subscribe(), said: self.said.clone() };
+        let listener = TcpListener::bind(self.address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        // A process of its own, so to say: with it its connections end.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let server = Server::builder().add_service(ProxiesServer::new(service));
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        self.server = Some(runtime);
     }
 
-    /// Ends, and all streams with it.
+    /// Ends, and all connections with it.
     pub fn kill(&mut self) {
-        let (streams, server) = self.server.take().unwrap();
-        server.abort();
-        streams.lock().unwrap().iter().for_each(AbortHandle::abort);
+        self.server.take().unwrap().shutdown_background();
+        eventually("a port that is free", || TcpStream::connect(self.address).is_err());
     }
 
     pub fn send(&self, revision: Revision) {
@@ -243,10 +257,29 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Sooner or later this is accepted, whatever is said before.
+    pub async fn accepts_in_the_end(&mut self, revision: &Revision) {
+        loop {
+            if let Event::Accepted(accepted) = self.hears().await
+                && accepted.revision == revision.revision
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A runtime cannot be waited for within another.
+        self.server.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
 struct Service {
     wanted: watch::Receiver<Option<Revision>>,
     said: mpsc::UnboundedSender<Event>,
-    streams: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 #[tonic::async_trait]
@@ -260,7 +293,7 @@ impl Proxies for Service {
         wanted.mark_changed();
         // What is written to this stream ends with the task.
         let (responses, outgoing) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 tokio::select! {
                     request = requests.next() => match request {
@@ -276,7 +309,6 @@ impl Proxies for Service {
                 }
             }
         });
-        self.streams.lock().unwrap().push(task.abort_handle());
         Ok(Response::new(Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(outgoing))))
     }
 }

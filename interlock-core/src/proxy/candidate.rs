@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::proxy_config::Revision;
 use crate::render::{self, File};
@@ -16,7 +17,7 @@ pub(super) struct Candidate {
     pub(super) revision: Option<Revision>,
     pub(super) hash: String,
     /// The first is the one that nginx is started with.
-    pub(super) files: Vec<File>,
+    pub(super) files: Arc<[File]>,
 }
 
 /// Where a configuration comes from.
@@ -47,7 +48,7 @@ impl Candidate {
                 files.push(read(path, part)?);
             }
         }
-        Ok(Self { origin: Origin::Boot, revision: None, hash: render::hash(&files), files })
+        Ok(Self { origin: Origin::Boot, revision: None, hash: render::hash(&files), files: files.into() })
     }
 
     /// A name for a folder or a file: `0123456789abcdef-01234567`.
@@ -60,9 +61,9 @@ impl Candidate {
     }
 
     /// Whether nginx would read the same. The order of the files makes no difference to it.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let by_path = |candidate: &'_ Self| -> BTreeMap<String, String> {
-            candidate.files.iter().map(|file| (file.path.clone(), file.content.clone())).collect()
+    pub(super) fn is_same<'a>(&'a self, other: &'a Self) -> bool {
+        let by_path = |candidate: &'a Self| -> BTreeMap<&'a str, &'a str> {
+            candidate.files.iter().map(|file| (file.path.as_str(), file.content.as_str())).collect()
         };
         self.hash == other.hash || (self.files.len() == other.files.len() && by_path(self) == by_path(other))
     }

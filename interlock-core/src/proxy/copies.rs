@@ -124,7 +124,7 @@ fn read(path: &Path) -> io::Result<Candidate> {
     if files.is_empty() || render::hash(&files) != hash {
         return Err(io::Error::other("its hash is not that of its files"));
     }
-    Ok(Candidate { origin: Origin::Volume, revision, hash, files })
+    Ok(Candidate { origin: Origin::Volume, revision, hash, files: files.into() })
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
 
     fn candidate(content: &str) -> Candidate {
         let files = vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: content.into() }];
-        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files }
+        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files: files.into() }
     }
 
     fn contents(copies: &Copies) -> Vec<String> {

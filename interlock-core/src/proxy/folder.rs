@@ -91,7 +91,7 @@ fn write(candidate: &Candidate, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let main = candidate.files.first().map(|file| Path::new(&file.path)).unwrap_or(Path::new("/"));
     let root = main.parent().unwrap_or(main);
-    for file in &candidate.files {
+    for file in candidate.files.iter() {
         let path = Path::new(&file.path);
         let below = if path == main { Path::new(MAIN) } else { path.strip_prefix(root).map_err(io::Error::other)? };
         let path = folder.join(below);
@@ -110,7 +110,7 @@ mod tests {
     fn candidate(content: &str) -> Candidate {
         let file = |path: &str| File { path: path.into(), part: String::new(), content: content.into() };
         let files = vec![file("/etc/nginx/other.conf"), file("/etc/nginx/interlock.d/a.conf")];
-        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files }
+        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files: files.into() }
     }
 
     #[test]
@@ -135,7 +135,9 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let folder = Folder::new(run.path());
         let mut wrong = candidate("1");
-        wrong.files[1].path = "/elsewhere/a.conf".into();
+        let mut files = wrong.files.to_vec();
+        files[1].path = "/elsewhere/a.conf".into();
+        wrong.files = files.into();
         folder.place(&wrong).unwrap_err();
         assert_eq!(fs::read_dir(run.path().join("revisions")).unwrap().count(), 0);
     }

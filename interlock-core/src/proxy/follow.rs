@@ -136,7 +136,7 @@ impl Follower {
                 origin: Origin::Core,
                 revision: Some(revision),
                 hash: hash.clone(),
-                files,
+                files: files.into(),
             })
         };
         match read() {

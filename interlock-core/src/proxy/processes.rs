@@ -45,11 +45,12 @@ fn workers(master: Pid, wanted: Phase) -> BTreeSet<Process> {
         .collect()
 }
 
-/// nginx writes into its title what a process does.
+/// nginx and its relatives write into their title what a process does: `nginx: worker process is shutting down`.
 fn phase(pid: i32) -> Option<Phase> {
     let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let title = title.strip_prefix(b"nginx: worker process")?;
-    Some(if title.starts_with(b" is shutting down") { Phase::Finishing } else { Phase::Accepting })
+    let title = String::from_utf8_lossy(&title);
+    let (_, does) = title.split_once(": worker process")?;
+    Some(if does.starts_with(" is shutting down") { Phase::Finishing } else { Phase::Accepting })
 }
 
 struct Stat {

@@ -23,12 +23,15 @@ pub(super) struct Program {
     arguments: Vec<String>,
     /// Directives outside of the file: `-g`, which nginx takes only once.
     directives: String,
+    /// Whether configurations come and go: the module for TCP is loaded even when the first one has no use for it, as a reload
+    /// cannot load it later.
+    changing: bool,
     children: Children,
 }
 
 impl Program {
     /// Of a command like `nginx -g "daemon off;"`. What it says of a configuration file is replaced.
-    pub(super) fn new(command: &[String], children: Children) -> Self {
+    pub(super) fn new(command: &[String], changing: bool, children: Children) -> Self {
         let mut words = command.iter().cloned();
         let program = words.next().unwrap_or_else(|| "nginx".to_owned());
         let mut arguments = Vec::new();
@@ -43,7 +46,7 @@ impl Program {
         if !directives.split(';').any(|directive| directive.split_whitespace().next() == Some("daemon")) {
             directives.push_str(" daemon off;");
         }
-        Self { program, arguments, directives: directives.trim().to_owned(), children }
+        Self { program, arguments, directives: directives.trim().to_owned(), changing, children }
     }
 
     /// The module for TCP is loaded when the image has it apart and the configuration does not see to modules itself.
@@ -52,7 +55,7 @@ impl Program {
             candidate.files.iter().any(|file| file.content.lines().any(|line| line.trim_start().starts_with(what)))
         };
         let itself = has("load_module") || has("include /etc/nginx/modules-enabled/");
-        if has("stream {") && !itself && Path::new(STREAM_MODULE).exists() {
+        if (self.changing || has("stream {")) && !itself && Path::new(STREAM_MODULE).exists() {
             format!("load_module {STREAM_MODULE}; {}", self.directives)
         } else {
             self.directives.clone()
@@ -142,7 +145,7 @@ mod tests {
             (&["nginx", "-c", "/x", "-g", "worker_processes 2;"], "worker_processes 2; daemon off;"),
         ] {
             let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
-            let program = Program::new(&command, Children::default());
+            let program = Program::new(&command, false, Children::default());
             assert_eq!((program.directives.as_str(), program.arguments.len()), (directives, 0));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -71,5 +73,29 @@ impl Orders {
                 Order::Reopen => reopen(),
             }
         }
+    }
+}
+
+/// What became of work during which orders were looked after.
+pub(super) enum Attended<T> {
+    Done(T),
+    Ended(Ending),
+}
+
+/// Does some work, unless an order to end comes first; then the work is given up.
+pub(super) async fn attended<T>(
+    orders: &mut Orders,
+    master: Option<Pid>,
+    work: impl Future<Output = T>,
+) -> Attended<T> {
+    let reopen = || {
+        if let Some(master) = master {
+            let _ = kill(master, Signal::SIGUSR1);
+        }
+    };
+    tokio::select! {
+        biased;
+        ending = orders.ending(reopen) => Attended::Ended(ending),
+        done = work => Attended::Done(done),
     }
 }

@@ -1,32 +1,29 @@
 //! Supervising nginx: starting it, starting it again when it crashed, giving it revisions, ending it.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::candidate::{Candidate, Origin};
+use super::candidate::Candidate;
 use super::copies::Copies;
-use super::folder::{Folder, MAIN};
+use super::folder::Folder;
 use super::follow::{Answer, Running};
-use super::master::{Master, NotServing};
+use super::master::Master;
 use super::processes::Generations;
 use super::program::Program;
-use super::signals::{Ending, Order, Orders};
-use super::{Error, Times, words};
+use super::signals::{Attended, Ending, Order, Orders, attended};
+use super::{Error, Times};
 
 /// An nginx that ended sooner did not do well with its configuration.
 const EARLY: Duration = Duration::from_secs(10);
 /// After so many early ends another configuration is tried.
 const EARLY_DEATHS: u32 = 3;
-/// How long a copy on the volume is waited for.
-const LONGEST_WRITE: Duration = Duration::from_secs(10);
 /// How often it is looked for old workers that a reload left later than expected.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -55,32 +52,10 @@ pub(super) struct Supervisor {
     pub(super) current: Option<Candidate>,
     /// The hash of what was refused last.
     pub(super) refused: Option<String>,
+    /// Refusals that core is told once it is known what runs instead.
+    pub(super) untold: Vec<(Candidate, String)>,
     pub(super) early_deaths: u32,
     pub(super) generations: Generations,
-}
-
-/// What became of work during which orders were looked after.
-enum Attended<T> {
-    Done(T),
-    Ended(Ending),
-}
-
-/// Does some work, unless an order to end comes first; then the work is given up.
-async fn attended<T>(
-    orders: &mut Orders,
-    master: Option<nix::unistd::Pid>,
-    work: impl Future<Output = T>,
-) -> Attended<T> {
-    let reopen = || {
-        if let Some(master) = master {
-            let _ = kill(master, Signal::SIGUSR1);
-        }
-    };
-    tokio::select! {
-        biased;
-        ending = orders.ending(reopen) => Attended::Ended(ending),
-        done = work => Attended::Done(done),
-    }
 }
 
 impl Supervisor {
@@ -193,12 +168,15 @@ impl Supervisor {
                     continue;
                 }
             };
+            if first.is_some() {
+                tracing::error!("trying {candidate} instead");
+            }
             match self.start(&candidate).await {
                 Ok(revision) => {
-                    if first.is_some() {
-                        tracing::error!("nginx does not take what it should, and serves {candidate} instead");
-                    }
-                    self.serving(candidate, &revision).await;
+                    // After a crash something else may serve again than what core wants and was refused: that stays refused.
+                    let wanted = self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.hash == candidate.hash);
+                    self.serving(candidate, &revision, wanted).await;
+                    self.tell_refusals();
                     return Ok(());
                 }
                 Err(message) => {
@@ -208,6 +186,8 @@ impl Supervisor {
             }
             tried.push(candidate);
         }
+        self.running.send_replace(Running::default());
+        self.tell_refusals();
         Err(Error::NothingServes(first.unwrap_or_else(|| "there is none".to_owned())))
     }
 
@@ -233,176 +213,6 @@ impl Supervisor {
             candidates.sort_by_key(|candidate| candidate.as_ref().is_ok_and(is_current));
         }
         candidates
-    }
-
-    /// The place where a configuration is checked, once it is written there.
-    fn place(&self, candidate: &Candidate) -> Result<Spot, String> {
-        if let (Boot::InPlace(path), Origin::Boot) = (&self.boot, candidate.origin) {
-            let folder = path.parent().unwrap_or(path).to_owned();
-            return Ok(Spot { main: path.clone(), folder, in_place: true });
-        }
-        let folder = self.folder.place(candidate).map_err(|error| format!("it cannot be written: {error}"))?;
-        Ok(Spot { main: folder.join(MAIN), folder, in_place: false })
-    }
-
-    /// Has a configuration checked. Answers how long nginx may take to serve it.
-    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, String> {
-        let began = Instant::now();
-        let checked = self.program.check(candidate, &spot.main, self.times.check).await;
-        checked.map_err(|said| words::filtered(&said, &spot.folder))?;
-        Ok(self.times.serve + 3 * began.elapsed())
-    }
-
-    /// Starts nginx with a configuration. Answers the revision that it says it serves; none of it runs otherwise.
-    async fn start(&mut self, candidate: &Candidate) -> Result<String, String> {
-        let spot = self.place(candidate)?;
-        let limit = self.check(candidate, &spot).await?;
-        let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
-        let child = self.program.start(candidate, &config).map_err(|error| format!("nginx cannot be run: {error}"))?;
-        let master = self.master.insert(Master::new(child));
-        match master.serves(self.health, candidate.revision.as_ref(), &BTreeSet::new(), limit).await {
-            Ok(revision) => Ok(revision),
-            Err(NotServing::Late(..)) if spot.in_place => {
-                // Somebody's own configuration need not have the server for health checks.
-                tracing::warn!("nginx runs, and does not answer health checks on {}", self.health);
-                Ok(String::new())
-            }
-            Err(error) => {
-                match error {
-                    NotServing::Late(..) => {
-                        master.kill();
-                        master.ended().await;
-                    }
-                    // It may have left workers, which hold the port.
-                    NotServing::Ended(_) => self.generations.adopt(master.pid()),
-                }
-                self.master = None;
-                Err(error.to_string())
-            }
-        }
-    }
-
-    fn point(&self, folder: &Path) -> Result<PathBuf, String> {
-        self.folder.point(folder).map_err(|error| format!("it cannot be put in place: {error}"))?;
-        Ok(self.folder.config())
-    }
-
-    /// Gives the running nginx another revision.
-    async fn take(&mut self, wanted: &Candidate) {
-        if self.current.as_ref().is_some_and(|current| current.is_same(wanted) && current.revision == wanted.revision) {
-            self.accept(wanted.clone());
-            return;
-        }
-        tracing::info!("taking {wanted}");
-        match self.apply(wanted).await {
-            Ok(()) => self.serving(wanted.clone(), "").await,
-            Err(Some(message)) => self.refuse(wanted, &message),
-            // It is tried again when nginx is started again.
-            Err(None) => {}
-        }
-    }
-
-    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died before it could read it.
-    async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<String>> {
-        let spot = self.place(wanted)?;
-        let limit = self.check(wanted, &spot).await?;
-        let before = self.folder.current();
-        let _ = self.point(&spot.folder)?;
-        let Err(error) = self.reload(wanted.revision.as_ref(), limit).await else { return Ok(()) };
-        if let Some(before) = &before {
-            self.point(before)?;
-        }
-        if let Some(NotServing::Late(..)) = error {
-            let current = self.current.as_ref().and_then(|current| current.revision.clone());
-            if let Err(Some(error)) = self.reload(current.as_ref(), limit).await {
-                tracing::error!("nginx does not go back to what it served: {error}");
-            }
-        }
-        self.folder.tidy();
-        Err(error.map(|error| error.to_string()))
-    }
-
-    /// Has nginx read what `current` points at, and waits until new workers serve it.
-    async fn reload(
-        &mut self,
-        revision: Option<&crate::proxy_config::Revision>,
-        limit: Duration,
-    ) -> Result<(), Option<NotServing>> {
-        let Some(master) = &mut self.master else { return Err(None) };
-        if master.has_ended() {
-            return Err(None);
-        }
-        let before = master.workers();
-        master.signal(Signal::SIGHUP);
-        let served = master.serves(self.health, revision, &before, limit).await;
-        self.generations.observe(master.pid());
-        served.map(drop).map_err(Some)
-    }
-
-    /// A reload that somebody asked for, as when certificates changed in place.
-    async fn attended_reload(&mut self, orders: &mut Orders) -> Attended<()> {
-        let revision = self.current.as_ref().and_then(|current| current.revision.clone());
-        let (pid, limit) = (self.master.as_ref().map(Master::pid), self.times.serve);
-        let work = async {
-            match self.reload(revision.as_ref(), limit).await {
-                Ok(()) => tracing::info!("nginx read its configuration again"),
-                Err(Some(error)) => tracing::error!("a reload failed: {error}"),
-                Err(None) => {}
-            }
-        };
-        attended(orders, pid, work).await
-    }
-
-    /// It serves this now.
-    async fn serving(&mut self, mut candidate: Candidate, said: &str) {
-        if candidate.revision.is_none() {
-            candidate.revision = said.parse().ok();
-        }
-        tracing::info!("nginx serves {candidate}");
-        let keep = match (&self.boot, candidate.origin) {
-            (Boot::InPlace(_), Origin::Boot) | (_, Origin::Core) => true,
-            (_, Origin::Boot | Origin::Volume) => false,
-        };
-        self.accept(candidate.clone());
-        let (copies, folder) = (self.copies.clone(), self.folder.clone());
-        let kept = tokio::task::spawn_blocking(move || {
-            folder.tidy();
-            if keep { copies.keep(&candidate) } else { Ok(()) }
-        });
-        // A volume that hangs shall not hold up supervision.
-        let kept = match timeout(LONGEST_WRITE, kept).await {
-            Ok(Ok(kept)) => kept.map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the volume is very slow".to_owned()),
-        };
-        if let Err(error) = kept {
-            tracing::warn!("there may be no copy of this for a restart: {error}");
-        }
-    }
-
-    fn accept(&mut self, candidate: Candidate) {
-        let running = Running {
-            revision: candidate.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
-            hash: candidate.hash.clone(),
-        };
-        if candidate.origin == Origin::Core {
-            let Running { revision, hash } = running.clone();
-            // Nobody listens in classic delivery.
-            let _ = self.answers.send(Answer::Accepted { revision, hash });
-        }
-        self.running.send_replace(running);
-        self.refused = None;
-        self.current = Some(candidate);
-    }
-
-    fn refuse(&mut self, candidate: &Candidate, message: &str) {
-        tracing::error!("nginx does not take {candidate}: {message}");
-        if let (Origin::Core, Some(revision)) = (candidate.origin, &candidate.revision) {
-            self.refused = Some(candidate.hash.clone());
-            let running = self.running.borrow().revision.clone();
-            let (revision, hash) = (revision.to_string(), candidate.hash.clone());
-            let _ = self.answers.send(Answer::Refused { revision, hash, message: message.to_owned(), running });
-        }
     }
 
     /// nginx's master process is gone. Its workers finish what they have.
@@ -459,13 +269,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// Where a configuration is checked.
-struct Spot {
-    main: PathBuf,
-    folder: PathBuf,
-    in_place: bool,
 }
 
 /// When nginx and all workers that crashed masters left are gone.

@@ -1,0 +1,209 @@
+//! What nginx serves: a configuration is written aside, checked, put in place, read, confirmed; or all of that is taken back.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, timeout};
+
+use super::candidate::{Candidate, Origin};
+use super::folder::MAIN;
+use super::follow::{Answer, Running};
+use super::master::{Master, NotServing};
+use super::signals::{Attended, Orders, attended};
+use super::supervise::{Boot, Supervisor};
+use super::words;
+use crate::proxy_config::Revision;
+
+/// How long a copy on the volume is waited for.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
+
+/// Where a configuration is checked.
+struct Spot {
+    main: PathBuf,
+    folder: PathBuf,
+    in_place: bool,
+}
+
+impl Supervisor {
+    /// The place where a configuration is checked, once it is written there.
+    fn place(&self, candidate: &Candidate) -> Result<Spot, String> {
+        if let (Boot::InPlace(path), Origin::Boot) = (&self.boot, candidate.origin) {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            return Ok(Spot { main: path.clone(), folder, in_place: true });
+        }
+        let folder = self.folder.place(candidate).map_err(|error| format!("it cannot be written: {error}"))?;
+        Ok(Spot { main: folder.join(MAIN), folder, in_place: false })
+    }
+
+    /// Has a configuration checked. Answers how long nginx may take to serve it.
+    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, String> {
+        let began = Instant::now();
+        let checked = self.program.check(candidate, &spot.main, self.times.check).await;
+        checked.map_err(|said| words::filtered(&said, &spot.folder))?;
+        Ok(self.times.serve + 3 * began.elapsed())
+    }
+
+    /// Starts nginx with a configuration. Answers the revision that it says it serves; none of it runs otherwise.
+    pub(super) async fn start(&mut self, candidate: &Candidate) -> Result<String, String> {
+        let spot = self.place(candidate)?;
+        let limit = self.check(candidate, &spot).await?;
+        let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
+        let child = self.program.start(candidate, &config).map_err(|error| format!("nginx cannot be run: {error}"))?;
+        let master = self.master.insert(Master::new(child));
+        match master.serves(self.health, candidate.revision.as_ref(), &BTreeSet::new(), limit).await {
+            Ok(revision) => Ok(revision),
+            Err(NotServing::Late(..)) if spot.in_place => {
+                // Somebody's own configuration need not have the server for health checks.
+                tracing::warn!("nginx runs, and does not answer health checks on {}", self.health);
+                Ok(String::new())
+            }
+            Err(error) => {
+                match error {
+                    NotServing::Late(..) => {
+                        master.kill();
+                        master.ended().await;
+                    }
+                    // It may have left workers, which hold the port.
+                    NotServing::Ended(_) => self.generations.adopt(master.pid()),
+                }
+                self.master = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    fn point(&self, folder: &Path) -> Result<PathBuf, String> {
+        self.folder.point(folder).map_err(|error| format!("it cannot be put in place: {error}"))?;
+        Ok(self.folder.config())
+    }
+
+    /// Gives the running nginx another revision.
+    pub(super) async fn take(&mut self, wanted: &Candidate) {
+        if self.current.as_ref().is_some_and(|current| current.is_same(wanted) && current.revision == wanted.revision) {
+            self.accept(wanted.clone(), true);
+            return;
+        }
+        tracing::info!("taking {wanted}");
+        match self.apply(wanted).await {
+            Ok(()) => self.serving(wanted.clone(), "", true).await,
+            Err(Some(message)) => {
+                self.refuse(wanted, &message);
+                self.tell_refusals();
+            }
+            // It is tried again when nginx is started again.
+            Err(None) => {}
+        }
+    }
+
+    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died before it could read it.
+    async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<String>> {
+        let spot = self.place(wanted)?;
+        let limit = self.check(wanted, &spot).await?;
+        let before = self.folder.current();
+        let _ = self.point(&spot.folder)?;
+        let Err(error) = self.reload(wanted.revision.as_ref(), limit).await else { return Ok(()) };
+        if let Some(before) = &before {
+            self.point(before)?;
+        }
+        if let Some(NotServing::Late(..)) = error {
+            let current = self.current.as_ref().and_then(|current| current.revision.clone());
+            if let Err(Some(error)) = self.reload(current.as_ref(), limit).await {
+                tracing::error!("nginx does not go back to what it served: {error}");
+            }
+        }
+        self.folder.tidy();
+        Err(error.map(|error| error.to_string()))
+    }
+
+    /// Has nginx read what `current` points at, and waits until new workers serve it.
+    async fn reload(&mut self, revision: Option<&Revision>, limit: Duration) -> Result<(), Option<NotServing>> {
+        let Some(master) = &mut self.master else { return Err(None) };
+        if master.has_ended() {
+            return Err(None);
+        }
+        let before = master.workers();
+        master.signal(Signal::SIGHUP);
+        let served = master.serves(self.health, revision, &before, limit).await;
+        self.generations.observe(master.pid());
+        served.map(drop).map_err(Some)
+    }
+
+    /// A reload that somebody asked for, as when certificates changed in place.
+    pub(super) async fn attended_reload(&mut self, orders: &mut Orders) -> Attended<()> {
+        let pid = self.master.as_ref().map(Master::pid);
+        let work = async {
+            if self.current.as_ref().is_some_and(|current| current.revision.is_none()) {
+                // Somebody's own configuration does not say what it serves.
+                self.master.iter().for_each(|master| master.signal(Signal::SIGHUP));
+                return;
+            }
+            match self.reload(None, self.times.serve).await {
+                Ok(()) => tracing::info!("nginx read its configuration again"),
+                Err(Some(error)) => tracing::error!("a reload failed: {error}"),
+                Err(None) => {}
+            }
+        };
+        attended(orders, pid, work).await
+    }
+
+    /// It serves this now, as nginx said. Core is told when it asked for it.
+    pub(super) async fn serving(&mut self, mut candidate: Candidate, said: &str, tell: bool) {
+        if candidate.revision.is_none() {
+            candidate.revision = said.parse().ok();
+        }
+        tracing::info!("nginx serves {candidate}");
+        let keep = match (&self.boot, candidate.origin) {
+            (Boot::InPlace(_), Origin::Boot) | (_, Origin::Core) => true,
+            (_, Origin::Boot | Origin::Volume) => false,
+        };
+        self.accept(candidate.clone(), tell);
+        let (copies, folder) = (self.copies.clone(), self.folder.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            folder.tidy();
+            if keep { copies.keep(&candidate) } else { Ok(()) }
+        });
+        // A volume that hangs shall not hold up supervision.
+        let kept = match timeout(LONGEST_WRITE, kept).await {
+            Ok(Ok(kept)) => kept.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the volume is very slow".to_owned()),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("there may be no copy of this for a restart: {error}");
+        }
+    }
+
+    fn accept(&mut self, candidate: Candidate, tell: bool) {
+        let running = Running {
+            revision: candidate.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
+            hash: candidate.hash.clone(),
+        };
+        if tell {
+            let Running { revision, hash } = running.clone();
+            // Nobody listens in classic delivery.
+            let _ = self.answers.send(Answer::Accepted { revision, hash });
+        }
+        self.running.send_replace(running);
+        // What was refused before this one stays so: it is not what a crash shall be answered with.
+        self.refused = self.refused.take().filter(|refused| *refused != candidate.hash);
+        self.current = Some(candidate);
+    }
+
+    pub(super) fn refuse(&mut self, candidate: &Candidate, message: &str) {
+        tracing::error!("nginx does not take {candidate}: {message}");
+        if candidate.origin == Origin::Core {
+            self.refused = Some(candidate.hash.clone());
+            self.untold.push((candidate.clone(), message.to_owned()));
+        }
+    }
+
+    pub(super) fn tell_refusals(&mut self) {
+        for (candidate, message) in self.untold.drain(..) {
+            let revision = candidate.revision.map(|revision| revision.to_string()).unwrap_or_default();
+            let running = self.running.borrow().revision.clone();
+            let _ = self.answers.send(Answer::Refused { revision, hash: candidate.hash, message, running });
+        }
+    }
+}
