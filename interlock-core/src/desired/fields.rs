@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::hash;
 use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
-use crate::settings::{Extension, ProxyOptions, PublishMode};
+use crate::settings::{Extension, PublishMode};
 
 /// One field of a service's spec as the settings ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,6 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("health check", &["TaskTemplate", "ContainerSpec", "Healthcheck"]),
     ("user", &["TaskTemplate", "ContainerSpec", "User"]),
     ("mounts", &["TaskTemplate", "ContainerSpec", "Mounts"]),
-    ("open files", &["TaskTemplate", "ContainerSpec", "Ulimits"]),
     ("read-only root", &["TaskTemplate", "ContainerSpec", "ReadOnly"]),
     ("dropped capabilities", &["TaskTemplate", "ContainerSpec", "CapabilityDrop"]),
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
@@ -108,7 +107,6 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
     if hitless {
         fields.extend(named([
             ("mounts", agent_mounts(cluster)),
-            ("open files", open_files(extension)),
             ("read-only root", json!(true)),
             ("dropped capabilities", json!(["ALL"])),
         ]));
@@ -207,12 +205,6 @@ fn agent_mounts(cluster: &Cluster) -> Value {
         tmpfs("/run", 256 << 20),
         tmpfs("/tmp", 64 << 20),
     ])
-}
-
-/// As many open files as NGINX asks for: without a capability it cannot raise the limit itself.
-fn open_files(extension: &Extension) -> Value {
-    let ProxyOptions::Nginx(options) = &extension.options else { return json!([]) };
-    json!([{ "Name": "nofile", "Soft": options.rlimit_nofile, "Hard": options.rlimit_nofile }])
 }
 
 fn tmpfs(target: &str, bytes: u64) -> Value {

@@ -352,9 +352,11 @@ impl Follower {
                 Action::CreateAuthority { .. } | Action::CreateIdentity { .. } | Action::RemoveSecret { .. } => {
                     kinds.insert(Kind::Secrets);
                 }
-                Action::CreateNetwork { .. } | Action::RemoveNetwork { .. } => {
+                Action::CreateNetwork { .. } => {
                     kinds.insert(Kind::Networks);
                 }
+                // It is listed until its last task is gone, which takes seconds: the next pass is soon enough to look.
+                Action::RemoveNetwork { .. } => {}
             }
         }
         let mut at = now;

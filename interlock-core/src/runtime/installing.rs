@@ -1,5 +1,6 @@
 //! Setting interlock up, and taking it away: observe, plan, apply, until nothing is left to do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -9,7 +10,7 @@ use super::telling::chain;
 use super::{Error, Options, Progress};
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Core};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::snapshot::{Snapshot, TaskState};
@@ -73,7 +74,8 @@ async fn work(
     mut progress: impl FnMut(Progress),
 ) -> Result<usize, Error> {
     let mut waiting = vec!["the engine's answer".to_owned()];
-    let mut done = 0;
+    // Networks are listed until their last task is gone, long after they were removed.
+    let mut done = BTreeSet::new();
     let working = async {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
         loop {
@@ -86,9 +88,13 @@ async fn work(
                 return Ok(());
             }
             let planned: Vec<_> = plan.steps.iter().map(|step| step.action.object()).collect();
-            let tell = |step: &_| progress(Progress::Done(Clone::clone(step)));
+            let before = done.len();
+            let tell = |step: &Step| {
+                if done.insert(format!("{step}")) {
+                    progress(Progress::Done(step.clone()));
+                }
+            };
             let applied = apply(&client, plan.steps, &observation.specs, Stop::default(), tell).await;
-            done += applied.done.len();
             for (step, error) in applied.failed {
                 progress(Progress::Failed(step, chain(&error)));
                 match error.kind() {
@@ -96,7 +102,7 @@ async fn work(
                     _ => return Err(error.into()),
                 }
             }
-            if applied.done.is_empty() {
+            if done.len() == before {
                 let in_use = planned.into_iter().map(|object| format!("{object} is still in use"));
                 let now: Vec<_> = in_use.chain(plan.waiting.into_iter().map(|waiting| waiting.reason)).collect();
                 if now != waiting {
@@ -108,7 +114,7 @@ async fn work(
         }
     };
     match timeout(limit, working).await {
-        Ok(result) => result.map(|()| done),
+        Ok(result) => result.map(|()| done.len()),
         Err(_) => Err(Error::Timeout { limit, left: waiting.join("; ") }),
     }
 }

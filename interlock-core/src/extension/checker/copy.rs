@@ -53,6 +53,10 @@ impl Copy {
             .try_for_each(|(name, content)| std::fs::write(folder.path().join(name), content))
             .map_err(|error| error.to_string())?;
         let mut globals = format!("pid {};", quoted(&format!("{path}/pid")));
+        if rustix::process::geteuid().is_root() {
+            // Root without capabilities, as in core's container, could not give folders to another user.
+            globals += " user root;";
+        }
         if let Some(module) = checker.stream_module.as_ref().filter(|_| mapping.streams) {
             globals += &format!(" load_module {};", quoted(&module.display().to_string()));
         }
