@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `/ping` | `instance` (the container's host name), `version`, `metadata`, `request_id` (of `X-Request-Id`) |
 //! | `/slow?ms=N` | as any other path, after N milliseconds |
+//! | `/stream?ms=N` | a chunk every 100 ms for N milliseconds, then `end` |
 //! | any other path | besides the fields of `/ping`: `method`, `path` (the request target as received), `headers`, `body_bytes` |
 //! | `Upgrade: websocket`, any path | 101, then every message comes back |
 //!
@@ -76,7 +77,11 @@ impl App {
                 stream.write_all(websocket::accept(key).as_bytes())?;
                 return websocket::echo(&mut reader, &mut stream);
             }
-            thread::sleep(request.asked_delay());
+            if request.path() == "/stream" {
+                stream_for(&mut stream, request.asked("/stream?"))?;
+                continue;
+            }
+            thread::sleep(request.asked("/slow?"));
             stream.write_all(self.answer(&request)?.as_bytes())?;
             if !request.keep_alive() {
                 break;
@@ -189,8 +194,9 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    fn asked_delay(&self) -> Duration {
-        let query = self.target.strip_prefix("/slow?").unwrap_or_default();
+    /// The time that a request for this path asks for.
+    fn asked(&self, path: &str) -> Duration {
+        let query = self.target.strip_prefix(path).unwrap_or_default();
         let ms = query.split('&').find_map(|pair| pair.strip_prefix("ms=")?.parse().ok());
         Duration::from_millis(ms.unwrap_or_default())
     }
@@ -211,6 +217,17 @@ impl Request {
             None
         }
     }
+}
+
+/// An answer that takes its time.
+fn stream_for(stream: &mut impl Write, time: Duration) -> io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    for _ in 0..time.as_millis() / 100 {
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(b"5\r\ntick\n\r\n")?;
+        stream.flush()?;
+    }
+    stream.write_all(b"4\r\nend\n\r\n0\r\n\r\n")
 }
 
 fn malformed(what: &str) -> io::Error {

@@ -6,6 +6,7 @@ pub mod checker;
 pub mod core;
 pub mod http;
 pub mod laws;
+pub mod load;
 pub mod nginx;
 pub mod real;
 pub mod world;

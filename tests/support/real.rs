@@ -17,6 +17,8 @@ pub struct Lab {
     pub registry: String,
     /// Addresses of the nodes, the manager's first.
     pub nodes: Vec<String>,
+    /// The engines of the nodes, in the same order.
+    pub sockets: Vec<String>,
 }
 
 impl Lab {
@@ -30,8 +32,11 @@ impl Lab {
         let (Some(host), Some(registry)) = (value("DOCKER_HOST"), value("LAB_REGISTRY")) else {
             panic!("the lab is not up: scripts/lab up 3 --name {NAME} && scripts/lab images --name {NAME}");
         };
-        let nodes = value("LAB_NODES").unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect();
-        Self { host, registry, nodes }
+        let list = |key: &str| -> Vec<String> {
+            value(key).unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect()
+        };
+        let sockets = list("LAB_SOCKETS").into_iter().map(|path| format!("unix://{path}")).collect();
+        Self { host, registry, nodes: list("LAB_NODES"), sockets }
     }
 
     /// Runs a docker command. Returns what it printed, or what it complained about.
@@ -55,7 +60,10 @@ impl Lab {
             self.docker(&["service", "rm", &service]);
         }
         for config in self.list(&["config", "ls", "-q"]) {
-            self.docker(&["config", "rm", &config]);
+            self.until_done(&["config", "rm", &config]).await;
+        }
+        for secret in self.list(&["secret", "ls", "-q"]) {
+            self.until_done(&["secret", "rm", &secret]).await;
         }
         for network in self.list(&["network", "ls", "--filter", "scope=swarm", "--format", "{{.Name}}"]) {
             if network == "ingress" {

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hitless;
 mod site;
 mod stories;
 

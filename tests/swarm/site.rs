@@ -55,20 +55,91 @@ impl Site {
         let lab = Lab::find();
         lab.clear().await;
         let folder = tempfile::tempdir().unwrap();
-        let image = format!("{}/nginx:lab", lab.registry);
+        let site = Self { lab, folder, controller: Mutex::default() };
+        site.settings("nginx", more);
+        site
+    }
+
+    /// Writes the settings file: proxies of this image, and these lines behind. `REGISTRY` in them is the lab's.
+    pub(crate) fn settings(&self, image: &str, more: &str) {
+        let more = more.replace("REGISTRY", &self.lab.registry);
+        let image = format!("{}/{image}:lab", self.lab.registry);
         let settings = format!(
             "[Extensions.default]\nProxyImage = \"{image}\"\nPublishMode = \"host\"\nProxyStopGracePeriod = \"2s\"\n{more}"
         );
-        std::fs::write(folder.path().join("interlock.toml"), settings).unwrap();
-        Self { lab, folder, controller: Mutex::default() }
+        std::fs::write(self.folder.path().join("interlock.toml"), settings).unwrap();
     }
 
-    fn interlock(&self) -> Command {
+    /// `interlock install`, which has to succeed. Returns what it printed.
+    pub(crate) fn install(&self) -> String {
+        let image = format!("{}/interlock:lab", self.lab.registry);
+        let output = self.command("install").args(["--image", &image]).output().unwrap();
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.look());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `interlock uninstall`, which has to succeed.
+    pub(crate) fn uninstall(&self) {
+        let mut command = self.binary();
+        let output = command.args(["uninstall", "--host", &self.lab.host]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Where the proxies of the workers answer.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.workers().iter().map(|node| format!("{node}:8080")).collect()
+    }
+
+    /// The ids of the proxies' tasks that shall run, sorted.
+    pub(crate) fn proxy_tasks(&self) -> Vec<String> {
+        let ids = self.docker(&[
+            "service",
+            "ps",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            "desired-state=running",
+            "interlock-proxy",
+        ]);
+        let mut ids: Vec<_> = ids.lines().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Kills the containers of a service, wherever they run, as the kernel would that has no memory left.
+    pub(crate) fn kill_container(&self, service: &str) {
+        for socket in &self.lab.sockets {
+            let docker = |args: &[&str]| Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
+            let filter = format!("label=com.docker.swarm.service.name={service}");
+            let found = docker(&["ps", "--quiet", "--filter", &filter]);
+            for id in String::from_utf8_lossy(&found.stdout).lines() {
+                docker(&["kill", "--signal", "KILL", id]);
+            }
+        }
+    }
+
+    /// Kills nginx in the proxy of this node, 0 being the manager.
+    pub(crate) fn kill_nginx(&self, node: usize) {
+        let docker = |args: &[&str]| {
+            Command::new("docker").args(["--host", &self.lab.sockets[node]]).args(args).output().unwrap()
+        };
+        let found = docker(&["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=interlock-proxy"]);
+        let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        let killed = docker(&["exec", &found, "sh", "-c", "kill -9 $(pgrep -o -x nginx)"]);
+        assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
+    }
+
+    fn binary(&self) -> Command {
         // Cargo builds binaries of other packages only when asked; scripts/test asks.
         let here = std::env::current_exe().unwrap();
         let binary = here.ancestors().map(|folder| folder.join("interlock")).find(|path| path.is_file());
-        let mut command = Command::new(binary.expect("cargo build -p interlock-cli comes first"));
-        command.args(["reconcile", "--config"]).arg(self.folder.path().join("interlock.toml"));
+        Command::new(binary.expect("cargo build -p interlock-cli comes first"))
+    }
+
+    /// A command of interlock, with the settings file and the lab's manager.
+    fn command(&self, name: &str) -> Command {
+        let mut command = self.binary();
+        command.args([name, "--config"]).arg(self.folder.path().join("interlock.toml"));
         command.args(["--host", &self.lab.host]).stdin(Stdio::null());
         command
     }
@@ -80,7 +151,7 @@ impl Site {
     /// Starts the controller.
     pub(crate) fn controller(&self) {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = self.interlock().stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = self.command("reconcile").stderr(log).stdout(Stdio::null()).spawn().unwrap();
         *self.controller.lock().unwrap() = Some(child);
     }
 
@@ -94,7 +165,7 @@ impl Site {
 
     /// One run, which has to succeed. Returns what it printed.
     pub(crate) fn once(&self) -> String {
-        let output = self.interlock().arg("--once").output().unwrap();
+        let output = self.command("reconcile").arg("--once").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

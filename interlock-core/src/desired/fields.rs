@@ -151,9 +151,9 @@ pub(super) fn core(image: &str) -> BTreeMap<String, Field> {
         ("constraints", json!(["node.role==manager"])),
         ("restart policy", restart_policy()),
         ("replicas", json!(1)),
-        // Two at once do no harm. Settings that are invalid end the new one at once, and the old one was never gone.
-        ("update policy", policy("rollback", "start-first", Duration::ZERO)),
-        ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
+        // Two at once that have different settings would undo each other's work. Without core, proxies go on with what they have.
+        ("update policy", policy("rollback", "stop-first", Duration::ZERO)),
+        ("rollback policy", policy("pause", "stop-first", Duration::ZERO)),
         // Peers dial its tasks; a virtual IP would stand in between.
         ("endpoint mode", json!("dnsrr")),
         ("mounts", json!([{ "Type": "bind", "Source": SOCKET, "Target": SOCKET }, tmpfs("/tmp", 256 << 20)])),

@@ -200,7 +200,7 @@ impl ServiceDiff<'_> {
             if differs && renew {
                 let summary = match &content.revision {
                     Some(revision) => format!("configuration: revision {revision}"),
-                    None => String::new(),
+                    None => "other settings".to_owned(),
                 };
                 changes.push(self.configs_change(content, summary));
             }

@@ -1,0 +1,185 @@
+//! Clients that do not stop: requests at a constant rate on kept and on new connections, WebSockets and long answers. Nothing is tried again,
+//! and whatever fails is told.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clients of some proxies, for one host.
+pub struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    answered: AtomicUsize,
+    failed: Mutex<Vec<String>>,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Outcome {
+    pub answered: usize,
+    pub failed: Vec<String>,
+}
+
+impl Load {
+    /// For each address: a client on a kept connection that sends a POST now and then, one that connects anew each time, both at half
+    /// of `per_second`; a WebSocket; and one long answer after the other.
+    pub fn start(addresses: &[String], host: &str, per_second: u32) -> Self {
+        let shared = Arc::new(Shared::default());
+        let mut threads = Vec::new();
+        let pause = Duration::from_secs(2) / per_second.max(1);
+        for address in addresses {
+            let jobs: [fn(&Shared, &str, &str, Duration); 4] = [kept, anew, websocket, stream];
+            for job in jobs {
+                let (shared, address, host) = (shared.clone(), address.clone(), host.to_owned());
+                threads.push(std::thread::spawn(move || job(&shared, &address, &host, pause)));
+            }
+        }
+        Self { shared, threads }
+    }
+
+    /// Ends all of it. What is under way is finished first.
+    pub fn stop(self) -> Outcome {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let failed = std::mem::take(&mut *self.shared.failed.lock().unwrap());
+        Outcome { answered: self.shared.answered.load(Ordering::Relaxed), failed }
+    }
+}
+
+impl Shared {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, what: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(wrong) => self.failed.lock().unwrap().push(format!("{what}: {wrong}")),
+        }
+    }
+
+    /// Runs at a constant rate, whatever one turn takes.
+    fn at_rate(&self, pause: Duration, mut turn: impl FnMut(usize)) {
+        let start = Instant::now();
+        for number in 0_u32.. {
+            if !self.goes_on() {
+                return;
+            }
+            std::thread::sleep((start + pause * number).saturating_duration_since(Instant::now()));
+            turn(number as usize);
+        }
+    }
+}
+
+fn kept(shared: &Shared, address: &str, host: &str, pause: Duration) {
+    let mut connection: Option<TcpStream> = None;
+    shared.at_rate(pause, |number| {
+        let request = match number % 5 {
+            0 => format!("POST /ping HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello"),
+            _ => format!("GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        };
+        let stream = match connection.take() {
+            Some(stream) => Ok(stream),
+            None => connect(address),
+        };
+        let result = stream.and_then(|mut stream| {
+            let answer = ask(&mut stream, &request)?;
+            // nginx says when it ends a connection; then the next request gets a new one.
+            if !answer.to_ascii_lowercase().contains("\r\nconnection: close") {
+                connection = Some(stream);
+            }
+            Ok(())
+        });
+        shared.note(&format!("kept connection to {address}, request {number}"), result);
+    });
+}
+
+fn anew(shared: &Shared, address: &str, host: &str, pause: Duration) {
+    let request = format!("GET /ping HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    shared.at_rate(pause, |_| {
+        let result = connect(address).and_then(|mut stream| ask(&mut stream, &request).map(drop));
+        shared.note(&format!("new connection to {address}"), result);
+    });
+}
+
+fn websocket(shared: &Shared, address: &str, host: &str, _: Duration) {
+    let result = connect(address).and_then(|mut stream| {
+        let request = format!(
+            "GET /echo HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).map_err(text)?;
+        let head = until(&mut stream, "\r\n\r\n")?;
+        if !head.starts_with("HTTP/1.1 101") {
+            return Err(head);
+        }
+        while shared.goes_on() {
+            // A final text frame, masked with zeroes, which leaves the text as it is.
+            stream.write_all(b"\x81\x82\0\0\0\0hi").map_err(text)?;
+            let mut echo = [0; 4];
+            stream.read_exact(&mut echo).map_err(text)?;
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        Ok(())
+    });
+    shared.note(&format!("WebSocket to {address}"), result);
+}
+
+fn stream(shared: &Shared, address: &str, host: &str, _: Duration) {
+    while shared.goes_on() {
+        let result = connect(address).and_then(|mut stream| {
+            let request = format!("GET /stream?ms=10000 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).map_err(text)?;
+            until(&mut stream, "end\n\r\n0\r\n\r\n").map(drop)
+        });
+        shared.note(&format!("long answer from {address}"), result);
+    }
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn connect(address: &str) -> Result<TcpStream, String> {
+    let address = address.parse().map_err(|_| "no address".to_owned())?;
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| format!("not connected: {error}"))?;
+    stream.set_nodelay(true).map_err(text)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+    Ok(stream)
+}
+
+/// Sends a request and reads a whole answer, which has to be a 200.
+fn ask(stream: &mut TcpStream, request: &str) -> Result<String, String> {
+    stream.write_all(request.as_bytes()).map_err(text)?;
+    let head = until(stream, "\r\n\r\n")?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).map_err(text)?;
+    if head.starts_with("HTTP/1.1 200") { Ok(head) } else { Err(head + &String::from_utf8_lossy(&body)) }
+}
+
+/// Reads byte by byte, so that nothing behind the end is taken.
+fn until(stream: &mut TcpStream, end: &str) -> Result<String, String> {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(end.as_bytes()) {
+        match stream.read(&mut byte) {
+            Ok(0) => return Err(format!("cut after {} bytes", read.len())),
+            Ok(_) => read.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("{error} after {} bytes", read.len())),
+        }
+    }
+    Ok(String::from_utf8_lossy(&read).into_owned())
+}
