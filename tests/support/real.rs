@@ -56,6 +56,14 @@ impl Lab {
 
     /// Takes all services, configs and overlay networks away.
     pub async fn clear(&self) {
+        // Core first, and to its end: it would make anew what is removed.
+        for service in self.list(&["service", "ls", "-q", "--filter", "label=type=com.docker.interlock.core"]) {
+            self.docker(&["service", "rm", &service]);
+            let filter = format!("label=com.docker.swarm.service.name=interlock-core");
+            while !self.list(&["ps", "-q", "--no-trunc", "--filter", &filter]).is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
         for service in self.list(&["service", "ls", "-q"]) {
             self.docker(&["service", "rm", &service]);
         }

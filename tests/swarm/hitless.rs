@@ -41,9 +41,15 @@ async fn k1_changes_reach_proxies_without_new_tasks() {
     k1_a_new_network_replaces_proxies_one_by_one(&site).await;
     a_proxy_is_killed(&site).await;
     site.uninstall();
-    assert_eq!(site.docker(&["service", "ls", "--filter", "label=com.docker.interlock.owner", "--quiet"]), "");
-    assert_eq!(site.docker(&["secret", "ls", "--quiet"]), "");
-    assert_eq!(site.docker(&["network", "ls", "--filter", "label=com.docker.interlock.owner", "--quiet"]), "");
+    for object in ["service", "secret", "config"] {
+        let left = site.docker(&[object, "ls", "--filter", "label=com.docker.interlock.owner", "--quiet"]);
+        assert_eq!(left, "", "{object}");
+    }
+    // A network is listed until its last container has left it.
+    site.until("the networks are gone", |site| {
+        site.docker(&["network", "ls", "--filter", "label=com.docker.interlock.owner", "--quiet"]).is_empty()
+    })
+    .await;
     site.end().await;
 }
 

@@ -125,7 +125,7 @@ impl Site {
         };
         let found = docker(&["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=interlock-proxy"]);
         let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-        let killed = docker(&["exec", &found, "sh", "-c", "kill -9 $(pgrep -o -x nginx)"]);
+        let killed = docker(&["exec", &found, "sh", "-c", "kill -9 $(cat /var/run/proxy.pid)"]);
         assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
     }
 
