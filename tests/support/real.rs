@@ -59,8 +59,10 @@ impl Lab {
         // Core first, and to its end: it would make anew what is removed.
         for service in self.list(&["service", "ls", "-q", "--filter", "label=type=com.docker.interlock.core"]) {
             self.docker(&["service", "rm", &service]);
-            let filter = format!("label=com.docker.swarm.service.name=interlock-core");
-            while !self.list(&["ps", "-q", "--no-trunc", "--filter", &filter]).is_empty() {
+            let filter = "label=com.docker.swarm.service.name=interlock-core";
+            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !self.list(&["ps", "-q", "--filter", filter]).is_empty() {
+                assert!(tokio::time::Instant::now() < deadline, "core does not end");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }

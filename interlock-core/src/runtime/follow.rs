@@ -292,7 +292,8 @@ impl Follower {
         let may_act = matches!(self.state, State::Watching);
         let changed = self.debounce.due().is_some_and(|due| due <= now);
         let thinks = changed && (may_act || (self.control.is_open() && self.worked_ever));
-        if !thinks && !(may_act && self.holds.over(now)) {
+        let again = may_act && self.holds.over(now);
+        if !(thinks || again) {
             return;
         }
         self.debounce.fired(now);

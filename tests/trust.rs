@@ -1,0 +1,222 @@
+//! Who gets in: the real listener with real sockets, and everybody who must not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_core::grpc::server::{Hub, Published};
+use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
+use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
+use interlock_core::grpc::{self, v1};
+use interlock_core::names::Cluster;
+use interlock_core::trust::{Authority, Identity, Role};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+
+struct Core {
+    address: String,
+    authority: Authority,
+    admitted: watch::Sender<Arc<Admitted>>,
+    _published: watch::Sender<Arc<Published>>,
+    _said: mpsc::Receiver<grpc::server::Said>,
+}
+
+impl Core {
+    async fn start(limits: Limits) -> Self {
+        let authority = Authority::generate().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (admitted, to_admit) = watch::channel(Arc::default());
+        let (published, to_publish) = watch::channel(Arc::default());
+        let (sender, said) = mpsc::channel(64);
+        let connections = incoming(listener, &authority, to_admit, limits).unwrap();
+        tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
+        Self { address, authority, admitted, _published: published, _said: said }
+    }
+
+    /// An identity whose secret exists.
+    fn peer(&self, role: Role, cluster: &str) -> Identity {
+        let cluster: Cluster = cluster.parse().unwrap();
+        let identity = issued(&self.authority, role, &cluster);
+        self.admit(&identity, role, cluster);
+        identity
+    }
+
+    fn admit(&self, identity: &Identity, role: Role, cluster: Cluster) {
+        self.admitted.send_modify(|admitted| {
+            Arc::make_mut(admitted).insert(identity.peer().fingerprint.clone(), (role, cluster));
+        });
+    }
+
+    async fn watch(&self, identity: &Identity) -> Result<tonic::Streaming<v1::WatchResponse>, Status> {
+        let mut client = ExtensionsClient::new(channel(&self.address, identity).unwrap());
+        let request = v1::WatchRequest { agent: "test/1".to_owned(), checker_version: String::new() };
+        let watching = tokio::time::timeout(Duration::from_secs(20), client.watch(request)).await;
+        Ok(watching.expect("an answer in time")?.into_inner())
+    }
+
+    /// As somebody who shows this certificate, or none, and speaks these versions of TLS.
+    async fn shakes_hands(
+        &self,
+        identity: Option<&Identity>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<()> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.authority.certificate().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                builder.with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key()).unwrap()
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(&self.address).await?;
+        let name = ServerName::try_from("core.interlock.internal").unwrap();
+        let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        // In TLS 1.3 the server looks at the client's certificate after the client thinks that all is done.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+        let mut byte = [0];
+        match stream.read(&mut byte).await? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn issued(authority: &Authority, role: Role, cluster: &Cluster) -> Identity {
+    Identity::from_pem(&authority.issue(role, cluster).unwrap().pem).unwrap()
+}
+
+const TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+const TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
+
+#[tokio::test]
+async fn only_certificates_whose_secrets_exist_get_in() {
+    let core = Core::start(Limits::default()).await;
+    let good = core.peer(Role::Extension, "");
+    core.watch(&good).await.unwrap();
+    core.shakes_hands(Some(&good), TLS13).await.unwrap();
+
+    core.shakes_hands(None, TLS13).await.expect_err("no certificate");
+    core.shakes_hands(Some(&good), TLS12).await.expect_err("TLS 1.2");
+    let stranger = issued(&Authority::generate().unwrap(), Role::Extension, &Cluster::default());
+    core.admit(&stranger, Role::Extension, Cluster::default());
+    core.shakes_hands(Some(&stranger), TLS13).await.expect_err("another authority's");
+    let unknown = issued(&core.authority, Role::Extension, &Cluster::default());
+    core.watch(&unknown).await.expect_err("no secret has its fingerprint");
+    let promoted = issued(&core.authority, Role::Proxy, &Cluster::default());
+    core.admit(&promoted, Role::Extension, Cluster::default());
+    core.watch(&promoted).await.expect_err("its secret says another role");
+    let moved = issued(&core.authority, Role::Extension, &Cluster::default());
+    core.admit(&moved, Role::Extension, "b".parse().unwrap());
+    core.watch(&moved).await.expect_err("its secret says another service cluster");
+    let proxy = core.peer(Role::Proxy, "");
+    assert_eq!(core.watch(&proxy).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    core.watch(&good).await.unwrap();
+}
+
+#[tokio::test]
+async fn plain_text_gets_no_answer() {
+    let core = Core::start(Limits::default()).await;
+    let mut stream = TcpStream::connect(&core.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    // A TLS alert at most: 21, the version, a length, and two bytes.
+    assert!(answer.is_empty() || (answer[0] == 21 && answer.len() == 7), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_peer_does_not_take_another_holder_of_a_certificate_for_core() {
+    let authority = Authority::generate().unwrap();
+    let (extension, proxy) = (
+        issued(&authority, Role::Extension, &Cluster::default()),
+        issued(&authority, Role::Proxy, &Cluster::default()),
+    );
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(TLS13).unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![proxy.certificate], proxy.key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = tokio::spawn(async move { acceptor.accept(listener.accept().await.unwrap().0).await.map(drop) });
+    let mut client = ExtensionsClient::new(channel(&address, &extension).unwrap());
+    client.watch(v1::WatchRequest::default()).await.expect_err("it is a proxy's certificate");
+    served.await.unwrap().expect_err("the client ended the handshake");
+}
+
+#[tokio::test]
+async fn a_certificate_whose_secret_goes_is_cut_off() {
+    let core = Core::start(Limits::default()).await;
+    let (goes, stays) = (core.peer(Role::Extension, "a"), core.peer(Role::Extension, "b"));
+    let mut cut = core.watch(&goes).await.unwrap();
+    let _kept = core.watch(&stays).await.unwrap();
+    core.admitted.send_modify(|admitted| {
+        Arc::make_mut(admitted).remove(&goes.peer().fingerprint);
+    });
+    let ended = tokio::time::timeout(Duration::from_secs(20), cut.message()).await.expect("it is cut off");
+    ended.expect_err("the connection is gone");
+    core.watch(&goes).await.expect_err("and it does not come back");
+    core.watch(&stays).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_silent_connections_are_bounded_and_keep_nobody_out() {
+    let limits = Limits { handshake: Duration::from_secs(2), ..Limits::default() };
+    let core = Core::start(limits).await;
+    let good = core.peer(Role::Extension, "");
+    let mut idle = Vec::new();
+    for number in 0..1000 {
+        let mut stream = TcpStream::connect(&core.address).await.unwrap();
+        if number % 2 == 0 {
+            // The beginning of a handshake that never goes on.
+            let _ = stream.write_all(&[22, 3, 1, 2, 0]).await;
+        }
+        idle.push(stream);
+    }
+    // Those of one address that are too many are closed at once, the others when their time is over.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while let Err(refused) = core.watch(&good).await {
+        assert!(tokio::time::Instant::now() < deadline, "kept out: {refused}");
+    }
+    core.watch(&good).await.unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn one_certificate_has_a_bounded_number_of_connections() {
+    let core = Core::start(Limits { connections: 3, ..Limits::default() }).await;
+    let good = core.peer(Role::Extension, "");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(core.watch(&good).await.unwrap());
+    }
+    core.watch(&good).await.expect_err("a fourth");
+    let other = core.peer(Role::Extension, "b");
+    core.watch(&other).await.unwrap();
+    drop(open);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while core.watch(&good).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "places are given back");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused() {
+    let core = Core::start(Limits::default()).await;
+    let good = core.peer(Role::Extension, "");
+    let mut client = ExtensionsClient::new(channel(&core.address, &good).unwrap());
+    let content = "x".repeat(grpc::MESSAGE_LIMIT + 1);
+    let files =
+        v1::Files { hash: String::new(), files: vec![v1::File { path: String::new(), part: String::new(), content }] };
+    let posted = v1::PostRequest { result: Some(v1::post_request::Result::Files(files)), ..v1::PostRequest::default() };
+    let refused = client.post(posted).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused}");
+    core.watch(&good).await.unwrap();
+}
