@@ -77,7 +77,7 @@ impl Site {
                 swarm.secrets().map(|secret| secret.name().to_owned()).filter(|name| name.starts_with(&prefix)).max();
             name.and_then(|name| swarm.secret_bytes(&name))
         };
-        let pem = until("an identity", || find()).await;
+        let pem = until("an identity", find).await;
         Identity::from_pem(&String::from_utf8(pem).unwrap()).unwrap()
     }
 

@@ -148,14 +148,17 @@ async fn a_network_stays_as_long_as_anybody_uses_it_and_goes_when_nobody_does() 
     world.swarm().remove_network("back").unwrap();
 }
 
-#[tokio::test]
-async fn an_owner_who_toggles_networks_costs_one_roll() {
-    let (world, mut mind) = deployed(hitless()).await;
-    let mut swarm = world.swarm();
+/// A service on two networks.
+fn add_both(swarm: &mut Swarm) {
     let both =
         swarm.service("both").label("com.docker.lb.hosts", "both.example.com").label("com.docker.lb.port", "8080");
     both.label("com.docker.lb.network", "back").network("demo").network("back").create();
-    drop(swarm);
+}
+
+#[tokio::test]
+async fn an_owner_who_toggles_networks_costs_one_roll() {
+    let (world, mut mind) = deployed(hitless()).await;
+    add_both(&mut world.swarm());
     world.swarm().settle();
     world.converge(&mut mind).await;
     for round in 0..10 {
