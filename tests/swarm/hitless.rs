@@ -120,3 +120,135 @@ async fn a_proxy_is_killed(site: &Site) {
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     assert_eq!(site.proxy_tasks(), before);
 }
+
+const EAST_AND_WEST: &str = "
+[Extensions.east]
+ServiceCluster = \"us-east\"
+Image = \"REGISTRY/interlock:lab\"
+ProxyImage = \"REGISTRY/interlock-proxy-nginx:lab\"
+HitlessServiceUpdate = true
+PublishMode = \"host\"
+ProxyReplicas = 1
+ProxyConstraints = [\"node.labels.region==us-east\"]
+Networks = [\"eastnet\"]
+ProxyStopGracePeriod = \"2s\"
+
+[Extensions.west]
+ServiceCluster = \"us-west\"
+ProxyImage = \"REGISTRY/nginx:lab\"
+PublishMode = \"host\"
+ProxyReplicas = 1
+ProxyConstraints = [\"node.labels.region==us-west\"]
+Networks = [\"westnet\"]
+ProxyStopGracePeriod = \"2s\"
+";
+
+/// J2 to J6: two service clusters, one hitless with an extension of its own, one classic and rendered in core.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm: scripts/test brings one up"]
+async fn j2_service_clusters() {
+    let site = Site::new("").await;
+    for (node, region) in [(1, "us-east"), (2, "us-west")] {
+        site.docker(&["node", "update", "--label-add", &format!("region={region}"), &site.node(node)]);
+    }
+    j5_two_clusters_with_one_port(&site);
+    site.whole_settings(EAST_AND_WEST);
+    for network in ["eastnet", "westnet"] {
+        site.network(network).await;
+    }
+    site.install();
+    for (name, cluster, network) in [("east", "us-east", "eastnet"), ("west", "us-west", "westnet")] {
+        let (host, cluster) = (format!("hosts=demo-{name}.local"), format!("service_cluster={cluster}"));
+        site.service(name, &[network], 1, &[&host, "port=8080", &cluster]);
+    }
+    let [east, west] = [&site.workers()[0], &site.workers()[1]];
+    let status = |site: &Site, node: &str, host: &str| site.get(node, host, "/ping").map(|answer| answer.status);
+    site.until("J2: each serves its own and nothing else", |site| {
+        status(site, east, "demo-east.local") == Ok(200)
+            && status(site, west, "demo-west.local") == Ok(200)
+            && status(site, east, "demo-west.local") == Ok(503)
+            && status(site, west, "demo-east.local") == Ok(503)
+    })
+    .await;
+    let networks = |service: &str| {
+        let format = "{{range .Spec.TaskTemplate.Networks}}{{.Target}} {{end}}";
+        site.docker(&["service", "inspect", service, "--format", format])
+    };
+    let id = |name: &str| site.docker(&["network", "inspect", name, "--format", "{{.Id}}"]).trim().to_owned();
+    assert!(networks("interlock-proxy-us-east").contains(&id("eastnet")), "J3");
+    assert!(!networks("interlock-proxy-us-east").contains(&id("westnet")), "J3");
+
+    // J4: a change in one touches no object of the other, whichever delivery it has.
+    let version = |service: &str| site.docker(&["service", "inspect", service, "--format", "{{.Version.Index}}"]);
+    for (name, other) in [("west", "interlock-proxy-us-east"), ("east", "interlock-proxy-us-west")] {
+        let before = version(other);
+        let host = format!("changed-{name}.local");
+        site.docker(&[
+            "service",
+            "update",
+            "--detach",
+            "--quiet",
+            "--label-add",
+            &format!("com.docker.lb.hosts={host}"),
+            name,
+        ]);
+        site.until("the change is served", |site| {
+            site.workers().iter().any(|node| status(site, node, &host) == Ok(200))
+        })
+        .await;
+        assert_eq!(version(other), before, "J4: {other}");
+    }
+    site.uninstall();
+    for node in [1, 2] {
+        site.docker(&["node", "update", "--label-rm", "region", &site.node(node)]);
+    }
+    site.end().await;
+}
+
+/// J5, A5: settings that cannot be are refused before anything changes.
+fn j5_two_clusters_with_one_port(site: &Site) {
+    site.whole_settings("[Extensions.a]\nServiceCluster = \"a\"\n[Extensions.b]\nServiceCluster = \"b\"\n");
+    let (code, said) = site.try_install();
+    assert_eq!(code, Some(2), "J5: {said}");
+    assert!(said.contains("Extensions.b") && said.contains("8080") && said.contains("Extensions.a"), "J5: {said}");
+    assert_eq!(site.docker(&["service", "ls", "--quiet"]), "", "J5: nothing was made");
+}
+
+/// A1, A5, A7: a core that is deployed by hand; settings that are invalid; another image for the proxies.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm: scripts/test brings one up"]
+async fn a1_core_by_hand_and_its_settings() {
+    let site = Site::new("Image = \"REGISTRY/interlock:lab\"\n").await;
+    site.network("demo").await;
+    site.service("shop", &["demo"], 1, &["hosts=shop.local.test", "port=8080"]);
+    site.core_by_hand().await;
+    site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
+    site.at_rest().await;
+    let replicas = site.docker(&["service", "ls", "--format", "{{.Name}} {{.Replicas}}"]);
+    for line in ["my-interlock 1/1", "interlock-extension 1/1", "interlock-proxy 2/2"] {
+        assert!(replicas.contains(line), "A1: {replicas}");
+    }
+
+    let before = site.proxy_tasks();
+    site.swap_settings("broken", "[Extensions.default]\nProxyReplicas = \"many\"\n");
+    site.until("A5: Swarm goes back to the old settings", |site| {
+        site.docker(&["service", "inspect", "my-interlock", "--format", "{{.UpdateStatus.State}}"])
+            .contains("rollback_completed")
+    })
+    .await;
+    assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "A5");
+    assert_eq!(site.proxy_tasks(), before, "A5");
+
+    // A7: proxies of another image, one after the other, and no request fails for a client that tries the other node.
+    let hitless = site.settings_text("interlock-proxy-nginx", "Image = \"REGISTRY/interlock:lab\"\n");
+    site.swap_settings("next", &hitless);
+    site.until("A7: both proxies are new", |site| {
+        let answer = site.try_ask("shop.local.test", "/ping");
+        assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "A7: {answer:?}");
+        site.proxy_tasks().iter().all(|task| !before.contains(task)) && site.proxy_tasks().len() == 2
+    })
+    .await;
+    site.at_rest().await;
+    site.docker(&["service", "rm", "my-interlock"]);
+    site.end().await;
+}

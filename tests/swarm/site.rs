@@ -62,12 +62,95 @@ impl Site {
 
     /// Writes the settings file: proxies of this image, and these lines behind. `REGISTRY` in them is the lab's.
     pub(crate) fn settings(&self, image: &str, more: &str) {
-        let more = more.replace("REGISTRY", &self.lab.registry);
-        let image = format!("{}/{image}:lab", self.lab.registry);
-        let settings = format!(
-            "[Extensions.default]\nProxyImage = \"{image}\"\nPublishMode = \"host\"\nProxyStopGracePeriod = \"2s\"\n{more}"
-        );
-        std::fs::write(self.folder.path().join("interlock.toml"), settings).unwrap();
+        self.whole_settings(&self.settings_text(image, more));
+    }
+
+    /// Settings with proxies of this image, and these lines behind.
+    pub(crate) fn settings_text(&self, image: &str, more: &str) -> String {
+        format!(
+            "[Extensions.default]\nProxyImage = \"REGISTRY/{image}:lab\"\nPublishMode = \"host\"\nProxyStopGracePeriod = \"2s\"\n{more}"
+        )
+        .replace("REGISTRY", &self.lab.registry)
+    }
+
+    /// Gives a core that was made by hand other settings, by another config object.
+    pub(crate) fn swap_settings(&self, name: &str, text: &str) {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        self.docker(&["config", "create", name, file.to_str().unwrap()]);
+        let mounted = self.docker(&[
+            "service",
+            "inspect",
+            "my-interlock",
+            "--format",
+            "{{range .Spec.TaskTemplate.ContainerSpec.Configs}}{{.ConfigName}}{{end}}",
+        ]);
+        let add = format!("source={name},target=/config.toml");
+        self.docker(&[
+            "service",
+            "update",
+            "--detach",
+            "--quiet",
+            "--config-rm",
+            mounted.trim(),
+            "--config-add",
+            &add,
+            "my-interlock",
+        ]);
+    }
+
+    /// Writes the settings file as it is, but for `REGISTRY`.
+    pub(crate) fn whole_settings(&self, text: &str) {
+        let text = text.replace("REGISTRY", &self.lab.registry);
+        std::fs::write(self.folder.path().join("interlock.toml"), text).unwrap();
+    }
+
+    /// `interlock install`. Its exit code and what it complained about.
+    pub(crate) fn try_install(&self) -> (Option<i32>, String) {
+        let image = format!("{}/interlock:lab", self.lab.registry);
+        let output = self.command("install").args(["--image", &image]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// `interlock install --ca-only`, and core made by hand, as Interlock's documentation has it.
+    pub(crate) async fn core_by_hand(&self) {
+        let output = self.command("install").arg("--ca-only").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = self.folder.path().join("interlock.toml");
+        self.docker(&["config", "create", "service.interlock.conf", file.to_str().unwrap()]);
+        let image = format!("{}/interlock:lab", self.lab.registry);
+        self.docker(&[
+            "service",
+            "create",
+            "--detach",
+            "--quiet",
+            "--name",
+            "my-interlock",
+            "--constraint",
+            "node.role==manager",
+            "--network",
+            "interlock",
+            "--mount",
+            "type=bind,source=/var/run/docker.sock,destination=/var/run/docker.sock",
+            "--config",
+            "source=service.interlock.conf,target=/config.toml",
+            "--secret",
+            "source=com.docker.interlock.authority,target=interlock-authority",
+            "--update-failure-action",
+            "rollback",
+            &image,
+            "run",
+            "-c",
+            "/config.toml",
+        ]);
+    }
+
+    /// The name of a node, 0 being the manager.
+    pub(crate) fn node(&self, number: usize) -> String {
+        let names = self.docker(&["node", "ls", "--format", "{{.Hostname}}"]);
+        let mut names: Vec<_> = names.lines().collect();
+        names.sort_unstable();
+        names[number].to_owned()
     }
 
     /// `interlock install`, which has to succeed. Returns what it printed.
