@@ -57,12 +57,12 @@ impl Lab {
     /// Takes all services, configs and overlay networks away.
     pub async fn clear(&self) {
         // Core first, and to its end: it would make anew what is removed.
-        for service in self.list(&["service", "ls", "-q", "--filter", "label=type=com.docker.interlock.core"]) {
-            self.docker(&["service", "rm", &service]);
-            let filter = "label=com.docker.swarm.service.name=interlock-core";
+        for core in ["interlock-core", "my-interlock"] {
+            let _ = self.try_docker(&["service", "rm", core]);
+            let filter = format!("label=com.docker.swarm.service.name={core}");
             let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-            while !self.list(&["ps", "-q", "--filter", filter]).is_empty() {
-                assert!(tokio::time::Instant::now() < deadline, "core does not end");
+            while !self.list(&["ps", "-q", "--filter", &filter]).is_empty() {
+                assert!(tokio::time::Instant::now() < deadline, "{core} does not end");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }

@@ -249,6 +249,5 @@ async fn a1_core_by_hand_and_its_settings() {
     })
     .await;
     site.at_rest().await;
-    site.docker(&["service", "rm", "my-interlock"]);
     site.end().await;
 }
