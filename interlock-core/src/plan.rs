@@ -14,7 +14,7 @@ mod diff;
 mod text;
 
 pub(crate) use diff::control_networks;
-pub use diff::{Attempt, Attempts, diff, one_service};
+pub use diff::{Attempt, Attempts, Planned, Rolling, diff, one_service};
 
 /// Docker actions in the order in which they are safe: create, point the service at it, remove what is unused.
 #[must_use = "a plan does nothing until it is applied"]

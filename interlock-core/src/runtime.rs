@@ -23,7 +23,7 @@
 //! The program that calls this has a tokio runtime, and logs with a `tracing` subscriber that caps the target `bollard` at `info`.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -62,7 +62,7 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// How long calls may take.
     pub deadlines: Deadlines,
-    /// The clock on the wall, for the one time that decisions depend on.
+    /// The clock, for the one time that decisions depend on. By default it goes on from when the process began, whatever is set.
     pub clock: fn() -> Timestamp,
     /// What signs the identities of extensions and proxies. Without it none can connect.
     pub authority: Option<Arc<Authority>>,
@@ -82,7 +82,7 @@ impl Options {
         Self {
             endpoint,
             deadlines: Deadlines::default(),
-            clock: Timestamp::now,
+            clock: steady_now,
             authority: None,
             container: None,
             checker: None,
@@ -119,6 +119,15 @@ pub enum Error {
         /// What was left, as phrases.
         left: String,
     },
+}
+
+/// The time of day when this was first asked, and from then on what has really passed: a clock that somebody sets does not make an update
+/// look as if it took an hour.
+fn steady_now() -> Timestamp {
+    static FIRST: LazyLock<(Timestamp, std::time::Instant)> =
+        LazyLock::new(|| (Timestamp::now(), std::time::Instant::now()));
+    let (time, moment) = *FIRST;
+    time.checked_add(moment.elapsed()).unwrap_or(time)
 }
 
 /// How long an engine may say that it is no manager. It says so while its node is being promoted or is joining.

@@ -17,16 +17,34 @@ mod service;
 
 use service::ServiceDiff;
 
-/// When each service's last update was planned, by the service's name: what a failed update is compared with.
+/// What is remembered of each service's updates, by the service's name.
 pub type Attempts = BTreeMap<String, Attempt>;
+
+/// What is remembered of a service's updates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attempt {
+    /// The last one that was planned: what a failed one is compared with.
+    pub planned: Option<Planned>,
+    /// The one that is under way.
+    pub rolling: Option<Rolling>,
+}
 
 /// An update that was planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct Planned {
     /// A name for what the service should have become.
     pub target: String,
-    /// The update status that stood on the service when it was planned.
+    /// When, as Swarm says, the update began that stood on the service when it was planned.
     pub before: Option<jiff::Timestamp>,
+}
+
+/// An update that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rolling {
+    /// When it began, as Swarm says: which one it is. Swarm's clock is not ours, so how long it takes is counted from when it was seen.
+    pub began: Option<jiff::Timestamp>,
+    /// When it was first seen.
+    pub seen: jiff::Timestamp,
 }
 
 /// Plans for all service clusters: what is between core and the others first, then clusters that are gone, then the others by name, then
@@ -49,7 +67,7 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
             plan.waiting.extend(outcome.waiting.map(|reason| Waiting { cluster: cluster.clone(), reason }));
             let delivered = outcome.delivered.map(|revision| Delivered { cluster: cluster.clone(), revision });
             plan.delivered.extend(delivered);
-            next.extend(outcome.attempt.map(|attempt| (wanted.name.clone(), attempt)));
+            next.insert(wanted.name.clone(), outcome.attempt);
         }
         if !failed {
             let unused = garbage::of_cluster(snapshot, cluster, objects, &plan.steps);

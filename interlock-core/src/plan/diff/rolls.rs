@@ -5,6 +5,7 @@
 
 use jiff::SignedDuration;
 
+use super::Rolling;
 use super::service::{ServiceDiff, same_configs};
 use crate::desired::Role;
 use crate::plan::{Action, Step};
@@ -49,10 +50,18 @@ impl ServiceDiff<'_> {
         self.step(action, reason, true)
     }
 
+    /// The update that is under way, and since when we know.
+    pub(super) fn rolling(&self, service: &Service) -> Option<Rolling> {
+        let update = service.update.as_ref().filter(|update| update.state.in_progress())?;
+        let known = self.attempt.and_then(|attempt| attempt.rolling.as_ref());
+        let known = known.filter(|rolling| rolling.began == update.started_at);
+        Some(known.cloned().unwrap_or(Rolling { began: update.started_at, seen: self.snapshot.observed_at }))
+    }
+
     fn is_late(&self, service: &Service) -> bool {
         let patience = self.wanted.replicas.max(1).saturating_mul(self.wanted.seconds_per_task);
-        let since =
-            started_at(service).map(|start| self.snapshot.observed_at.duration_since(start)).unwrap_or_default();
+        let seen = self.rolling(service).map(|rolling| rolling.seen);
+        let since = seen.map(|seen| self.snapshot.observed_at.duration_since(seen)).unwrap_or_default();
         since > SignedDuration::from_secs(i64::try_from(patience).unwrap_or(i64::MAX))
     }
 
@@ -61,9 +70,9 @@ impl ServiceDiff<'_> {
         // Whoever installs core again wants it tried again.
         let update =
             service.update.as_ref().filter(|update| update.state.failed() && self.wanted.role != Role::Core)?;
-        let tried_by_us = self
-            .attempt
-            .is_some_and(|attempt| attempt.target == self.wanted.fingerprint() && attempt.before != update.started_at);
+        let planned = self.attempt.and_then(|attempt| attempt.planned.as_ref());
+        let tried_by_us = planned
+            .is_some_and(|planned| planned.target == self.wanted.fingerprint() && planned.before != update.started_at);
         if !(tried_by_us
             || self.content_was_tried(service)
             || (nothing_to_change && update.state == UpdateState::Paused))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, merge};
-use super::{Attempt, label_change};
+use super::{Attempt, Planned, label_change};
 use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId};
 use crate::ownership;
@@ -24,7 +24,7 @@ pub(super) struct ServiceDiff<'a> {
 pub(super) struct Outcome {
     pub(super) problem: Option<Problem>,
     pub(super) waiting: Option<String>,
-    pub(super) attempt: Option<Attempt>,
+    pub(super) attempt: Attempt,
     pub(super) delivered: Option<Revision>,
 }
 
@@ -60,7 +60,9 @@ impl ServiceDiff<'_> {
     }
 
     fn update(&self, service: &Service) -> (Vec<Step>, Outcome) {
-        let mut outcome = Outcome { attempt: self.attempt.cloned(), ..Outcome::default() };
+        let planned = self.attempt.and_then(|attempt| attempt.planned.clone());
+        let mut outcome =
+            Outcome { attempt: Attempt { planned, rolling: self.rolling(service) }, ..Outcome::default() };
         if let Some(reason) = self.still_rolling(service) {
             outcome.waiting = Some(reason);
             return (Vec::new(), outcome);
@@ -87,8 +89,8 @@ impl ServiceDiff<'_> {
             steps.extend(self.missing_identity(content).filter(|_| touches("Secrets")));
             steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
         }
-        outcome.attempt =
-            Some(Attempt { target: self.wanted.fingerprint(), before: super::rolls::started_at(service) });
+        let before = super::rolls::started_at(service);
+        outcome.attempt.planned = Some(Planned { target: self.wanted.fingerprint(), before });
         steps.push(self.update_step(service, changes));
         (steps, outcome)
     }

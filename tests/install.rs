@@ -1,0 +1,181 @@
+//! Setting interlock up and taking it away, on a fake Swarm through the real adapter.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use interlock_core::docker::{Client, Endpoint};
+use interlock_core::install::{self, Core};
+use interlock_core::runtime::{self, Error, Options, Progress};
+use interlock_core::snapshot::Snapshot;
+use interlock_testkit::{Swarm, server};
+use serde_json::{Value, json};
+use support::settings;
+
+const SETTINGS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\n";
+
+struct Site {
+    handle: server::Handle,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn new(swarm: Swarm) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(30.0);
+        Self { handle, _folder: folder }
+    }
+
+    fn options(&self) -> Options {
+        Options::new(Endpoint { url: self.handle.url(), tls: None })
+    }
+
+    async fn install(&self, text: &str) -> Result<Vec<String>, Error> {
+        let mut done = Vec::new();
+        let tell = |progress| {
+            if let Progress::Done(step) = progress {
+                done.push(step.action.object());
+            }
+        };
+        runtime::install(&core(text), &self.options(), Duration::from_secs(60), tell).await?;
+        Ok(done)
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        let client = Client::connect(&self.options().endpoint).await.unwrap();
+        client.observe(jiff::Timestamp::UNIX_EPOCH).await.unwrap().snapshot
+    }
+
+    fn core(&self) -> Value {
+        self.handle.swarm().service_json("interlock-core")["Spec"].clone()
+    }
+}
+
+fn core(text: &str) -> Core {
+    Core {
+        name: "interlock-core".to_owned(),
+        image: "interlock:1".to_owned(),
+        settings: settings(text),
+        text: text.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn installing_twice_writes_once() {
+    let site = Site::new(Swarm::three_nodes());
+    let planned = install::install(&site.snapshot().await, &core(SETTINGS)).0;
+    assert_eq!(site.handle.swarm().writes(), 0, "a plan is no write");
+    let done = site.install(SETTINGS).await.unwrap();
+    assert_eq!(done, planned.steps.iter().map(|step| step.action.object()).collect::<Vec<_>>());
+    assert_eq!(done.len(), 5, "two networks, the authority, the settings, core: {done:?}");
+    let writes = site.handle.swarm().writes();
+    assert_eq!(site.install(SETTINGS).await.unwrap(), [""; 0]);
+    assert_eq!(site.handle.swarm().writes(), writes);
+
+    let container = &site.core()["TaskTemplate"]["ContainerSpec"];
+    assert_eq!(container["Secrets"][0]["File"]["Name"], "interlock-authority");
+    assert_eq!(container["Configs"][0]["File"]["Name"], "/etc/interlock/config.toml");
+    assert_eq!(container["ReadOnly"], true);
+    // What stands in the secret is an authority, and its fingerprint is its label.
+    let secret = site.snapshot().await.secrets.remove(0);
+    let pem = String::from_utf8(site.handle.swarm().secret_bytes(&secret.name).unwrap()).unwrap();
+    let authority = interlock_core::trust::Authority::from_pem(&pem).unwrap();
+    assert_eq!(secret.labels[interlock_core::ownership::FINGERPRINT], authority.fingerprint().to_string());
+}
+
+#[tokio::test]
+async fn other_settings_are_another_config_and_one_update() {
+    let site = Site::new(Swarm::three_nodes());
+    site.install(SETTINGS).await.unwrap();
+    let authority = site.snapshot().await.secrets;
+    let more = format!("{SETTINGS}ProxyReplicas = 3\n");
+    let done = site.install(&more).await.unwrap();
+    assert_eq!(done.iter().filter(|object| object.starts_with("service ")).count(), 1, "{done:?}");
+    assert_eq!(site.snapshot().await.secrets, authority, "the authority stays");
+    // The one of before may be needed to go back; the one before that is not.
+    site.install(&format!("{SETTINGS}ProxyReplicas = 4\n")).await.unwrap();
+    assert_eq!(site.snapshot().await.configs.len(), 2);
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_under_our_name_is_in_the_way() {
+    let mut swarm = Swarm::three_nodes();
+    swarm.service("interlock-core").create();
+    swarm.settle();
+    let site = Site::new(swarm);
+    let error = site.install(SETTINGS).await.unwrap_err();
+    assert!(
+        error.to_string().contains("a service named interlock-core exists that interlock did not create"),
+        "{error}"
+    );
+    assert_eq!(site.handle.swarm().writes(), 0);
+}
+
+#[tokio::test]
+async fn a_core_that_does_not_start_is_told_with_the_reason() {
+    let mut swarm = Swarm::three_nodes();
+    swarm.script.fate_of("interlock-core", interlock_testkit::script::Fate::Reject { why: "no such image".to_owned() });
+    let site = Site::new(swarm);
+    let limit = Duration::from_secs(3);
+    let error = runtime::install(&core(SETTINGS), &site.options(), limit, |_| ()).await.unwrap_err();
+    assert!(error.to_string().contains("no such image"), "{error}");
+}
+
+#[tokio::test]
+async fn uninstalling_removes_what_is_ours_and_nothing_else() {
+    let mut swarm = Swarm::three_nodes().overlay("demo");
+    swarm.service("shop").network("demo").label("com.docker.lb.hosts", "shop.example.com").create();
+    // Somebody copied our labels.
+    swarm
+        .service("lookalike")
+        .label("com.docker.interlock.owner", "interlock")
+        .label("type", "com.docker.interlock.core")
+        .create();
+    swarm.create_secret(json!({ "Name": "mine", "Labels": {}, "Data": "c2VjcmV0" })).unwrap();
+    swarm.settle();
+    let site = Site::new(swarm);
+    let before = site.snapshot().await;
+    site.install(SETTINGS).await.unwrap();
+    let done = runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap();
+    assert_eq!(done, 5);
+    let after = site.snapshot().await;
+    assert_eq!((after.networks, after.secrets, after.configs), (before.networks, before.secrets, before.configs));
+    let names = |snapshot: &[interlock_core::snapshot::Service]| -> Vec<_> {
+        snapshot.iter().map(|service| service.spec.name.clone()).collect()
+    };
+    assert_eq!(names(&after.services), names(&before.services));
+    assert_eq!(runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap(), 0);
+}
+
+/// The stack file and `install` describe the same core.
+#[test]
+fn the_stack_file_is_what_install_makes() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/stack.yml")).unwrap();
+    let snapshot = Snapshot::empty(jiff::Timestamp::UNIX_EPOCH);
+    let (plan, _) = install::install(&snapshot, &core(SETTINGS));
+    let spec = plan.steps.iter().find_map(|step| match &step.action {
+        interlock_core::plan::Action::CreateService { spec, .. } => Some(spec),
+        _ => None,
+    });
+    let container = &spec.unwrap()["TaskTemplate"]["ContainerSpec"];
+    let arguments = serde_json::to_string(&container["Args"]).unwrap().replace(',', ", ");
+    assert!(text.contains(&format!("command: {arguments}")), "{arguments}");
+    for mount in container["Mounts"].as_array().unwrap() {
+        assert!(text.contains(&format!("target: {}", mount["Target"].as_str().unwrap())), "{mount}");
+    }
+    for reference in [&container["Configs"][0], &container["Secrets"][0]] {
+        assert!(text.contains(&format!("target: {}", reference["File"]["Name"].as_str().unwrap())), "{reference}");
+    }
+    let update = &spec.unwrap()["UpdateConfig"];
+    for (key, value) in [("order", &update["Order"]), ("failure_action", &update["FailureAction"])] {
+        assert!(text.contains(&format!("{key}: {}", value.as_str().unwrap())), "{key}");
+    }
+    for (name, _) in interlock_core::desired::core_networks(&settings(SETTINGS)) {
+        assert!(text.contains(&format!("  {name}:\n    external: true")), "{name}");
+    }
+    assert!(
+        text.contains("cap_drop: [ALL]") && text.contains("read_only: true") && text.contains("endpoint_mode: dnsrr")
+    );
+}
