@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::labels::{self, Finding, FindingKind, RouteLabels};
 use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, ServiceId};
 use crate::ownership;
-use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, Service, ServiceSpec, Snapshot};
@@ -193,7 +193,7 @@ fn refused_by_checker(service: &str, refusal: &CheckerRefusal) -> Problem {
         subject: Subject::Service(service.to_owned()),
         label: None,
         value: None,
-        wrong: format!("the proxy's own checker refuses its routes: {}", shown(&refusal.message)),
+        wrong: format!("the proxy's own checker refuses its routes: {}", said(&refusal.message)),
         right: "change its labels; they are tried again then".to_owned(),
         effect: Effect::LeftOut,
     }

@@ -103,7 +103,15 @@ impl fmt::Display for Problem {
 
 /// A text from outside, fit for a terminal and a log: control and invisible characters escaped, at most 60 characters.
 pub fn shown(text: &str) -> String {
-    const LONGEST: usize = 60;
+    shortened(text, 60)
+}
+
+/// As [`shown`], for what a program says about a mistake: at most 300 characters.
+pub fn said(text: &str) -> String {
+    shortened(text, 300)
+}
+
+fn shortened(text: &str, longest: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
     for c in text.chars() {
@@ -114,7 +122,7 @@ pub fn shown(text: &str) -> String {
             c.escape_default().collect()
         };
         length += escaped.len();
-        if length > LONGEST {
+        if length > longest {
             shown.push('…');
             break;
         }

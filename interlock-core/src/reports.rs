@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::names::Cluster;
-use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 
 /// What is known from those that are connected now.
@@ -54,7 +54,7 @@ impl Reports {
                 subject: Subject::Cluster(agent.cluster.clone()),
                 label: None,
                 value: None,
-                wrong: format!("proxy {} refuses revision {revision}: {}", shown(&agent.hostname), shown(message)),
+                wrong: format!("proxy {} refuses revision {revision}: {}", shown(&agent.hostname), said(message)),
                 right: "it goes on with what it has; see its log".to_owned(),
                 effect: Effect::Kept,
             })

@@ -121,7 +121,8 @@ async fn a_proxy_is_killed(site: &Site) {
     assert_eq!(site.proxy_tasks(), before);
 }
 
-const EAST_AND_WEST: &str = "
+const EAST_AND_WEST: &str = "LogLevel = \"trace\"
+
 [Extensions.east]
 ServiceCluster = \"us-east\"
 Image = \"REGISTRY/interlock:lab\"
@@ -198,11 +199,36 @@ async fn j2_service_clusters() {
         .await;
         assert_eq!(version(other), before, "J4: {other}");
     }
+    keys_are_nowhere_but_in_secrets(&site);
     site.uninstall();
     for node in [1, 2] {
         site.docker(&["node", "update", "--label-rm", "region", &site.node(node)]);
     }
     site.end().await;
+}
+
+/// The key of an identity stands in no log, core's at trace level included, in no service and in no config object.
+fn keys_are_nowhere_but_in_secrets(site: &Site) {
+    let pem = site.in_container(1, "interlock-proxy-us-east", &["cat", "/run/secrets/interlock-identity"]);
+    let key: Vec<_> = pem.lines().skip_while(|line| !line.contains("PRIVATE KEY")).skip(1).collect();
+    let key: Vec<_> = key.into_iter().take_while(|line| !line.contains("PRIVATE KEY")).collect();
+    assert!(key.len() >= 2, "an identity has a key");
+    let lines = |list: String| list.lines().map(str::to_owned).collect::<Vec<_>>();
+    let mut told = String::new();
+    for service in lines(site.docker(&["service", "ls", "--format", "{{.Name}}"])) {
+        told += &site.docker(&["service", "inspect", &service]);
+        told += &site.docker(&["service", "logs", "--raw", &service]);
+    }
+    for config in lines(site.docker(&["config", "ls", "--quiet"])) {
+        told += &site.docker(&["config", "inspect", "--pretty", &config]);
+    }
+    assert!(
+        told.contains("listening for extensions and proxies") || told.contains("connected to Docker"),
+        "there are logs"
+    );
+    for line in key {
+        assert!(!told.contains(line), "a line of a key was told");
+    }
 }
 
 /// J5, A5: settings that cannot be are refused before anything changes.

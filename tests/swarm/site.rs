@@ -201,15 +201,21 @@ impl Site {
         }
     }
 
-    /// Kills nginx in the proxy of this node, 0 being the manager.
-    pub(crate) fn kill_nginx(&self, node: usize) {
+    /// What a command prints in a service's container on this node, 0 being the manager.
+    pub(crate) fn in_container(&self, node: usize, service: &str, command: &[&str]) -> String {
         let docker = |args: &[&str]| {
             Command::new("docker").args(["--host", &self.lab.sockets[node]]).args(args).output().unwrap()
         };
-        let found = docker(&["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=interlock-proxy"]);
+        let found = docker(&["ps", "--quiet", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
         let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-        let killed = docker(&["exec", &found, "sh", "-c", "kill -9 $(cat /var/run/proxy.pid)"]);
-        assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
+        let output = docker(&[&["exec", &found][..], command].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Kills nginx in the proxy of this node, 0 being the manager.
+    pub(crate) fn kill_nginx(&self, node: usize) {
+        self.in_container(node, "interlock-proxy", &["sh", "-c", "kill -9 $(cat /var/run/proxy.pid)"]);
     }
 
     fn binary(&self) -> Command {

@@ -254,7 +254,7 @@ pub fn rendering_from_wire(posted: v1::PostRequest) -> Result<(Generation, Rende
 
 fn failure_from_wire(failure: &v1::Failure) -> Result<RenderError, Malformed> {
     use v1::failure::Kind;
-    let message = crate::problem::shown(&failure.message);
+    let message = crate::problem::said(&failure.message);
     let suspects = failure.suspects.iter().map(|v1::Suspect { host, path }| {
         let host = match host.as_str() {
             "" => None,

@@ -131,7 +131,7 @@ fn not_running(snapshot: &Snapshot, name: &str) -> Option<crate::plan::Waiting> 
         return None;
     }
     let mut failed = of_service().filter(|task| task.state > TaskState::Running && !task.error.is_empty());
-    let why = failed.next_back().map(|task| format!(" ({})", crate::problem::shown(&task.error))).unwrap_or_default();
+    let why = failed.next_back().map(|task| format!(" ({})", crate::problem::said(&task.error))).unwrap_or_default();
     let reason = format!("service {name} has no running task yet{why}");
     Some(crate::plan::Waiting { cluster: crate::names::Cluster::default(), reason })
 }

@@ -9,7 +9,7 @@ use super::Rolling;
 use super::service::{ServiceDiff, same_configs};
 use crate::desired::Role;
 use crate::plan::{Action, Step};
-use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::snapshot::{Service, UpdateState};
 
 impl ServiceDiff<'_> {
@@ -94,7 +94,7 @@ impl ServiceDiff<'_> {
             wrong: format!(
                 "the last update of service {} failed ({})",
                 self.wanted.name,
-                shown(task_error.unwrap_or(why))
+                said(task_error.unwrap_or(why))
             ),
             right: format!(
                 "see `docker service ps {}`; the next change of labels or settings is tried again",
