@@ -262,6 +262,28 @@ async fn a_service_that_a_checker_refuses_is_left_out_until_its_labels_change() 
 }
 
 #[tokio::test]
+async fn an_extension_cannot_take_all_routes_away_by_refusing_them() {
+    let (world, mut mind) = deployed(hitless()).await;
+    let names = ["one", "two", "three", "four"];
+    names.iter().for_each(|name| route(&mut world.swarm(), name, "demo"));
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let key = outcome.proxy_configs.keys().next().unwrap().clone();
+    let suspect = |name: &&str| Suspect {
+        host: Some(format!("{name}.example.com").parse().unwrap()),
+        path: "/".parse().unwrap(),
+    };
+    mind.renderings.get_mut(&key).unwrap().result =
+        Err(RenderError::Refused { message: "no".to_owned(), suspects: names.iter().map(suspect).collect() });
+    for _ in 0..2 {
+        let (outcome, _) = world.decide(&mut mind).await.unwrap();
+        let text = delivered(&outcome).remove(0);
+        assert!(names.iter().all(|name| text.contains(&format!("{name}.example.com"))), "{text}");
+        assert!(outcome.problems.iter().all(|problem| problem.effect == Effect::Kept), "{:?}", outcome.problems);
+    }
+}
+
+#[tokio::test]
 async fn a_roll_that_takes_too_long_is_taken_back() {
     let (mut world, mut mind) = deployed(hitless()).await;
     let before = spec(&world);

@@ -307,6 +307,12 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
 }
 
 impl Model {
+    /// How many services have routes in a service cluster.
+    pub fn services(&self, cluster: &Cluster) -> usize {
+        let routes = self.routes.iter().filter(|route| route.cluster == *cluster);
+        routes.map(|route| &route.seniority.id).collect::<BTreeSet<_>>().len()
+    }
+
     /// The services that have a part in a route.
     pub fn behind<'a>(&'a self, cluster: &'a Cluster, suspect: &'a Suspect) -> impl Iterator<Item = &'a ServiceId> {
         let of_host = |route: &Route| match &suspect.host {

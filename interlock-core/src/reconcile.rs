@@ -242,6 +242,10 @@ fn accepted(configs: &ProxyConfigs, renderings: &Renderings, before: &Renderings
     configs.iter().filter_map(|(key, config)| Some((key.clone(), newest(key, config)?))).collect()
 }
 
+/// How many services an extension can have left out, unless a tenth of all are more. Beyond that it is the extension that is to blame: it
+/// must not be able to take all routes away by refusing them.
+const MOST_REFUSED: usize = 3;
+
 /// Whom to leave out from now on, and what to tell of renderings that failed.
 fn refused(
     configs: &ProxyConfigs,
@@ -261,11 +265,15 @@ fn refused(
         let Some(error) = rendering.and_then(|rendering| rendering.result.as_ref().err()) else { continue };
         let mut found = false;
         if let RenderError::Refused { message, suspects } = error {
-            for id in suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect::<BTreeSet<_>>() {
-                let Some(labels) = labels(id) else { continue };
-                found = true;
-                let refusal = model::CheckerRefusal { labels: labels.clone().into(), message: message.clone() };
-                refused.insert(id.clone(), refusal);
+            let blamed: BTreeSet<_> = suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect();
+            let most = MOST_REFUSED.max(model.services(&key.0) / 10);
+            if refused.len() + blamed.len() <= most {
+                for id in blamed {
+                    let Some(labels) = labels(id) else { continue };
+                    found = true;
+                    let refusal = model::CheckerRefusal { labels: labels.clone().into(), message: message.clone() };
+                    refused.insert(id.clone(), refusal);
+                }
             }
         }
         if !found {
