@@ -1,7 +1,7 @@
 //! Clients that do not stop: requests at a constant rate on kept and on new connections, WebSockets and long answers. Nothing is tried again,
 //! and whatever fails is told.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,7 +84,7 @@ impl Shared {
 }
 
 fn kept(shared: &Shared, address: &str, host: &str, pause: Duration) {
-    let mut connection: Option<TcpStream> = None;
+    let mut connection: Option<Connection> = None;
     shared.at_rate(pause, |number| {
         let request = match number % 5 {
             0 => format!("POST /ping HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello"),
@@ -119,14 +119,14 @@ fn websocket(shared: &Shared, address: &str, host: &str, _: Duration) {
         let request = format!(
             "GET /echo HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).map_err(text)?;
+        stream.get_mut().write_all(request.as_bytes()).map_err(text)?;
         let head = until(&mut stream, "\r\n\r\n")?;
         if !head.starts_with("HTTP/1.1 101") {
             return Err(head);
         }
         while shared.goes_on() {
             // A final text frame, masked with zeroes, which leaves the text as it is.
-            stream.write_all(b"\x81\x82\0\0\0\0hi").map_err(text)?;
+            stream.get_mut().write_all(b"\x81\x82\0\0\0\0hi").map_err(text)?;
             let mut echo = [0; 4];
             stream.read_exact(&mut echo).map_err(text)?;
             std::thread::sleep(Duration::from_millis(300));
@@ -140,7 +140,7 @@ fn stream(shared: &Shared, address: &str, host: &str, _: Duration) {
     while shared.goes_on() {
         let result = connect(address).and_then(|mut stream| {
             let request = format!("GET /stream?ms=10000 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).map_err(text)?;
+            stream.get_mut().write_all(request.as_bytes()).map_err(text)?;
             until(&mut stream, "end\n\r\n0\r\n\r\n").map(drop)
         });
         shared.note(&format!("long answer from {address}"), result);
@@ -151,17 +151,19 @@ fn text(error: std::io::Error) -> String {
     error.to_string()
 }
 
-fn connect(address: &str) -> Result<TcpStream, String> {
+type Connection = BufReader<TcpStream>;
+
+fn connect(address: &str) -> Result<Connection, String> {
     let address = address.parse().map_err(|_| "no address".to_owned())?;
     let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| format!("not connected: {error}"))?;
     stream.set_nodelay(true).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-    Ok(stream)
+    Ok(BufReader::new(stream))
 }
 
 /// Sends a request and reads a whole answer, which has to be a 200.
-fn ask(stream: &mut TcpStream, request: &str) -> Result<String, String> {
-    stream.write_all(request.as_bytes()).map_err(text)?;
+fn ask(stream: &mut Connection, request: &str) -> Result<String, String> {
+    stream.get_mut().write_all(request.as_bytes()).map_err(text)?;
     let head = until(stream, "\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
     let mut body = vec![0; length.unwrap_or_default()];
@@ -169,15 +171,13 @@ fn ask(stream: &mut TcpStream, request: &str) -> Result<String, String> {
     if head.starts_with("HTTP/1.1 200") { Ok(head) } else { Err(head + &String::from_utf8_lossy(&body)) }
 }
 
-/// Reads byte by byte, so that nothing behind the end is taken.
-fn until(stream: &mut TcpStream, end: &str) -> Result<String, String> {
+/// Reads lines up to the one with which the text ends like this.
+fn until(stream: &mut Connection, end: &str) -> Result<String, String> {
     let mut read = Vec::new();
-    let mut byte = [0];
     while !read.ends_with(end.as_bytes()) {
-        match stream.read(&mut byte) {
+        match stream.read_until(b'\n', &mut read) {
             Ok(0) => return Err(format!("cut after {} bytes", read.len())),
-            Ok(_) => read.push(byte[0]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(_) => {}
             Err(error) => return Err(format!("{error} after {} bytes", read.len())),
         }
     }
