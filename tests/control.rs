@@ -19,7 +19,7 @@ use interlock_core::trust::Identity;
 use interlock_testkit::{Swarm, server};
 use serde_json::json;
 use support::settings;
-use support::world::{AUTHORITY, with_authority};
+use support::world::{AUTHORITY, route, with_authority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -145,15 +145,6 @@ impl Core {
         let _ = self.controller.await;
         until("the address", || std::net::TcpListener::bind(address).ok()).await;
     }
-}
-
-fn route(swarm: &mut Swarm, name: &str, network: &str) {
-    swarm
-        .service(name)
-        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
-        .label("com.docker.lb.port", "8080")
-        .network(network)
-        .create();
 }
 
 /// What an agent says and hears, without a proxy.

@@ -11,6 +11,7 @@ use interlock_core::runtime::{self, Options};
 use interlock_testkit::script::{EventFaults, Fault, Rule};
 use interlock_testkit::{ApiError, Swarm, server};
 use support::settings;
+use support::world::route;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -30,7 +31,7 @@ impl Running {
     /// A Swarm with one service, and the controller at work on it.
     fn start(arrange: impl FnOnce(&mut Swarm)) -> Self {
         let mut swarm = Swarm::three_nodes().overlay("demo");
-        route(&mut swarm, "shop");
+        route(&mut swarm, "shop", "demo");
         swarm.settle();
         arrange(&mut swarm);
         let folder = tempfile::tempdir().unwrap();
@@ -110,21 +111,11 @@ fn referred(swarm: &Swarm) -> usize {
     all.len()
 }
 
-fn route(swarm: &mut Swarm, name: &str) {
-    swarm
-        .service(name)
-        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
-        .label("com.docker.lb.port", "8080")
-        .network("demo")
-        .replicas(2)
-        .create();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_served_and_stopping_is_clean() {
     let running = Running::start(|_| ());
     running.served("shop.example.com").await;
-    route(&mut running.handle.swarm(), "late");
+    route(&mut running.handle.swarm(), "late", "demo");
     running.served("late.example.com").await;
     running.ends_with_nothing_to_do().await;
 }
@@ -161,7 +152,7 @@ async fn reads_may_fail_for_a_while() {
     for path in ["/tasks", "/services", "/networks"] {
         running.handle.swarm().script.rule(Rule::method("GET", path, Fault::Drop).times(1));
     }
-    route(&mut running.handle.swarm(), "late");
+    route(&mut running.handle.swarm(), "late", "demo");
     running.served("late.example.com").await;
     assert!(running.serves("shop.example.com"), "a failed read took a route away");
     assert!(running.handle.swarm().writes() > before);
@@ -176,7 +167,7 @@ async fn events_may_get_lost_or_never_come() {
     ] {
         let running = Running::start(|swarm| swarm.script.events = faults);
         running.served("shop.example.com").await;
-        route(&mut running.handle.swarm(), "late");
+        route(&mut running.handle.swarm(), "late", "demo");
         running.served("late.example.com").await;
         running.ends_with_nothing_to_do().await;
     }

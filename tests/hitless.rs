@@ -15,7 +15,7 @@ use interlock_core::settings::Settings;
 use interlock_testkit::Swarm;
 use serde_json::{Value, json};
 use support::settings;
-use support::world::{Mind, World, with_authority};
+use support::world::{Mind, World, route, with_authority};
 
 const PROXY: &str = "interlock-proxy";
 const HITLESS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
@@ -29,15 +29,6 @@ fn with_shop() -> Swarm {
     route(&mut swarm, "shop", "demo");
     swarm.settle();
     swarm
-}
-
-fn route(swarm: &mut Swarm, name: &str, network: &str) {
-    swarm
-        .service(name)
-        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
-        .label("com.docker.lb.port", "8080")
-        .network(network)
-        .create();
 }
 
 async fn deployed(settings: Settings) -> (World, Mind) {

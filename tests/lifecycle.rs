@@ -8,7 +8,7 @@ use interlock_core::problem::Effect;
 use interlock_testkit::Swarm;
 use serde_json::{Value, json};
 use support::settings;
-use support::world::{Mind, World};
+use support::world::{Mind, World, route};
 
 const PROXY: &str = "interlock-proxy";
 
@@ -17,16 +17,6 @@ fn with_shop() -> Swarm {
     route(&mut swarm, "shop", "demo");
     swarm.settle();
     swarm
-}
-
-fn route(swarm: &mut Swarm, name: &str, network: &str) {
-    swarm
-        .service(name)
-        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
-        .label("com.docker.lb.port", "8080")
-        .network(network)
-        .replicas(2)
-        .create();
 }
 
 async fn deployed() -> (World, Mind) {

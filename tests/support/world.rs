@@ -36,6 +36,17 @@ pub fn add_authority(swarm: &mut Swarm, fingerprint: &str) {
     swarm.create_secret(json!({ "Name": ownership::AUTHORITY_SECRET, "Labels": labels, "Data": data })).unwrap();
 }
 
+/// A service of two tasks that is routed by its name.
+pub fn route(swarm: &mut Swarm, name: &str, network: &str) {
+    swarm
+        .service(name)
+        .label("com.docker.lb.hosts", &format!("{name}.example.com"))
+        .label("com.docker.lb.port", "8080")
+        .network(network)
+        .replicas(2)
+        .create();
+}
+
 /// A Swarm with interlock at work on it.
 pub struct World {
     pub settings: Settings,
