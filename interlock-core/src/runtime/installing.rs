@@ -41,7 +41,7 @@ pub async fn install(
 ///
 /// # Errors
 ///
-/// As [`install`].
+/// As [`install()`].
 pub async fn authority(
     settings: &Settings,
     options: &Options,
@@ -55,7 +55,7 @@ pub async fn authority(
 ///
 /// # Errors
 ///
-/// As [`install`].
+/// As [`install()`].
 pub async fn uninstall(
     keep_authority: bool,
     options: &Options,
