@@ -34,12 +34,20 @@ impl Load {
     /// For each address: a client on a kept connection that sends a POST now and then, one that connects anew each time, both at half
     /// of `per_second`; a WebSocket; and one long answer after the other.
     pub fn start(addresses: &[String], host: &str, per_second: u32) -> Self {
+        Self::of(addresses, host, per_second, &[kept, anew, websocket, stream])
+    }
+
+    /// The same without what lasts longer than an application that ends.
+    pub fn short(addresses: &[String], host: &str, per_second: u32) -> Self {
+        Self::of(addresses, host, per_second, &[kept, anew])
+    }
+
+    fn of(addresses: &[String], host: &str, per_second: u32, jobs: &[fn(&Shared, &str, &str, Duration)]) -> Self {
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
         let pause = Duration::from_secs(2) / per_second.max(1);
         for address in addresses {
-            let jobs: [fn(&Shared, &str, &str, Duration); 4] = [kept, anew, websocket, stream];
-            for job in jobs {
+            for &job in jobs {
                 let (shared, address, host) = (shared.clone(), address.clone(), host.to_owned());
                 threads.push(std::thread::spawn(move || job(&shared, &address, &host, pause)));
             }

@@ -29,6 +29,7 @@ async fn k1_changes_reach_proxies_without_new_tasks() {
     let load = Load::start(&site.addresses(), "shop.local.test", 250);
     changes(&site).await;
     faults(&site).await;
+    absences(&site).await;
     let outcome = load.stop();
     assert!(
         outcome.failed.is_empty(),
@@ -92,11 +93,35 @@ async fn faults(site: &Site) {
     for (what, victim) in
         [("core", "interlock-core"), ("the extension", "interlock-extension"), ("core again", "interlock-core")]
     {
-        site.kill_container(victim);
+        site.signal(victim, "KILL");
         let host = format!("after-{}.local.test", what.replace(' ', "-"));
         site.service(&what.replace(' ', "-"), &["demo"], 1, &[&format!("hosts={host}"), "port=8080"]);
         site.eventually(&host, "/ping", |answer| answer.status == 200).await;
     }
+}
+
+/// Core gone or there twice, an extension that hangs: what runs goes on, and what changed meanwhile arrives.
+async fn absences(site: &Site) {
+    let arrives = async |name: &str, after: &[&str]| {
+        let host = format!("{name}.local.test");
+        site.service(name, &["demo"], 1, &[&format!("hosts={host}"), "port=8080"]);
+        if !after.is_empty() {
+            assert_eq!(site.ask("shop.local.test", "/ping").status, 200);
+            assert_eq!(site.ask(&host, "/ping").status, 503, "nobody is there to tell the proxies of it");
+            site.docker(after);
+        }
+        site.eventually(&host, "/ping", |answer| answer.status == 200).await;
+    };
+    site.docker(&["service", "scale", "interlock-core=2"]);
+    arrives("with-two-cores", &[]).await;
+    site.docker(&["service", "scale", "interlock-core=0"]);
+    arrives("while-core-is-away", &["service", "scale", "--detach", "interlock-core=1"]).await;
+    site.signal("interlock-extension", "STOP");
+    let host = "while-the-extension-hangs.local.test";
+    site.service("hangs", &["demo"], 1, &[&format!("hosts={host}"), "port=8080"]);
+    assert_eq!(site.ask("shop.local.test", "/ping").status, 200);
+    site.signal("interlock-extension", "CONT");
+    site.eventually(host, "/ping", |answer| answer.status == 200).await;
 }
 
 async fn k1_a_new_network_replaces_proxies_one_by_one(site: &Site) {
@@ -121,6 +146,47 @@ async fn a_proxy_is_killed(site: &Site) {
     site.kill_nginx(1);
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     assert_eq!(site.proxy_tasks(), before);
+}
+
+/// An application's own updates: none of its requests fails, whether it ends at once when it is told to or takes its time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm: scripts/test brings one up"]
+async fn applications_that_end_fail_no_request() {
+    let site = Site::new("").await;
+    site.settings("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
+    site.network("demo").await;
+    site.install();
+    for (name, drain) in [("quick", "0"), ("slow", "5000")] {
+        let (host, drain) = (format!("hosts={name}.local.test"), format!("DRAIN_MS={drain}"));
+        let more = ["--env", &drain, "--stop-grace-period", "10s"];
+        site.service_with(name, &["demo"], 3, &[&host, "port=8080"], &more);
+        site.eventually(&format!("{name}.local.test"), "/ping", |answer| answer.status == 200).await;
+    }
+    site.at_rest().await;
+    site.all_serve("quick", 3).await;
+    site.all_serve("slow", 3).await;
+    let update = |name: &'static str, order: &'static str| {
+        ["service", "update", "--detach", "--quiet", "--env-add", "VERSION=0.2", "--update-order", order, name].to_vec()
+    };
+    for (name, change) in [
+        ("quick", update("quick", "stop-first")),
+        ("slow", update("slow", "start-first")),
+        ("quick", vec!["service", "scale", "--detach", "quick=1"]),
+        ("slow", vec!["service", "scale", "--detach", "slow=1"]),
+    ] {
+        let host = format!("{name}.local.test");
+        let load = Load::short(&site.addresses(), &host, 100);
+        site.docker(&change);
+        match change[1] {
+            "scale" => site.only_answers(name, 1).await,
+            _ => site.updated(name).await,
+        }
+        let outcome = load.stop();
+        let failed = outcome.failed.len();
+        assert!(failed == 0, "{change:?}: {failed} of {} failed: {:#?}", outcome.answered, first(&outcome.failed));
+    }
+    site.uninstall();
+    site.end().await;
 }
 
 const EAST_AND_WEST: &str = "LogLevel = \"trace\"

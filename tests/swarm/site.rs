@@ -189,14 +189,14 @@ impl Site {
         ids
     }
 
-    /// Kills the containers of a service, wherever they run, as the kernel would that has no memory left.
-    pub(crate) fn kill_container(&self, service: &str) {
+    /// Sends a signal to the containers of a service, wherever they run.
+    pub(crate) fn signal(&self, service: &str, signal: &str) {
         for socket in &self.lab.sockets {
             let docker = |args: &[&str]| Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
             let filter = format!("label=com.docker.swarm.service.name={service}");
             let found = docker(&["ps", "--quiet", "--filter", &filter]);
             for id in String::from_utf8_lossy(&found.stdout).lines() {
-                docker(&["kill", "--signal", "KILL", id]);
+                docker(&["kill", "--signal", signal, id]);
             }
         }
     }
@@ -376,6 +376,37 @@ impl Site {
     pub(crate) async fn eventually(&self, host: &str, path: &str, right: impl Fn(&Answer) -> bool) {
         self.until(&format!("{host}{path} is answered as it should on both nodes"), |site| {
             site.workers().iter().all(|node| site.get(node, host, path).is_ok_and(|answer| right(&answer)))
+        })
+        .await;
+    }
+
+    /// Waits until so many instances of a service answer through each proxy.
+    pub(crate) async fn all_serve(&self, name: &str, instances: usize) {
+        let host = format!("{name}.local.test");
+        self.until(&format!("{instances} instances of {name} answer"), |site| {
+            site.workers().iter().all(|node| {
+                let answers = (0..4 * instances).filter_map(|_| site.get(node, &host, "/ping").ok());
+                let found: std::collections::BTreeSet<_> = answers.map(|answer| answer.json("instance")).collect();
+                found.len() == instances
+            })
+        })
+        .await;
+    }
+
+    /// Waits until the tasks that a service lost are gone, and so many instances answer.
+    pub(crate) async fn only_answers(&self, name: &str, instances: usize) {
+        self.until(&format!("the other tasks of {name} have ended"), |site| {
+            let running = site.docker(&["service", "ps", "--format", "{{.CurrentState}}", name]);
+            running.lines().filter(|state| state.starts_with("Running")).count() == instances
+        })
+        .await;
+        self.all_serve(name, instances).await;
+    }
+
+    /// Waits until a service's update is over.
+    pub(crate) async fn updated(&self, name: &str) {
+        self.until(&format!("{name} is updated"), |site| {
+            site.docker(&["service", "inspect", name, "--format", "{{.UpdateStatus.State}}"]).contains("completed")
         })
         .await;
     }
