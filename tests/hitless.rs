@@ -18,7 +18,7 @@ use support::settings;
 use support::world::{Mind, World, route, with_authority};
 
 const PROXY: &str = "interlock-proxy";
-const HITLESS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
+const HITLESS: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
 
 fn hitless() -> Settings {
     settings(HITLESS)

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  events ──▶ what to read ──▶ copy of the Swarm ──▶ debounce ──▶ reconcile (pure) ──▶ apply, one call after the other
-//!  clock ───▶    (due)            (world)                                                       │
-//!                  ▲                                                                            │
+//!  clock ───▶    (due)            (world)                          │         ▲                   │
+//!                  ▲                                               ▼         │                   │
+//!                  │                               shown to extensions and proxies (control)      │
 //!                  └───────────────────────────── what was touched is read anew ◀───────────────┘
 //! ```
 //!

@@ -57,6 +57,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
         }
     }
     problems.extend(not_attached(snapshot, &control));
+    problems.extend(not_on_the_swarm(snapshot, settings, &control));
     (control, problems)
 }
 
@@ -163,6 +164,23 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
         right: "run `interlock install --ca-only` once on a manager".to_owned(),
         effect: Effect::Kept,
     }
+}
+
+/// Peers find core by its service. One that runs outside of the Swarm they do not find.
+fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control) -> Vec<Problem> {
+    if settings.endpoint_override.is_some() || snapshot.core.is_some() || core_service(snapshot).is_some() {
+        return Vec::new();
+    }
+    let problem = |(cluster, role): &(Cluster, Role)| Problem {
+        severity: Severity::Warning,
+        subject: Subject::Cluster(cluster.clone()),
+        label: None,
+        value: None,
+        wrong: format!("core is no service of this Swarm, so that its {role} cannot find it"),
+        right: "run `interlock install`, or set EndpointOverride to an address at which it reaches core".to_owned(),
+        effect: Effect::Kept,
+    };
+    control.peers.keys().map(problem).collect()
 }
 
 /// A core that was deployed by hand has to be attached by hand, too.
