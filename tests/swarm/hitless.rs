@@ -18,6 +18,7 @@ async fn k1_changes_reach_proxies_without_new_tasks() {
     assert!(installed.contains("+ service interlock-core"), "{installed}");
     site.eventually("anything.test", "/", |answer| answer.status == 503 && answer.headers_like("x-").is_empty()).await;
     assert_eq!(site.install(), "nothing to do\n");
+    site.until("there are proxies", |site| site.proxies("{{.ID}}").is_some()).await;
     a3_the_usual_shape(&site);
     // A backend that closes idle connections: what is kept to it must be given up earlier, as a POST cannot be tried again.
     let closes = ["--env", "IDLE_CLOSE_MS=5000"];
@@ -285,7 +286,7 @@ fn keys_are_nowhere_but_in_secrets(site: &Site) {
     let mut told = String::new();
     for service in lines(site.docker(&["service", "ls", "--format", "{{.Name}}"])) {
         told += &site.docker(&["service", "inspect", &service]);
-        told += &site.docker(&["service", "logs", "--raw", &service]);
+        told += &site.logs(&service);
     }
     for config in lines(site.docker(&["config", "ls", "--quiet"])) {
         told += &site.docker(&["config", "inspect", "--pretty", &config]);

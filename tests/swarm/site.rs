@@ -201,6 +201,13 @@ impl Site {
         }
     }
 
+    /// What a service's tasks logged. What a program writes to its standard error comes out at docker's.
+    pub(crate) fn logs(&self, service: &str) -> String {
+        let mut command = Command::new("docker");
+        let output = command.args(["--host", &self.lab.host, "service", "logs", "--raw", service]).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
     /// What a command prints in a service's container on this node, 0 being the manager.
     pub(crate) fn in_container(&self, node: usize, service: &str, command: &[&str]) -> String {
         let docker = |args: &[&str]| {
