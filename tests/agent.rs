@@ -15,8 +15,10 @@ const SOON: Duration = Duration::from_millis(200);
 async fn the_first_thing_served_is_what_core_wants() {
     let (node, mut core) = (Node::new(), Core::start());
     node.mount(1);
+    std::fs::write(node.path("version"), "1.2.3\nNGINX 1.2.3 lacks security fixes\n").unwrap();
     let agent = node.start(core.address, GENERATION);
     let hello = core.hello().await;
+    assert_eq!(hello.version_warning, "NGINX 1.2.3 lacks security fixes");
     assert_eq!((hello.generation.as_str(), hello.revision.as_str(), hello.hash.as_str()), (GENERATION, "", ""));
     assert!(hello.agent.starts_with("interlock/") && hello.proxy_version.starts_with("1."), "{hello:?}");
     assert!(!node.listens(), "nobody is served what may be outdated");

@@ -13,7 +13,8 @@ use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::{convert, tls, v1};
 use interlock_core::ownership;
-use interlock_core::render;
+use interlock_core::proxy_config::Generation;
+use interlock_core::render::{self, Rendering};
 use interlock_core::runtime::{self, Options};
 use interlock_core::trust::Identity;
 use interlock_testkit::{Swarm, server};
@@ -181,29 +182,60 @@ impl Agent {
         }
     }
 
+    /// Takes the next revision that has this text.
+    async fn accepts(&mut self, text: &str) {
+        let v1::Revision { generation, revision, files } = self.hears(text, true).await;
+        let hash = files.unwrap_or_default().hash;
+        self.says(Event::Accepted(v1::Accepted { generation, revision, hash })).await;
+    }
+
     async fn says(&self, event: Event) {
         self.say.send(v1::FollowRequest { event: Some(event) }).await.unwrap();
     }
 }
 
+/// What an extension hears and posts, step by step.
+struct Extension {
+    client: ExtensionsClient<Channel>,
+    models: Streaming<v1::WatchResponse>,
+}
+
+impl Extension {
+    async fn connect(channel: Channel) -> Result<Self, Status> {
+        let client = ExtensionsClient::new(channel);
+        let watching = || {
+            let mut client = client.clone();
+            let request = v1::WatchRequest { agent: "test/1".to_owned(), checker_version: String::new() };
+            async move { client.watch(request).await }
+        };
+        let models = admitted(watching).await?.into_inner();
+        Ok(Self { client, models })
+    }
+
+    /// What the next model looks like as files; `None` when core closed the stream.
+    async fn renders(&mut self) -> Result<Option<(Generation, Rendering)>, Status> {
+        while let Some(heard) = self.models.message().await? {
+            let Some(v1::watch_response::Event::Model(model)) = heard.event else { continue };
+            let model = convert::model_from_wire(&model).unwrap();
+            return Ok(Some((model.generation, render::render(&model.config, model.file_limit))));
+        }
+        Ok(None)
+    }
+
+    async fn posts(&mut self, (generation, rendering): &(Generation, Rendering)) -> Result<(), Status> {
+        match self.client.post(convert::rendering_to_wire(generation, rendering)).await {
+            Err(status) if status.code() != Code::FailedPrecondition => Err(status),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Renders what it hears as an extension does, and changes the files as `meddle` says.
 async fn extension(channel: Channel, meddle: impl Fn(&mut Vec<render::File>) + Send + 'static) -> Result<(), Status> {
-    let mut client = ExtensionsClient::new(channel);
-    let request = v1::WatchRequest { agent: "test/1".to_owned(), checker_version: String::new() };
-    let watching = || {
-        let (mut client, request) = (client.clone(), request.clone());
-        async move { client.watch(request).await }
-    };
-    let mut models = admitted(watching).await?.into_inner();
-    while let Some(heard) = models.message().await? {
-        let Some(v1::watch_response::Event::Model(model)) = heard.event else { continue };
-        let model = convert::model_from_wire(&model).unwrap();
-        let mut rendering = render::render(&model.config, model.file_limit);
-        meddle(rendering.result.as_mut().unwrap());
-        match client.post(convert::rendering_to_wire(&model.generation, &rendering)).await {
-            Err(status) if status.code() != Code::FailedPrecondition => return Err(status),
-            _ => {}
-        }
+    let mut extension = Extension::connect(channel).await?;
+    while let Some(mut rendered) = extension.renders().await? {
+        meddle(rendered.1.result.as_mut().unwrap());
+        extension.posts(&rendered).await?;
     }
     Ok(())
 }
@@ -213,13 +245,7 @@ async fn an_agent_gets_what_changes_and_nothing_is_written_for_it() {
     let site = Site::new(HITLESS);
     let core = site.start();
     let mut agent = site.agent().await;
-    let first = agent.hears("shop.example.com", true).await;
-    let accepted = v1::Accepted {
-        generation: first.generation.clone(),
-        revision: first.revision.clone(),
-        hash: first.files.unwrap().hash,
-    };
-    agent.says(Event::Accepted(accepted)).await;
+    agent.accepts("shop.example.com").await;
     // The version that agents report is noted once, and used.
     agent.hears("keepalive_min_timeout", true).await;
     until("the version on the service", || {
@@ -288,18 +314,52 @@ async fn a_certificate_decides_what_a_peer_may_do() {
     core.stop().await;
 }
 
+/// Core dies after each step of a delivery. The next one ends it, and writes nothing for it.
 #[tokio::test]
-async fn core_may_die_at_any_time() {
-    let site = Site::new(HITLESS);
-    let core = site.start();
-    site.agent().await.hears("shop.example.com", true).await;
-    let mut core = Some(core);
-    for name in ["one", "two"] {
-        core.take().unwrap().kill(&site.core).await;
-        route(&mut site.handle.swarm(), name, "demo");
-        core = Some(site.start());
+async fn core_may_die_at_every_step_of_a_delivery() {
+    let site = Site::new(&format!("{HITLESS}{REMOTE}"));
+    let mut core = site.start();
+    let renders = tokio::spawn(extension(site.channel("extension").await, |_| ()));
+    let mut agent = site.agent().await;
+    agent.accepts("shop.example.com").await;
+    until("the version on the service", || {
+        site.handle.swarm().service_json(PROXY)["Spec"]["Labels"].get(ownership::PROXY_VERSION).cloned()
+    })
+    .await;
+    renders.abort();
+    let writes = site.handle.swarm().writes();
+    for step in ["changed", "modelled", "posted", "heard", "accepted"] {
+        let host = format!("{step}.example.com");
+        let mut extension = Extension::connect(site.channel("extension").await).await.unwrap();
         let mut agent = site.agent().await;
-        agent.hears(&format!("{name}.example.com"), true).await;
+        route(&mut site.handle.swarm(), step, "demo");
+        let steps = async {
+            if step == "changed" {
+                return;
+            }
+            let rendered = loop {
+                let rendered = extension.renders().await.unwrap().unwrap();
+                if rendered.1.result.as_ref().unwrap().iter().any(|file| file.content.contains(&host)) {
+                    break rendered;
+                }
+            };
+            if step == "modelled" {
+                return;
+            }
+            extension.posts(&rendered).await.unwrap();
+            match step {
+                "heard" => drop(agent.hears(&host, true).await),
+                "accepted" => agent.accepts(&host).await,
+                _ => {}
+            }
+        };
+        steps.await;
+        core.kill(&site.core).await;
+        core = site.start();
+        let renders = tokio::spawn(self::extension(site.channel("extension").await, |_| ()));
+        site.agent().await.accepts(&host).await;
+        renders.abort();
+        assert_eq!(site.handle.swarm().writes(), writes, "{step}");
     }
-    core.unwrap().stop().await;
+    core.stop().await;
 }

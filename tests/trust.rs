@@ -45,6 +45,24 @@ impl Core {
         identity
     }
 
+    /// An extension's identity that ends so many days from now, and is right in all else.
+    fn ending_in(&self, days: i64) -> Identity {
+        let pem = self.authority.to_pem();
+        let (authority_pem, authority_key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY").unwrap());
+        let authority_key = rcgen::KeyPair::from_pem(authority_key).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_der(self.authority.certificate(), &authority_key).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::URI("interlock://extension/".try_into().unwrap())];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        params.not_before = params.not_after - time::Duration::days(30);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+        let identity = Identity::from_pem(&format!("{certificate}{}{authority_pem}", key.serialize_pem())).unwrap();
+        self.admit(&identity, Role::Extension, Cluster::default());
+        identity
+    }
+
     fn admit(&self, identity: &Identity, role: Role, cluster: Cluster) {
         self.admitted.send_modify(|admitted| {
             Arc::make_mut(admitted).insert(identity.peer().fingerprint.clone(), (role, cluster));
@@ -105,6 +123,8 @@ async fn only_certificates_whose_secrets_exist_get_in() {
 
     core.shakes_hands(None, TLS13).await.expect_err("no certificate");
     core.shakes_hands(Some(&good), TLS12).await.expect_err("TLS 1.2");
+    core.shakes_hands(Some(&core.ending_in(1)), TLS13).await.unwrap();
+    core.shakes_hands(Some(&core.ending_in(-1)), TLS13).await.expect_err("a certificate that ended yesterday");
     let stranger = issued(&Authority::generate().unwrap(), Role::Extension, &Cluster::default());
     core.admit(&stranger, Role::Extension, Cluster::default());
     core.shakes_hands(Some(&stranger), TLS13).await.expect_err("another authority's");

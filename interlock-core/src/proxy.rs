@@ -26,7 +26,7 @@ mod words;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -53,6 +53,9 @@ pub const STATE: &str = "/var/lib/interlock";
 /// What nginx reads in classic delivery: `/etc/nginx/nginx.conf`.
 pub const CONFIG: &str = "/etc/nginx/nginx.conf";
 
+/// Where images built with `deploy/Dockerfile` keep what is known about their nginx: `/usr/local/share/interlock/nginx`.
+pub const VERSION_FILE: &str = "/usr/local/share/interlock/nginx";
+
 /// The name that copies of classic delivery are kept under, in place of a generation.
 const CLASSIC: &str = "classic";
 
@@ -67,6 +70,9 @@ pub struct Options {
     pub state: PathBuf,
     /// Where nginx answers health checks. Default: [`health::ADDRESS`].
     pub health: SocketAddr,
+    /// What the image says about the version of its nginx: on the first line the version, on the second what is wrong with it, if
+    /// anything is. Need not exist. Default: [`VERSION_FILE`].
+    pub version_file: PathBuf,
     /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
     pub reap: bool,
     /// How long things may take.
@@ -95,6 +101,7 @@ impl Default for Options {
             run: RUN.into(),
             state: STATE.into(),
             health: health::ADDRESS,
+            version_file: VERSION_FILE.into(),
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
@@ -166,6 +173,10 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         });
     }
     std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
+    let version_warning = version_warning(&options.version_file);
+    if !version_warning.is_empty() {
+        tracing::warn!("{version_warning}");
+    }
     let hitless = matches!(delivery, Delivery::Hitless { .. });
     let program = Program::new(&options.command, hitless, children);
     let (wanted_by_core, wanted) = watch::channel(None);
@@ -190,6 +201,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
                 generation: agent.generation,
                 proxy_version: program.version().await,
                 hostname: hostname.to_string_lossy().into_owned(),
+                version_warning,
             };
             let pause = options.times.pause;
             let follower = Follower {
@@ -221,4 +233,9 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         generations: Default::default(),
     };
     supervisor.run(Orders { received: orders, reload: false }).await
+}
+
+fn version_warning(file: &Path) -> String {
+    let said = std::fs::read_to_string(file).unwrap_or_default();
+    said.lines().nth(1).map(crate::problem::said).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! What extensions and agents say about themselves: values that the running core collects and that decisions depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::Cluster;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
@@ -26,6 +26,8 @@ pub struct AgentReport {
     pub hostname: String,
     /// The version of its proxy program.
     pub version: Option<ProxyVersion>,
+    /// What is wrong with that version; empty if nothing is known.
+    pub version_warning: String,
     /// What its proxy runs.
     pub running: Option<Revision>,
     /// The newest revision that its proxy did not take, and what the checker said.
@@ -44,8 +46,28 @@ impl Reports {
         self.checkers.values().filter(|(of, _)| of == cluster).map(|(_, version)| *version).min()
     }
 
-    /// What proxies refused and did not get over.
+    /// What is wrong with proxies.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.refusals().chain(self.old_versions())
+    }
+
+    /// Proxy programs that lack security fixes, each told once a service cluster.
+    fn old_versions(&self) -> impl Iterator<Item = Problem> {
+        let warned = self.agents.values().filter(|agent| !agent.version_warning.is_empty());
+        let told: BTreeSet<_> = warned.map(|agent| (&agent.cluster, &agent.version_warning)).collect();
+        told.into_iter().map(|(cluster, warning)| Problem {
+            severity: Severity::Warning,
+            subject: Subject::Cluster(cluster.clone()),
+            label: None,
+            value: None,
+            wrong: format!("its proxies' {}", said(warning)),
+            right: "build the image on a newer base".to_owned(),
+            effect: Effect::Kept,
+        })
+    }
+
+    /// What proxies refused and did not get over.
+    fn refusals(&self) -> impl Iterator<Item = Problem> {
         self.agents.values().filter_map(|agent| {
             let (revision, message) =
                 agent.refused.as_ref().filter(|(revision, _)| agent.running.as_ref() != Some(revision))?;
@@ -63,5 +85,32 @@ impl Reports {
 
     fn of(&self, cluster: &Cluster) -> impl Iterator<Item = &AgentReport> {
         self.agents.values().filter(move |agent| agent.cluster == *cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_lacks_fixes_is_told_once_a_service_cluster() {
+        let agent = AgentReport {
+            cluster: Cluster::default(),
+            generation: "00000000000000aa".parse().expect("a generation"),
+            hostname: "a".into(),
+            version: None,
+            version_warning: "NGINX 1.30.6 lacks security fixes: use 1.30.7 or later".into(),
+            running: None,
+            refused: None,
+        };
+        let other = AgentReport { hostname: "b".into(), ..agent.clone() };
+        let reports = Reports { agents: [(1, agent), (2, other)].into(), ..Reports::default() };
+        let told: Vec<_> = reports.problems().map(|problem| problem.to_string()).collect();
+        assert_eq!(
+            told,
+            [
+                "service cluster default: its proxies' NGINX 1.30.6 lacks security fixes: use 1.30.7 or later; build the image on a newer base (what is deployed stays)"
+            ]
+        );
     }
 }

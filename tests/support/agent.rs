@@ -152,6 +152,7 @@ impl Node {
             run: run.path().to_owned(),
             state: self.path("state"),
             health: self.health,
+            version_file: self.path("version"),
             times,
             ..Options::default()
         };

@@ -218,6 +218,7 @@ impl v1::proxies_server::Proxies for Hub {
             generation: convert::generation(&hello.generation).map_err(refused)?,
             hostname: hello.hostname,
             version: hello.proxy_version.parse().ok(),
+            version_warning: hello.version_warning,
             running: hello.revision.parse().ok(),
             refused: None,
         };

@@ -37,6 +37,8 @@ pub(super) struct Introduction {
     pub(super) generation: Generation,
     pub(super) proxy_version: String,
     pub(super) hostname: String,
+    /// What is wrong with that version; empty if nothing is known.
+    pub(super) version_warning: String,
 }
 
 /// The side of the follower.
@@ -115,9 +117,10 @@ impl Follower {
     }
 
     fn hello(&self) -> v1::Hello {
-        let Introduction { agent, generation, proxy_version, hostname } = self.introduction.clone();
+        let Introduction { agent, generation, proxy_version, hostname, version_warning } = self.introduction.clone();
         let Running { revision, hash } = self.running.borrow().clone();
-        v1::Hello { agent, generation: generation.to_string(), proxy_version, hostname, revision, hash }
+        let generation = generation.to_string();
+        v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning }
     }
 
     /// Makes a revision the one that is wanted, unless it is not what the contract says.
