@@ -278,7 +278,7 @@ async fn an_extension_cannot_take_all_routes_away_by_refusing_them() {
 async fn a_roll_that_takes_too_long_is_taken_back() {
     let (mut world, mut mind) = deployed(hitless()).await;
     let before = spec(&world);
-    world.settings = settings(&format!("{HITLESS}ProxyConstraints = [\"node.labels.nowhere==true\"]\n"));
+    world.settings = settings(&format!("{HITLESS}ProxyConstraints = [\"node.hostname==node2\"]\n"));
     let _roll = world.pass(&mut mind).await.unwrap();
     world.swarm().tick(Duration::from_secs(30));
     let plan = world.pass(&mut mind).await.unwrap();

@@ -28,6 +28,9 @@ fn snapshot(services: u32, tasks_each: u32) -> Snapshot {
         availability: Default::default(),
         state: NodeState::Ready,
         address: None,
+        labels: Labels::new(),
+        engine_labels: Labels::new(),
+        platform: None,
     };
     let engine = Engine { version: "20.10.24".to_owned(), api_version: "1.41".to_owned(), config_limit: None };
     let tasks =

@@ -34,6 +34,7 @@ pub mod reports;
 pub mod desired;
 
 pub mod ownership;
+mod placement;
 pub mod plan;
 
 pub mod install;

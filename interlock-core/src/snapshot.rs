@@ -122,6 +122,25 @@ pub struct Node {
     /// The address that managers see it at; for a manager whose own is unspecified or loopback, its manager address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// Its labels, by which operators place services.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// The labels of its engine.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub engine_labels: Labels,
+    /// What it runs on, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// What a node runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// Like `linux`.
+    pub os: String,
+    /// Like `x86_64`.
+    pub arch: String,
 }
 
 /// What a node is.

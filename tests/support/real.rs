@@ -9,7 +9,7 @@ use interlock_core::snapshot::{Mode, Snapshot, TaskState};
 use super::Scenario;
 use super::world::World;
 
-/// The name of the lab that tests use.
+/// The name of the lab that tests use. `INTERLOCK_LAB` says another one.
 const NAME: &str = "ilt";
 
 pub struct Lab {
@@ -25,12 +25,13 @@ impl Lab {
     /// The lab, which has to be up.
     pub fn find() -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab");
-        let output = Command::new(script).args(["env", "--name", NAME]).output().unwrap();
+        let name = std::env::var("INTERLOCK_LAB").unwrap_or_else(|_| NAME.to_owned());
+        let output = Command::new(script).args(["env", "--name", &name]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let value =
             |key: &str| text.lines().find_map(|line| line.strip_prefix(&format!("export {key}="))).map(str::to_owned);
         let (Some(host), Some(registry)) = (value("DOCKER_HOST"), value("LAB_REGISTRY")) else {
-            panic!("the lab is not up: scripts/lab up 3 --name {NAME} && scripts/lab images --name {NAME}");
+            panic!("the lab is not up: scripts/lab up 3 --name {name} && scripts/lab images --name {name}");
         };
         let list = |key: &str| -> Vec<String> {
             value(key).unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect()

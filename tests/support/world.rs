@@ -207,6 +207,9 @@ fn name_of(snapshot: &Snapshot, network: &str) -> String {
 /// A Swarm with the fixture's networks, secrets and services, and as many running tasks as it shows.
 pub fn swarm_of(snapshot: &Snapshot) -> Swarm {
     let mut swarm = Swarm::three_nodes();
+    for (name, node) in ["node1", "node2", "node3"].iter().zip(&snapshot.nodes) {
+        swarm.edit_node(name, |spec| spec["Labels"] = json!(node.labels));
+    }
     for network in snapshot.networks.iter().filter(|network| !network.ingress) {
         let body = json!({ "Name": network.name, "Driver": "overlay", "Labels": network.labels });
         swarm.create_network(body).unwrap();

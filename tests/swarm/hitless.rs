@@ -141,12 +141,20 @@ async fn k1_a_new_network_replaces_proxies_one_by_one(site: &Site) {
     assert_ne!(site.proxy_tasks(), before, "K1: a network cannot be attached to a running task");
 }
 
-/// nginx dies in one proxy: its agent starts it again, and no task is replaced.
+/// nginx dies in one proxy: its agent starts it again, and no task is replaced. The agent dies: Swarm starts another task, and the other
+/// node serves meanwhile.
 async fn a_proxy_is_killed(site: &Site) {
     let before = site.proxy_tasks();
     site.kill_nginx(1);
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     assert_eq!(site.proxy_tasks(), before);
+    site.signal_on(1, "interlock-proxy", "KILL");
+    site.until("there is another task", |site| {
+        assert_eq!(site.ask("shop.local.test", "/ping").status, 200);
+        site.proxy_tasks() != before
+    })
+    .await;
+    site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
 }
 
 /// An application's own updates: none of its requests fails, whether it ends at once when it is told to or takes its time.

@@ -155,8 +155,12 @@ impl Site {
 
     /// `interlock install`, which has to succeed. Returns what it printed.
     pub(crate) fn install(&self) -> String {
-        let image = format!("{}/interlock:lab", self.lab.registry);
-        let output = self.command("install").args(["--image", &image]).output().unwrap();
+        self.install_from(&format!("{}/interlock:lab", self.lab.registry))
+    }
+
+    /// The same with core's image of this name.
+    pub(crate) fn install_from(&self, image: &str) -> String {
+        let output = self.command("install").args(["--image", image]).output().unwrap();
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.look());
         String::from_utf8(output.stdout).unwrap()
     }
@@ -173,17 +177,31 @@ impl Site {
         self.workers().iter().map(|node| format!("{node}:8080")).collect()
     }
 
+    /// Brings an image of the lab to every node under another name, which no registry has.
+    pub(crate) fn preload(&self, image: &str, name: &str) {
+        let from = format!("{}/{image}:lab", self.lab.registry);
+        let file = self.folder.path().join("image.tar");
+        let file = file.to_str().unwrap();
+        let docker = |socket: &str, args: &[&str]| {
+            let output = Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        docker(&self.lab.host, &["tag", &from, name]);
+        docker(&self.lab.host, &["save", "--output", file, name]);
+        for socket in &self.lab.sockets[1..] {
+            docker(socket, &["load", "--quiet", "--input", file]);
+        }
+    }
+
     /// The ids of the proxies' tasks that shall run, sorted.
     pub(crate) fn proxy_tasks(&self) -> Vec<String> {
-        let ids = self.docker(&[
-            "service",
-            "ps",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            "desired-state=running",
-            "interlock-proxy",
-        ]);
+        self.tasks_of("interlock-proxy")
+    }
+
+    /// The ids of a service's tasks that shall run, sorted.
+    pub(crate) fn tasks_of(&self, service: &str) -> Vec<String> {
+        let ids =
+            self.docker(&["service", "ps", "--quiet", "--no-trunc", "--filter", "desired-state=running", service]);
         let mut ids: Vec<_> = ids.lines().map(str::to_owned).collect();
         ids.sort();
         ids
@@ -191,7 +209,16 @@ impl Site {
 
     /// Sends a signal to the containers of a service, wherever they run.
     pub(crate) fn signal(&self, service: &str, signal: &str) {
-        for socket in &self.lab.sockets {
+        self.signal_at(&self.lab.sockets, service, signal);
+    }
+
+    /// The same on this node alone, 0 being the manager.
+    pub(crate) fn signal_on(&self, node: usize, service: &str, signal: &str) {
+        self.signal_at(&self.lab.sockets[node..=node], service, signal);
+    }
+
+    fn signal_at(&self, sockets: &[String], service: &str, signal: &str) {
+        for socket in sockets {
             let docker = |args: &[&str]| Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
             let filter = format!("label=com.docker.swarm.service.name={service}");
             let found = docker(&["ps", "--quiet", "--filter", &filter]);
@@ -314,6 +341,13 @@ impl Site {
         self.docker(&args);
     }
 
+    /// A service of the demo app without labels.
+    pub(crate) fn global(&self, name: &str, more: &[&str]) {
+        let image = format!("{}/demo:lab", self.lab.registry);
+        let create = ["service", "create", "--detach", "--quiet", "--name", name];
+        self.docker(&[&create[..], more, &[&image]].concat());
+    }
+
     /// A stack of one service whose label says its network's name without the stack's.
     pub(crate) fn stack(&self, name: &str, host: &str) {
         let file = self.folder.path().join("stack.yml");
@@ -335,8 +369,12 @@ impl Site {
     }
 
     pub(crate) fn get(&self, node: &str, host: &str, path: &str) -> Result<Answer, String> {
+        self.get_at((node, 8080), host, path)
+    }
+
+    pub(crate) fn get_at(&self, address: (&str, u16), host: &str, path: &str) -> Result<Answer, String> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let text = http::exchange((node, 8080), &request).map_err(|error| error.to_string())?;
+        let text = http::exchange(address, &request).map_err(|error| error.to_string())?;
         Answer::parse(&text).ok_or(text)
     }
 

@@ -11,8 +11,8 @@ use super::wire::{self, Word};
 use crate::names::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 use crate::ownership;
 use crate::snapshot::{
-    Availability, Config, ConfigMount, Mode, Network, Node, NodeState, PublishMode, PublishedPort, Role, Secret,
-    Service, ServiceSpec, Task, TaskNetwork, TaskState, UpdateStatus, VirtualIp,
+    Availability, Config, ConfigMount, Mode, Network, Node, NodeState, Platform, PublishMode, PublishedPort, Role,
+    Secret, Service, ServiceSpec, Task, TaskNetwork, TaskState, UpdateStatus, VirtualIp,
 };
 
 type Decoded<T> = Result<T, serde_json::Error>;
@@ -173,6 +173,11 @@ pub(super) fn nodes(json: &[u8]) -> Decoded<Vec<Node>> {
             availability: spec.availability.or(Availability::Unknown),
             state: status.state.or(NodeState::Unknown),
             address: node_address(&status.addr, manager_status.as_ref().map(|manager| manager.addr.as_str())),
+            labels: spec.labels,
+            engine_labels: description.engine.labels,
+            platform: description
+                .platform
+                .map(|wire::NodePlatform { os, architecture }| Platform { os, arch: architecture }),
         }
     });
     let mut nodes: Vec<_> = nodes.collect();

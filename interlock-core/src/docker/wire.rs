@@ -307,6 +307,8 @@ pub(super) struct Node {
 pub(super) struct NodeSpec {
     pub(super) role: String,
     #[serde(deserialize_with = "nullable")]
+    pub(super) labels: Labels,
+    #[serde(deserialize_with = "nullable")]
     pub(super) availability: Word<Availability>,
 }
 
@@ -314,6 +316,24 @@ pub(super) struct NodeSpec {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NodeDescription {
     pub(super) hostname: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) engine: NodeEngine,
+    pub(super) platform: Option<NodePlatform>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NodeEngine {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) labels: Labels,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NodePlatform {
+    #[serde(rename = "OS")]
+    pub(super) os: String,
+    pub(super) architecture: String,
 }
 
 #[derive(Deserialize, Default)]

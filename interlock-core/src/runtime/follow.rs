@@ -166,6 +166,7 @@ impl Follower {
     }
 
     fn hint(&mut self, hint: Hint, now: Instant) {
+        tracing::debug!("event: {hint:?}");
         match hint {
             Hint::Service(id) => {
                 self.settling.touch(id, now);

@@ -9,6 +9,7 @@ use super::{Attempt, Planned, label_change};
 use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId};
 use crate::ownership;
+use crate::placement;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::Revision;
 use crate::snapshot::{Labels, Service, Snapshot};
@@ -31,6 +32,12 @@ pub(super) struct Outcome {
 impl ServiceDiff<'_> {
     pub(super) fn plan(&self) -> (Vec<Step>, Outcome) {
         let existing = self.snapshot.services.iter().find(|service| service.spec.name == self.wanted.name);
+        if existing.is_none_or(|service| self.wanted.owns(service))
+            && let Some(problem) = self.no_node()
+        {
+            let attempt = self.attempt.cloned().unwrap_or_default();
+            return (Vec::new(), Outcome { problem: Some(problem), attempt, ..Outcome::default() });
+        }
         match existing {
             None => self.create(),
             Some(service) if !self.wanted.owns(service) => (Vec::new(), self.not_ours()),
@@ -112,6 +119,25 @@ impl ServiceDiff<'_> {
 
     pub(super) fn step(&self, action: Action, reason: impl Into<String>, restarts_tasks: bool) -> Step {
         Step { cluster: self.cluster.clone(), action, reason: reason.into(), restarts_tasks }
+    }
+
+    /// Constraints that no node meets: Swarm would end the tasks that run and start no others.
+    fn no_node(&self) -> Option<Problem> {
+        let constraints = &self.wanted.fields.get("constraints")?.value;
+        let each = constraints.as_array().into_iter().flatten().filter_map(Value::as_str);
+        if placement::is_possible(&self.snapshot.nodes, each) {
+            return None;
+        }
+        Some(Problem {
+            severity: Severity::Error,
+            subject: Subject::Cluster(self.cluster.clone()),
+            label: None,
+            value: None,
+            wrong: format!("no node meets the constraints of service {}: {}", self.wanted.name, brief(constraints)),
+            right: "label a node (`docker node update --label-add`), or change the constraints in the settings"
+                .to_owned(),
+            effect: Effect::Kept,
+        })
     }
 
     fn not_ours(&self) -> Outcome {
