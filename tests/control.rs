@@ -156,11 +156,16 @@ struct Agent {
 
 impl Agent {
     async fn connect(channel: Channel, generation: &str) -> Result<Self, Status> {
+        Self::connect_as(channel, generation, "1.30.7").await
+    }
+
+    /// As the agent of a proxy of this version.
+    async fn connect_as(channel: Channel, generation: &str, version: &str) -> Result<Self, Status> {
         let (say, said) = mpsc::channel(8);
         let hello = v1::Hello {
             agent: "test/1".to_owned(),
             generation: generation.to_owned(),
-            proxy_version: "1.30.7".to_owned(),
+            proxy_version: version.to_owned(),
             hostname: "proxy-1".to_owned(),
             ..v1::Hello::default()
         };
@@ -261,6 +266,21 @@ async fn an_agent_gets_what_changes_and_nothing_is_written_for_it() {
     site.handle.swarm().remove_service("two").unwrap();
     agent.hears("two.example.com", false).await;
     assert_eq!(site.handle.swarm().writes(), writes);
+    core.stop().await;
+}
+
+/// A proxy counts from its first word on, and no longer than it is connected.
+#[tokio::test]
+async fn what_the_oldest_proxy_lacks_is_left_out_while_it_is_there() {
+    let site = Site::new(HITLESS);
+    let core = site.start();
+    let (mut agent, generation) = (site.agent().await, site.generation().await);
+    agent.hears("keepalive_min_timeout", true).await;
+    let channel = site.channel("proxy").await;
+    let old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    agent.hears("keepalive_min_timeout", false).await;
+    drop((old, channel));
+    agent.hears("keepalive_min_timeout", true).await;
     core.stop().await;
 }
 

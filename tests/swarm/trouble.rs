@@ -100,7 +100,7 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
     let before = tasks(site);
     two_clusters(site, "[Extensions.a.Config]\nHTTPOptions = [\"no_such_option on;\"]\n", "");
     site.install_from("interlock:offline");
-    told_while_served(site, &["unknown directive \\\"no_such_option\\\""], &[A, B]).await;
+    told_while_served(site, &["unknown directive \"no_such_option\""], &[A, B]).await;
     site.service("later", &["demo"], 1, &["hosts=later.local.test", "port=8080", "service_cluster=a"]);
     two_clusters(site, "", "");
     site.install_from("interlock:offline");

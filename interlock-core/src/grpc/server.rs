@@ -235,6 +235,8 @@ impl v1::proxies_server::Proxies for Hub {
         published.mark_changed();
         let said = self.said.clone();
         tokio::spawn(async move {
+            // All of it, not its number alone: it lives as long as the stream.
+            let guard = guard;
             let key = (report.cluster.clone(), report.generation.clone());
             let mut sent = hello.hash;
             loop {
