@@ -25,6 +25,7 @@ impl Lab {
     /// The lab, which has to be up.
     pub fn find() -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab");
+        #[expect(clippy::disallowed_methods, reason = "there is no command line")]
         let name = std::env::var("INTERLOCK_LAB").unwrap_or_else(|_| NAME.to_owned());
         let output = Command::new(script).args(["env", "--name", &name]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
