@@ -66,7 +66,6 @@ fn steps(c: &mut Criterion<CpuTime>) {
         step("resolve", &mut || drop(black_box(routes::resolve(&model))));
         step("build", &mut || drop(proxy_config::build(&cluster, extension, None, &routes[&cluster])));
         step("render", &mut || drop(render::render(&config, limit)));
-        step("render: twin", &mut || drop(parse_back::twin(&config)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));
         step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));
         step("desired", &mut || drop(black_box(proxy())));

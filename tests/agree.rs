@@ -68,8 +68,8 @@ fn any_other_answer_is_refused() {
     for (from, to, expected) in [
         (server, "        server 10.9.9.9:80;", "instead of"),
         (server, &*format!("{server}\n        server 10.9.9.9:80;"), "instead of"),
-        (server, &server.replace(';', " backup;"), "more than an address"),
-        (server, "        server unix:/run/x;", "no address"),
+        (server, &server.replace(';', " backup;"), "instead of"),
+        (server, "        server unix:/run/x;", "instead of"),
         (server, "", "instead of"),
         (name, "", "in no server that uses it"),
         (name, &*in_block(name), "two servers answer"),
@@ -85,12 +85,12 @@ fn any_other_answer_is_refused() {
         ("hostnames;", "hostnames;\n        volatile;", "is no entry"),
         ("hostnames;", "", "begins otherwise"),
         ("listen 80 default_server;", "listen 80;", "_ is no host"),
-        ("listen 80 default_server;", "listen 81 default_server;", "a server listens on"),
+        ("listen 80 default_server;", "listen 81 default_server;", "is no host of the model"),
         ("proxy_pass http://$upstream;", "return 503 x;", "in no server that uses it"),
-        ("proxy_pass http://$upstream;", "proxy_pass http://$http_x;", "no upstream"),
-        ("proxy_pass http://$upstream;", "proxy_pass https://$upstream;", "is no answer"),
+        ("proxy_pass http://$upstream;", "proxy_pass http://$http_x;", "there is no map"),
+        ("proxy_pass http://$upstream;", "proxy_pass https://$upstream;", "instead of"),
         ("location / {\n            proxy_pass", "location ~ / {\n            proxy_pass", "no location by prefix"),
-        ("location / {\n            proxy_pass", "location /x {} location / { proxy_pass", "does not do one thing"),
+        ("location / {\n            proxy_pass", "location /x {} location / { proxy_pass", "which the model does not have"),
     ] {
         refused(&plain, from, to, expected);
     }
@@ -117,7 +117,7 @@ fn paths_redirects_and_missing_tasks_are_compared() {
     let (before, after) = default.1[0].content.split_once("default_server;").unwrap();
     let forward = after.lines().find(|line| line.contains("proxy_pass")).unwrap();
     assert!(!before.contains(forward));
-    refused(&default, forward, "            return 503 x;", "the default host, location /: 503");
+    refused(&default, forward, "            return 503 x;", "the default host on 80, location /: `return 503` instead of");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn files_have_the_right_names_and_sizes() {
     wrong(&|files| files[1].part = "../x".into(), "no name");
     wrong(&|files| files[0].part = "x".into(), "no name");
     wrong(&|files| files[1].content += "\u{c}", "control character");
-    wrong(&|files| files.truncate(1), "is nothing that a rendering holds");
+    wrong(&|files| files.truncate(1), "is no host");
     wrong(&|files| files.push(File { part: "other".into(), ..files[1].clone() }), "two files have the path");
     wrong(&|files| files.push(files[1].clone()), "as another file is");
     wrong(

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use interlock_core::extension::{CheckError, Checker, CheckerError, render_and_check};
-use interlock_core::proxy_config::ProxyConfig;
+use interlock_core::proxy_config::{ProxyConfig, VirtualHost};
 use interlock_core::reconcile::{reconcile, reconcile_embedded};
 use interlock_core::render::{File, RenderError, Suspect};
 use support::Scenario;
@@ -23,7 +23,7 @@ fn file(content: &str) -> Vec<File> {
 }
 
 async fn fixtures_pass(checker: &Checker) {
-    for scenario in Scenario::all() {
+    for scenario in Scenario::for_nginx() {
         for rendering in reconcile_embedded(&scenario.inputs()).1.values() {
             let files = rendering.result.as_ref().unwrap();
             checker.check(files).await.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
@@ -170,11 +170,12 @@ async fn a_program_that_is_missing_or_no_nginx_is_no_checker() {
 fn many_hosts() -> ProxyConfig {
     let scenario = Scenario::all().into_iter().find(|scenario| scenario.name == "default-backend").unwrap();
     let mut config = reconcile(&scenario.inputs()).proxy_configs.into_values().next().unwrap();
-    let forward = config.default.as_ref().unwrap().values().next().unwrap().clone();
+    let forward = config.default.as_ref().unwrap().locations.values().next().unwrap().clone();
     for i in 0..200 {
         let path = if i % 10 == 0 { "/app" } else { "/" };
         let host = format!("h{i}.example.com").parse().unwrap();
-        config.virtual_hosts.insert(host, [(path.parse().unwrap(), forward.clone())].into());
+        let locations = [(path.parse().unwrap(), forward.clone())].into();
+        config.virtual_hosts.insert(host, VirtualHost { locations, ..VirtualHost::default() });
     }
     config
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use interlock_core::labels::{PREFIX, Support, TABLE};
+use interlock_core::labels::{PREFIX, TABLE};
 use interlock_core::settings::{Shape, Status, reference};
 
 fn is_current(name: &str, wanted: &str) {
@@ -27,25 +27,11 @@ fn the_list_of_labels_is_current() {
          A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route. A named\n\
          route has the labels without a suffix as defaults, except for those marked *own*.\n\n",
     );
-    for (title, support) in [
-        ("In force", Support::Works),
-        ("Read and checked, no effect yet: the service is routed without them, with a warning", Support::Later),
-        (
-            "Read and checked, no effect yet: they secure, so a service that sets them is not routed",
-            Support::LaterSecures,
-        ),
-    ] {
-        writeln!(text, "## {title}\n").unwrap();
-        for label in TABLE.iter().filter(|label| label.support == support) {
-            let own = if label.inherited { "" } else { " *own*" };
-            writeln!(text, "### `{PREFIX}{}`{own}\n\n{}\n", label.key, label.doc).unwrap();
-            writeln!(
-                text,
-                "- Value: {}\n- Example: `{}`\n- Without it: {}\n",
-                label.syntax, label.example, label.default
-            )
+    for label in TABLE {
+        let own = if label.inherited { "" } else { " *own*" };
+        writeln!(text, "## `{PREFIX}{}`{own}\n\n{}\n", label.key, label.doc).unwrap();
+        writeln!(text, "- Value: {}\n- Example: `{}`\n- Without it: {}\n", label.syntax, label.example, label.default)
             .unwrap();
-        }
     }
     is_current("labels.md", text.trim_end());
 }

@@ -23,7 +23,7 @@ const LIMIT: usize = 500_000;
 
 /// All models of the fixtures with what core itself would render.
 fn models() -> BTreeMap<(String, Generation), (ProxyConfig, Vec<interlock_core::render::File>)> {
-    let scenarios = Scenario::all().into_iter();
+    let scenarios = Scenario::for_nginx().into_iter();
     let models = scenarios.flat_map(|scenario| {
         let (outcome, renderings) = reconcile_embedded(&scenario.inputs());
         outcome.proxy_configs.into_iter().map(move |(key, config)| {

@@ -10,7 +10,7 @@ use support::nginx::{Nginx, accepts, application};
 
 #[test]
 fn nginx_accepts_every_fixture_without_a_warning() {
-    for scenario in Scenario::all() {
+    for scenario in Scenario::for_nginx() {
         for rendering in reconcile_embedded(&scenario.inputs()).1.values() {
             let files = rendering.result.as_ref().unwrap();
             accepts(files).unwrap_or_else(|said| panic!("{}: {said}", scenario.name));

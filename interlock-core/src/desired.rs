@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Model;
-use crate::names::{Cluster, NetworkId};
+use crate::names::{Cluster, NetworkId, SecretId};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::ProxyConfig;
 use crate::render::{File, Rendering};
 use crate::settings::{Extension, Settings};
-use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Snapshot};
+use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Secret, Snapshot};
 
 mod agent_file;
 mod control;
@@ -27,7 +27,7 @@ pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::path_of;
 pub use proxy::proxy;
-pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role};
+pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, RouteSecret};
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
 /// What should exist.
@@ -86,6 +86,16 @@ pub fn networks(
         }
     }
     (ids, problems)
+}
+
+/// The secrets that the proxies of a service cluster need for its routes.
+pub fn secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
+    let needed = model.secrets(cluster);
+    let is_needed = |secret: &&Secret| needed.iter().any(|name| name.as_str() == secret.name);
+    if needed.is_empty() {
+        return BTreeSet::new();
+    }
+    snapshot.secrets.iter().filter(is_needed).map(|secret| secret.id.clone()).collect()
 }
 
 /// The files of a rendering, if it is one of this config.

@@ -10,6 +10,11 @@ use crate::proxy_config::Generation;
 use crate::settings::Extension;
 use crate::snapshot::{Service, ServiceSpec, Snapshot};
 
+mod servable;
+
+pub use servable::{Certificates, Shown};
+pub(crate) use servable::{servable, shown};
+
 /// The networks and secrets of applications that a proxy task has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Attachments {
@@ -41,10 +46,19 @@ impl Attachments {
     }
 }
 
-/// Since when no service but our own is attached to a network of the proxies.
-pub type Idle = BTreeMap<(Cluster, NetworkId), Timestamp>;
+/// Since when nobody but the proxies uses something that they have.
+pub type Idle = BTreeMap<(Cluster, Attached), Timestamp>;
 
-/// How long a network that nothing else uses stays attached. Its owner may want to remove it, and cannot while proxies use it;
+/// Something that proxies have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attached {
+    /// A network, which other services may use, too.
+    Network(NetworkId),
+    /// A secret, which a route needs or not.
+    Secret(SecretId),
+}
+
+/// How long what nobody else uses stays attached. Its owner may want to remove it, and cannot while proxies use it;
 /// detaching replaces them, so what goes within this time goes together.
 const IDLE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -59,16 +73,16 @@ pub struct Generations {
     pub idle: Idle,
 }
 
-/// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly the networks that
-/// are needed. Where it does not, a network stays until nothing else uses it, or until something that is missing replaces them.
+/// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly what is
+/// needed. Where it does not, a network stays until nothing else uses it and a secret until no route needs it, for a while, or until
+/// something that is missing replaces them.
 pub fn decide(
     snapshot: &Snapshot,
     cluster: &Cluster,
     extension: &Extension,
-    needed: BTreeSet<NetworkId>,
+    needed: Attachments,
     idle: &Idle,
 ) -> Generations {
-    let needed = Attachments { networks: needed, secrets: BTreeSet::new() };
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
     let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let Some(service) = service.filter(|_| extension.hitless_service_update) else {
@@ -95,30 +109,40 @@ fn wanted(
     deployed: &Attachments,
     before: &Idle,
 ) -> (Attachments, Idle) {
-    if extension.networks.is_some() {
-        return (needed, Idle::new());
-    }
     let used: BTreeSet<_> = snapshot
         .services
         .iter()
         .filter(|service| !ownership::is_ours(&service.spec.labels))
         .flat_map(|service| &service.spec.networks)
         .collect();
-    let unused = deployed.networks.iter().filter(|id| !used.contains(*id) && !needed.networks.contains(*id));
+    let fixed = extension.networks.is_some();
+    let lonely = |id: &&NetworkId| !used.contains(*id) || fixed;
+    let networks = deployed.networks.difference(&needed.networks).filter(lonely).cloned().map(Attached::Network);
+    let secrets = deployed.secrets.difference(&needed.secrets).cloned().map(Attached::Secret);
     let now = snapshot.observed_at;
-    let idle: Idle = unused
-        .map(|id| {
-            let key = (cluster.clone(), id.clone());
+    let idle: Idle = networks
+        .chain(secrets)
+        .map(|attached| {
+            let key = (cluster.clone(), attached);
             let since = before.get(&key).copied().unwrap_or(now);
             (key, since)
         })
         .collect();
-    let replaced_anyway = !needed.networks.is_subset(&deployed.networks) || needed.secrets != deployed.secrets;
-    let goes = |id: &NetworkId| match idle.get(&(cluster.clone(), id.clone())) {
-        Some(since) => replaced_anyway || now.duration_since(*since) >= IDLE,
-        None => false,
+    let replaced_anyway =
+        !needed.networks.is_subset(&deployed.networks) || !needed.secrets.is_subset(&deployed.secrets);
+    let goes = |attached: Attached| {
+        // What the settings do not list goes at once.
+        let at_once = replaced_anyway || (fixed && matches!(attached, Attached::Network(_)));
+        match idle.get(&(cluster.clone(), attached)) {
+            Some(since) => at_once || now.duration_since(*since) >= IDLE,
+            None => false,
+        }
     };
-    let stays = deployed.networks.iter().filter(|id| !goes(id)).cloned();
-    let wanted = Attachments { networks: needed.networks.iter().cloned().chain(stays).collect(), ..needed };
+    let networks = deployed.networks.iter().filter(|id| !goes(Attached::Network((*id).clone())));
+    let secrets = deployed.secrets.iter().filter(|id| !goes(Attached::Secret((*id).clone())));
+    let wanted = Attachments {
+        networks: needed.networks.iter().chain(networks).cloned().collect(),
+        secrets: needed.secrets.iter().chain(secrets).cloned().collect(),
+    };
     (wanted, idle)
 }

@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use crate::names::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, RouteName, SecretName};
+use crate::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
 use crate::snapshot::Labels;
 
 mod table;
 mod values;
 
 pub use table::TABLE;
-pub use values::{BackendMode, FailTimeout, Redirect, TlsVerify};
+pub use values::{BackendMode, Redirect, TlsVerify};
 
 /// What all keys begin with.
 pub const PREFIX: &str = "com.docker.lb.";
@@ -35,23 +38,10 @@ pub struct Label {
     pub counterexample: &'static str,
     /// What it means.
     pub doc: &'static str,
-    /// Whether it works in this version.
-    pub support: Support,
     /// Whether a named route has it from the labels without a suffix, when it has none of its own.
     pub inherited: bool,
     /// Reads a value into its field.
     pub(crate) set: fn(&mut RouteLabels, &str) -> Result<(), Invalid>,
-}
-
-/// What a label does in this version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Support {
-    /// It works.
-    Works,
-    /// It is read and checked; its effect comes later. The service is routed without it, with a warning.
-    Later,
-    /// It is read and checked; its effect comes later. As it restricts or secures, a service that sets it is not routed.
-    LaterSecures,
 }
 
 /// What the labels of one route say. A field is `None` when its label is absent.
@@ -77,10 +67,23 @@ pub struct RouteLabels {
     pub ip_hash: Option<bool>,
     pub redirects: Option<Vec<Redirect>>,
     pub max_fails: Option<u32>,
-    pub fail_timeout: Option<FailTimeout>,
+    pub fail_timeout: Option<TimeSpan>,
     pub weight: Option<u32>,
-    pub allow: Option<()>,
-    pub basic_auth: Option<()>,
+    pub backend_protocol: Option<BackendProtocol>,
+    pub ssl_backend_ca: Option<SecretName>,
+    pub canary_header: Option<Canary>,
+    pub canary_cookie: Option<Canary>,
+    pub max_body_size: Option<ByteSize>,
+    pub connect_timeout: Option<TimeSpan>,
+    pub read_timeout: Option<TimeSpan>,
+    pub send_timeout: Option<TimeSpan>,
+    pub rate_limit: Option<RateLimit>,
+    pub allow: Option<Vec<IpNet>>,
+    pub basic_auth: Option<SecretName>,
+    pub hsts: Option<TimeSpan>,
+    pub compress: Option<bool>,
+    pub request_headers: Option<Vec<HeaderEdit>>,
+    pub response_headers: Option<Vec<HeaderEdit>>,
 }
 
 impl RouteLabels {
@@ -108,8 +111,6 @@ pub struct Finding {
 pub enum FindingKind {
     /// The label breaks its contract: none of the service's labels count.
     Bad,
-    /// The label secures and cannot be honoured: the service is not routed.
-    Withholds,
     /// The label does nothing.
     Inert,
 }
@@ -150,9 +151,8 @@ pub fn read(labels: &Labels) -> Reading {
             }
         };
         let route = read.entry(route).or_default();
-        match text(value).and_then(|value| (label.set)(route, value)) {
-            Err(invalid) => findings.push(finding(FindingKind::Bad, invalid)),
-            Ok(()) => findings.extend(later(label, route).map(|(kind, invalid)| finding(kind, invalid))),
+        if let Err(invalid) = text(value).and_then(|value| (label.set)(route, value)) {
+            findings.push(finding(FindingKind::Bad, invalid));
         }
     }
     if read.len() > 1
@@ -198,26 +198,6 @@ fn text(value: &str) -> Result<&str, Invalid> {
     }
 }
 
-/// What to say of a label whose effect comes in a later version. `false` and the like ask for nothing.
-fn later(label: &Label, route: &RouteLabels) -> Option<(FindingKind, Invalid)> {
-    let asks = match label.key {
-        "ssl_only" => route.ssl_only == Some(true),
-        "ssl_passthrough" => route.ssl_passthrough == Some(true),
-        "ssl_backend" => route.ssl_backend == Some(true),
-        "ssl_backend_tls_verify" => route.ssl_backend_tls_verify == Some(TlsVerify::Required),
-        "ip_hash" => route.ip_hash == Some(true),
-        "backend_mode" => route.backend_mode == Some(BackendMode::Vip),
-        _ => true,
-    };
-    let kind = match label.support {
-        Support::Later => FindingKind::Inert,
-        Support::LaterSecures => FindingKind::Withholds,
-        Support::Works if label.key == "backend_mode" => FindingKind::Inert,
-        Support::Works => return None,
-    };
-    asks.then(|| (kind, Invalid::new("has no effect in this version", "see `interlock labels` for what works")))
-}
-
 /// A named route has the labels without a suffix as defaults, but for those that say what the route is.
 fn inherit(own: RouteLabels, base: &RouteLabels) -> RouteLabels {
     let base = base.clone();
@@ -243,8 +223,21 @@ fn inherit(own: RouteLabels, base: &RouteLabels) -> RouteLabels {
         max_fails: own.max_fails.or(base.max_fails),
         fail_timeout: own.fail_timeout.or(base.fail_timeout),
         weight: own.weight.or(base.weight),
+        backend_protocol: own.backend_protocol.or(base.backend_protocol),
+        ssl_backend_ca: own.ssl_backend_ca.or(base.ssl_backend_ca),
+        canary_header: own.canary_header.or(base.canary_header),
+        canary_cookie: own.canary_cookie.or(base.canary_cookie),
+        max_body_size: own.max_body_size.or(base.max_body_size),
+        connect_timeout: own.connect_timeout.or(base.connect_timeout),
+        read_timeout: own.read_timeout.or(base.read_timeout),
+        send_timeout: own.send_timeout.or(base.send_timeout),
+        rate_limit: own.rate_limit.or(base.rate_limit),
         allow: own.allow.or(base.allow),
         basic_auth: own.basic_auth.or(base.basic_auth),
+        hsts: own.hsts.or(base.hsts),
+        compress: own.compress.or(base.compress),
+        request_headers: own.request_headers.or(base.request_headers),
+        response_headers: own.response_headers.or(base.response_headers),
     }
 }
 

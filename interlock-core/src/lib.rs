@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod settings;
 
 pub mod labels;
+pub mod options;
 pub mod problem;
 
 pub mod model;

@@ -3,21 +3,23 @@
 //! Reading never fails. A service that cannot be routed as its labels say is a [`Problem`]; its neighbours do not notice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::labels::{self, Finding, FindingKind, RouteLabels};
-use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, ServiceId};
+use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
+use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, Service, ServiceSpec, Snapshot};
 
+mod asks;
 mod reach;
 
+pub use asks::{Asks, Certificate, Health, Tls};
 pub use reach::Reach;
 use reach::World;
 
@@ -70,6 +72,8 @@ pub struct Route {
     pub reach: Reach,
     /// The tasks that serve, sorted.
     pub targets: Vec<SocketAddr>,
+    /// What else it asks for.
+    pub asks: Asks,
 }
 
 /// Who decides when services disagree: the oldest, and of the same age the one with the lower id.
@@ -77,6 +81,13 @@ pub struct Route {
 pub struct Seniority {
     created_at: Timestamp,
     id: ServiceId,
+}
+
+impl Seniority {
+    /// The service's id.
+    pub fn id(&self) -> &ServiceId {
+        &self.id
+    }
 }
 
 /// Reads the services of a Swarm. `last_good` is what an earlier reading returned; an empty one forgets only what the previous
@@ -115,14 +126,13 @@ type Read = Option<(Arc<Labels>, Vec<Route>)>;
 fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> (Read, Vec<Problem>) {
     let reading = labels::read(&service.spec.labels);
     let name = &service.spec.name;
-    let withheld = reading.findings.iter().any(|f| f.kind == FindingKind::Withholds);
     let bad = reading.findings.iter().any(|f| f.kind == FindingKind::Bad);
     if !bad && reading.routes.is_empty() {
         return (None, reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect());
     }
     let outcome = if bad { Err(Vec::new()) } else { routes(world, service, &reading.routes) };
     let refused = match outcome {
-        Ok(routes) if !withheld => {
+        Ok(routes) => {
             let labels = match remembered {
                 Some(labels) if **labels == service.spec.labels => Arc::clone(labels),
                 _ => Arc::new(service.spec.labels.clone()),
@@ -130,11 +140,10 @@ fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<La
             let problems = reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect();
             return (Some((labels, routes)), problems);
         }
-        Ok(_) => Vec::new(),
         Err(refused) => refused,
     };
-    // A service that asks for protection which this version cannot give is not published with older, weaker labels either.
-    let may_fall_back = !withheld && refused.iter().all(|refusal| refusal.may_fall_back);
+    // A service that asks for protection which cannot be given is not published with older, weaker labels either.
+    let may_fall_back = refused.iter().all(|refusal| refusal.may_fall_back);
     let earlier = if may_fall_back { earlier_routes(world, service, remembered) } else { None };
     let effect = if earlier.is_some() { Effect::LastGood } else { Effect::LeftOut };
     let finding_effect = |finding: &Finding| if finding.kind == FindingKind::Inert { Effect::Ignored } else { effect };
@@ -272,16 +281,6 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
             "set it to the port that its containers listen on, like 8080",
         ));
     };
-    for (key, secret) in [("ssl_cert", &labels.ssl_cert), ("ssl_key", &labels.ssl_key)] {
-        let Some(secret) = secret else { continue };
-        if world.own_secrets.contains(secret.as_str()) {
-            let refusal = Refusal::new(
-                "is a secret of interlock's own",
-                "name a secret that holds the service's certificate or key",
-            );
-            return Err(Refusal { may_fall_back: false, ..refusal.about(key, secret.as_str()) });
-        }
-    }
     let reach = world.reach(service, labels.network.as_ref(), port)?;
     if let (Reach::Network(network), Some(fixed)) = (&reach, &extension.networks)
         && !world.is_one_of(network, fixed)
@@ -290,7 +289,13 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
             format!("its network {} is not among the Networks of its service cluster", world.network_name(network));
         return Err(Refusal::new(wrong, format!("attach it to one of: {}", fixed.join(", "))));
     }
-    let targets = world.targets(service, &reach, port);
+    let mut targets = world.targets(service, &reach, port);
+    if labels.backend_mode == Some(BackendMode::Vip) {
+        let address = vip(service, &reach, labels)?;
+        // Without a running task nobody is behind it.
+        targets = targets.first().map(|_| SocketAddr::new(address, port.get())).into_iter().collect();
+    }
+    let asks = asks::asks(world, service, extension, labels)?;
     Ok(Route {
         service: service.spec.name.clone(),
         name: name.clone(),
@@ -303,6 +308,24 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
         port,
         reach,
         targets,
+        asks,
+    })
+}
+
+/// The service's virtual IP on the network by which proxies reach it.
+fn vip(service: &Service, reach: &Reach, labels: &RouteLabels) -> Result<IpAddr, Refusal> {
+    let refusal = |wrong: &str, right: &str| Refusal::new(wrong, right).about("backend_mode", "vip");
+    if labels.sticky_session_cookie.is_some() || labels.ip_hash == Some(true) {
+        let wrong = "leaves the choice of a task to Swarm, so that sessions cannot stick to one";
+        return Err(refusal(wrong, "remove sticky_session_cookie or ip_hash, or set it to task"));
+    }
+    let Reach::Network(network) = reach else {
+        return Err(refusal("needs an overlay network", "attach the service to one, or set it to task"));
+    };
+    let of_network = service.virtual_ips.iter().find(|vip| vip.network == *network);
+    of_network.map(|vip| vip.address).ok_or_else(|| {
+        let right = "create the service with --endpoint-mode vip, or set it to task";
+        refusal("is set, and the service has no virtual IP on its network", right)
     })
 }
 
@@ -321,6 +344,13 @@ impl Model {
         };
         let routes = self.routes.iter().filter(|route| route.cluster == *cluster && route.path == suspect.path);
         routes.filter(move |route| of_host(route)).map(|route| &route.seniority.id)
+    }
+
+    /// The secrets that the proxies of a service cluster need.
+    pub fn secrets(&self, cluster: &Cluster) -> BTreeSet<&SecretName> {
+        // As with networks: proxies get them together with the first task that they serve.
+        let mine = self.routes.iter().filter(|route| route.cluster == *cluster && !route.targets.is_empty());
+        mine.flat_map(|route| route.asks.secrets()).collect()
     }
 
     /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:

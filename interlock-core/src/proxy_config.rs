@@ -6,13 +6,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::hash;
-use crate::model::Route;
+use crate::model::{Certificate, Health, Route};
 use crate::names::{Cluster, HostPattern, Invalid, NetworkId, PathPrefix, SecretId, text_type};
+use crate::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
 use crate::settings::{Extension, Kind, ProxyOptions};
+
+mod weights;
 
 /// All proxy configs, by service cluster and generation.
 pub type ProxyConfigs = BTreeMap<(Cluster, Generation), ProxyConfig>;
@@ -75,7 +79,7 @@ pub struct ProxyConfig {
     /// What is served for all other hosts; `None` is a 503.
     pub default: Option<VirtualHost>,
     /// Where requests go. Never without a server.
-    pub upstreams: BTreeMap<UpstreamName, Vec<SocketAddr>>,
+    pub upstreams: BTreeMap<UpstreamName, Upstream>,
 }
 
 /// What the settings say about a proxy's own behaviour.
@@ -89,6 +93,16 @@ pub struct ProxySettings {
     pub port: u16,
     /// The port that clients see.
     pub published_port: u16,
+    /// The port on which it listens for TLS.
+    pub ssl_port: u16,
+    /// The TLS port that clients see.
+    pub published_ssl_port: u16,
+    /// Networks whose word about who a client is counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections begin with the PROXY protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub proxy_protocol: bool,
     /// The options of its kind.
     pub options: ProxyOptions,
     /// The version of the program whose features may be used; `None` for the oldest that is supported.
@@ -143,33 +157,122 @@ impl From<ProxyVersion> for String {
 }
 
 impl ProxySettings {
-    fn of(extension: &Extension, version: Option<ProxyVersion>) -> Self {
+    pub(crate) fn of(extension: &Extension, version: Option<ProxyVersion>) -> Self {
         Self {
             kind: extension.kind,
             config_path: extension.proxy_config_path.clone(),
             port: extension.target_port,
             published_port: extension.published_port,
+            ssl_port: extension.target_ssl_port,
+            published_ssl_port: extension.published_ssl_port,
+            trusted_proxies: extension.trusted_proxies.clone(),
+            proxy_protocol: extension.proxy_protocol,
             options: extension.options.clone(),
             version,
         }
     }
 }
 
-/// What a host serves, by path prefix. The longest prefix decides.
-pub type VirtualHost = BTreeMap<PathPrefix, Forward>;
+/// What a host serves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct VirtualHost {
+    /// By path prefix. The longest prefix decides.
+    pub locations: BTreeMap<PathPrefix, Forward>,
+    /// What is done with TLS connections.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tls: Tls,
+    /// Where plain HTTP requests are sent, whatever the locations say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_http: Option<RedirectTarget>,
+    /// Where HTTPS requests are sent, whatever the locations say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_https: Option<RedirectTarget>,
+}
+
+impl VirtualHost {
+    /// The upstreams that it uses.
+    pub fn upstreams(&self) -> impl Iterator<Item = &UpstreamName> {
+        let passthrough = match &self.tls {
+            Tls::Passthrough(upstream) => upstream.as_ref(),
+            Tls::None | Tls::Terminated(_) => None,
+        };
+        let forwards = self.locations.values();
+        let in_locations = forwards.flat_map(|it| it.upstream.iter().chain(it.canaries.iter().map(|to| &to.upstream)));
+        in_locations.chain(passthrough)
+    }
+}
+
+/// What is done with TLS connections for a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub enum Tls {
+    /// They are closed.
+    #[default]
+    None,
+    /// They end at the proxy.
+    Terminated(Certificate),
+    /// They go there as they are; closed while no task is running. Then there are no locations.
+    Passthrough(Option<UpstreamName>),
+}
 
 /// What is done with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Forward {
     /// Whether the path prefix is removed first.
     pub rewrite: bool,
     /// Where it goes; `None` while no task is running, which is a 503.
     pub upstream: Option<UpstreamName>,
+    /// Where it goes instead when it carries something. The first that fits decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<CanaryForward>,
+    /// What else is asked for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub options: RouteOptions,
 }
 
-/// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`. Of letters, digits,
-/// `-`, `_`, `.` and `+` only, at most 255 of them. Different sets of targets have different names, as service names have
-/// neither dots nor plus signs.
+/// Where requests go that carry something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CanaryForward {
+    /// What they carry.
+    pub canary: Canary,
+    /// Where they go.
+    pub upstream: UpstreamName,
+}
+
+/// Tasks that share requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Upstream {
+    /// In the order in which they are tried. Never empty.
+    pub servers: Vec<Server>,
+    /// How one is chosen.
+    #[serde(skip_serializing_if = "is_default")]
+    pub balance: Balance,
+}
+
+/// A task that gets requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its share, in proportion to the others': at least 1.
+    pub weight: u32,
+    /// When it counts as failed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub health: Health,
+}
+
+impl From<SocketAddr> for Server {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, weight: 1, health: Health::default() }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`; where connections or choice
+/// are special, with a hash of that behind: `shop.8080+1f2e3d4c`. Of letters, digits, `-`, `_`, `.` and `+` only, at most 255 of them.
+/// Different sets of targets have different names, as service names have neither dots nor plus signs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UpstreamName(String);
@@ -193,15 +296,23 @@ impl UpstreamName {
         Self(format!("u{number:09}"))
     }
 
-    fn of(members: &[&Route]) -> Self {
+    fn of(members: &[&Route], options: &RouteOptions) -> Self {
         let mut parts: Vec<_> = members.iter().map(|route| member_name(route)).collect();
         parts.sort();
         parts.dedup();
         let joined = parts.join("+");
-        if joined.len() <= 255 {
-            return Self(joined);
+        let mut name = if joined.len() <= 240 {
+            joined
+        } else {
+            format!("{}+{}-more.{}", parts[0], parts.len() - 1, hash::hex16(joined.as_bytes()))
+        };
+        // What one connection is like must be the same for all who share it.
+        let special = (&options.balance, options.backend_protocol, &options.ssl_backend_ca);
+        if special != (&Balance::default(), BackendProtocol::default(), &None) {
+            let special = serde_json::to_vec(&special).unwrap_or_default();
+            name = format!("{name}+{}", &hash::hex16(&special)[..8]);
         }
-        Self(format!("{}+{}-more.{}", parts[0], parts.len() - 1, hash::hex16(joined.as_bytes())))
+        Self(name)
     }
 }
 
@@ -221,9 +332,9 @@ pub fn build(
     routes: &Routes<'_>,
 ) -> ProxyConfig {
     let mut upstreams = BTreeMap::new();
-    let served = routes.virtual_hosts.iter().filter(|(host, paths)| has_target(paths) || shadows(host, routes));
-    let virtual_hosts = served.map(|(host, paths)| ((*host).clone(), virtual_host(paths, &mut upstreams))).collect();
-    let default = routes.default.as_ref().map(|paths| virtual_host(paths, &mut upstreams));
+    let served = routes.virtual_hosts.iter().filter(|(pattern, host)| has_target(host) || shadows(pattern, routes));
+    let virtual_hosts = served.map(|(pattern, host)| ((*pattern).clone(), virtual_host(host, &mut upstreams))).collect();
+    let default = routes.default.as_ref().map(|host| virtual_host(host, &mut upstreams));
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
         revision: Revision(String::new()),
@@ -236,8 +347,11 @@ pub fn build(
     config
 }
 
-fn has_target(paths: &ResolvedHost<'_>) -> bool {
-    paths.values().flat_map(|location| &location.members).any(|route| !route.targets.is_empty())
+fn has_target(host: &ResolvedHost<'_>) -> bool {
+    let members = host.locations.values().flat_map(|location| &location.members);
+    members.chain(&host.passthrough).any(|route| !route.targets.is_empty())
+        || host.redirect_http.is_some()
+        || host.redirect_https.is_some()
 }
 
 /// Whether a host without a running task has to stand in the config all the same, because another answer would take its place.
@@ -250,35 +364,48 @@ fn shadows(host: &HostPattern, routes: &Routes<'_>) -> bool {
         || parents.map(HostPattern::Wildcard).any(|wildcard| routes.virtual_hosts.contains_key(&wildcard))
 }
 
-fn virtual_host(paths: &ResolvedHost<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> VirtualHost {
-    paths.iter().map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect()
+type Upstreams = BTreeMap<UpstreamName, Upstream>;
+
+fn virtual_host(host: &ResolvedHost<'_>, upstreams: &mut Upstreams) -> VirtualHost {
+    let locations = host.locations.iter();
+    let target = |redirect: &Option<(&RedirectTarget, &Route)>| redirect.map(|(to, _)| to.clone());
+    VirtualHost {
+        locations: locations.map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect(),
+        tls: match host.certificate {
+            Some((certificate, _)) => Tls::Terminated(certificate.clone()),
+            None if host.passthrough.is_empty() => Tls::None,
+            None => Tls::Passthrough(upstream(&host.passthrough, &RouteOptions::default(), upstreams)),
+        },
+        redirect_http: target(&host.redirect_http),
+        redirect_https: target(&host.redirect_https),
+    }
 }
 
-fn forward(location: &Location<'_>, upstreams: &mut BTreeMap<UpstreamName, Vec<SocketAddr>>) -> Forward {
-    let Location { rewrite, members } = location;
-    let targets = interleaved(members);
-    if targets.is_empty() {
-        return Forward { rewrite: *rewrite, upstream: None };
+fn forward(location: &Location<'_>, upstreams: &mut Upstreams) -> Forward {
+    let Location { rewrite, options, members } = location;
+    let is_stable = |route: &&Route| route.asks.canaries.is_empty();
+    let (stable, canaries): (Vec<&Route>, Vec<&Route>) = members.iter().copied().partition(is_stable);
+    let mut canaries_by_sign: BTreeMap<&Canary, Vec<&Route>> = BTreeMap::new();
+    for route in canaries {
+        route.asks.canaries.iter().for_each(|canary| canaries_by_sign.entry(canary).or_default().push(route));
     }
-    let name = UpstreamName::of(members);
-    upstreams.insert(name.clone(), targets);
-    Forward { rewrite: *rewrite, upstream: Some(name) }
+    let canaries = canaries_by_sign.into_iter().filter_map(|(canary, routes)| {
+        Some(CanaryForward { canary: canary.clone(), upstream: upstream(&routes, options, upstreams)? })
+    });
+    let canaries = canaries.collect();
+    let upstream = upstream(&stable, options, upstreams);
+    Forward { rewrite: *rewrite, upstream, canaries, options: (*options).clone() }
 }
 
-/// The targets of all members, each member's spread evenly over the list. Proxies try them in this order, so when all tasks of
-/// one service are gone at once, the next try goes to another service's.
-fn interleaved(members: &[&Route]) -> Vec<SocketAddr> {
-    let mut placed = Vec::new();
-    for (member, route) in members.iter().enumerate() {
-        for (i, target) in (0_u64..).zip(&route.targets) {
-            // The middle of the i-th of as many equal parts as the member has targets.
-            let place = ((2 * i + 1) << 32) / (2 * route.targets.len() as u64);
-            placed.push((place, member, *target));
-        }
+/// The upstream of these routes, if one of them has a task and a share of the requests.
+fn upstream(members: &[&Route], options: &RouteOptions, upstreams: &mut Upstreams) -> Option<UpstreamName> {
+    let servers = weights::servers(members, &options.balance);
+    if servers.is_empty() {
+        return None;
     }
-    placed.sort_unstable();
-    let mut seen = BTreeSet::new();
-    placed.into_iter().map(|(_, _, target)| target).filter(|target| seen.insert(*target)).collect()
+    let name = UpstreamName::of(members, options);
+    upstreams.insert(name.clone(), Upstream { servers, balance: options.balance.clone() });
+    Some(name)
 }
 
 fn revision(config: &ProxyConfig) -> Revision {

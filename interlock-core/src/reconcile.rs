@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::desired::{self, Control, Desired, Objects};
-use crate::generations::{self, Attachments, Generations, Idle};
+use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
 use crate::names::Cluster;
 use crate::ownership;
@@ -64,10 +64,12 @@ pub struct Memory {
     pub attempts: Attempts,
     /// Services that a proxy's checker does not take, until their labels change.
     pub refused: Refused,
-    /// Networks of proxies that nobody else uses.
+    /// Networks and secrets of proxies that nobody else uses.
     pub idle: Idle,
     /// The last good rendering of each generation that lives.
     pub accepted: Renderings,
+    /// The certificates that each generation serves.
+    pub shown: Shown,
 }
 
 /// What follows from the inputs.
@@ -115,6 +117,7 @@ struct Routed {
     generations: BTreeMap<Cluster, Generations>,
     /// The services behind each route, by service cluster: whom to leave out when a checker does not take it.
     model: Model,
+    shown: Shown,
     problems: Vec<Problem>,
 }
 
@@ -125,42 +128,34 @@ fn route(inputs: &Inputs) -> Routed {
     problems.extend(told);
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
+    let mut shown = Shown::new();
     let nothing = Routes::default();
     for (cluster, extension) in desired::clusters(settings) {
-        let (needed, told) = desired::networks(snapshot, &model, &cluster, extension);
+        let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
+        let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
         let version = version(snapshot, reports, &cluster, extension);
         let found = generations::decide(snapshot, &cluster, extension, needed, &memory.idle);
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in &found.live {
-            let config = match servable(&model, attachments) {
+            let key = (cluster.clone(), attachments.generation());
+            let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key));
+            let config = match &part {
                 Cow::Borrowed(_) => proxy_config::build(&cluster, extension, version, whole),
                 Cow::Owned(part) => {
-                    let (routes, _) = routes::resolve(&part);
+                    let (routes, _) = routes::resolve(part);
                     proxy_config::build(&cluster, extension, version, routes.get(&cluster).unwrap_or(&nothing))
                 }
             };
-            configs.insert((cluster.clone(), attachments.generation()), config);
+            let certificates = generations::shown(&part, &cluster);
+            if !certificates.is_empty() {
+                shown.insert(key.clone(), certificates);
+            }
+            configs.insert(key, config);
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, model, problems }
-}
-
-/// The model with the targets alone that tasks with these networks can reach.
-fn servable<'m>(model: &'m Model, attachments: &Attachments) -> Cow<'m, Model> {
-    let reachable = |route: &model::Route| match &route.reach {
-        model::Reach::Network(network) => attachments.networks.contains(network) || route.targets.is_empty(),
-        model::Reach::HostPort => true,
-    };
-    if model.routes.iter().all(reachable) {
-        return Cow::Borrowed(model);
-    }
-    let mut part = model.clone();
-    for route in part.routes.iter_mut().filter(|route| !reachable(route)) {
-        route.targets.clear();
-    }
-    Cow::Owned(part)
+    Routed { configs, generations, model, shown, problems }
 }
 
 /// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
@@ -184,7 +179,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
-    let Routed { configs, generations, model, mut problems } = routed;
+    let Routed { configs, generations, model, shown, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(reports.problems());
@@ -220,7 +215,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
         generations: wanted_generations,
         plan,
         problems,
-        memory: Memory { last_good: model.last_good, attempts, refused, idle, accepted },
+        memory: Memory { last_good: model.last_good, attempts, refused, idle, accepted, shown },
     }
 }
 

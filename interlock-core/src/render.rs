@@ -13,6 +13,7 @@ pub mod agree;
 pub mod nginx;
 pub mod parse_back;
 pub mod rewrite;
+mod twin;
 
 /// How many files a rendering may have. Each is a config object, and each task loads all of them.
 const MOST_FILES: usize = 32;

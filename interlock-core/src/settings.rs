@@ -257,6 +257,7 @@ pub struct NginxOptions {
     pub global_options: Vec<String>,
     pub http_options: Vec<String>,
     pub tcp_options: Vec<String>,
+    pub ip_hash: bool,
     pub access_log_path: String,
     pub error_log_path: String,
     pub main_log_format: Option<String>,
@@ -329,7 +330,7 @@ impl Default for Settings {
 }
 
 impl Extension {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             service_cluster: String::new(),
@@ -411,6 +412,7 @@ impl Default for NginxOptions {
             global_options: Vec::new(),
             http_options: Vec::new(),
             tcp_options: Vec::new(),
+            ip_hash: false,
             access_log_path: "/dev/stdout".to_owned(),
             error_log_path: "/dev/stdout".to_owned(),
             main_log_format: None,

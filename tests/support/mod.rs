@@ -43,6 +43,15 @@ impl Scenario {
         paths.iter().map(|path| Self::load(path)).collect()
     }
 
+    /// All fixtures that the nginx of this machine is new enough for.
+    pub fn for_nginx() -> Vec<Self> {
+        let installed = nginx::installed();
+        let fits = |scenario: &Self| {
+            scenario.settings.extensions.values().all(|it| it.proxy_version.is_none_or(|version| version <= installed))
+        };
+        Self::all().into_iter().filter(fits).collect()
+    }
+
     pub fn inputs(&self) -> Inputs {
         Inputs::new(self.state.snapshot.clone(), self.settings.clone())
     }

@@ -6,12 +6,32 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use interlock_core::proxy_config::ProxyVersion;
 use interlock_core::render::File;
 
 use super::http;
 
-/// Writes the files under a folder. What is mapped is where things are, not what is said.
+/// Where Debian has the module for `stream`.
+const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// The version of the nginx that is installed here.
+pub fn installed() -> ProxyVersion {
+    let output = Command::new("nginx").arg("-v").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = said.trim().rsplit('/').next().unwrap_or_default().split(' ').next().unwrap_or_default();
+    version.parse().unwrap_or_else(|_| panic!("no version: {said}"))
+}
+
+/// Writes the files under a folder, with its folder `secrets` in the place of Docker's and HTTPS on the next port. What is mapped is where
+/// things are, not what is said.
 pub fn write(files: &[File], root: &Path, port: u16) -> String {
+    let secrets = root.join("secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    if !secrets.join("ca.pem").exists() {
+        // nginx reads it at the start.
+        let authority = interlock_core::trust::Authority::generate().unwrap().to_pem();
+        std::fs::write(secrets.join("ca.pem"), &*authority).unwrap();
+    }
     let root = root.to_str().unwrap();
     for file in files {
         let path = format!("{root}{}", file.path);
@@ -19,13 +39,22 @@ pub fn write(files: &[File], root: &Path, port: u16) -> String {
         let content = file
             .content
             .replace("pid /var/run/proxy.pid;", &format!("pid {root}/proxy.pid;"))
+            .replace("unix:/var/run/", &format!("unix:{root}/"))
+            .replace("/run/secrets", &format!("{root}/secrets"))
             .replace("/dev/stdout", &format!("{root}/log"))
             .replace("listen 127.0.0.1:18989;", &format!("listen unix:{root}/health.sock;"))
-            .replace("listen 80 default_server;", &format!("listen 127.0.0.1:{port} default_server;"))
-            .replace("listen 80;", &format!("listen 127.0.0.1:{port};"));
+            .replace("server 127.0.0.1:18989;", &format!("server unix:{root}/health.sock;"))
+            .replace("listen 80", &format!("listen 127.0.0.1:{port}"))
+            .replace("listen 443", &format!("listen 127.0.0.1:{}", port + 1));
         std::fs::write(&path, content).unwrap();
     }
     format!("{root}{}", files[0].path)
+}
+
+/// What is loaded for these files, by the command line as the agent does it.
+fn modules(files: &[File]) -> String {
+    let streams = files[0].content.contains("\nstream {");
+    if streams && Path::new(STREAM).exists() { format!("load_module {STREAM};") } else { String::new() }
 }
 
 /// Runs `nginx -t`. A warning counts: nginx warns of names that it ignores.
@@ -33,7 +62,7 @@ pub fn accepts(files: &[File]) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let main = write(files, folder.path(), 18_080);
     let output =
-        Command::new("nginx").args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main]).output().unwrap();
+        Command::new("nginx").args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &modules(files)]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // Not being root is no fault of the file: nginx says that it ignores `user`, and cannot open its compiled-in log.
     let said: Vec<_> = said.lines().filter(|line| !line.contains("could not open error log file")).collect();
@@ -53,7 +82,7 @@ impl Nginx {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let main = write(files, folder.path(), port);
         let process = Command::new("nginx")
-            .args(["-p", folder.path().to_str().unwrap(), "-c", &main, "-g", "daemon off;"])
+            .args(["-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &format!("daemon off; {}", modules(files))])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use interlock_core::labels::{PREFIX, Support, TABLE};
+use interlock_core::labels::{PREFIX, TABLE};
 use serde_json::json;
 
 use crate::args::{Format, LabelsArgs};
@@ -18,14 +18,6 @@ pub(crate) fn run(args: &LabelsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn support(support: Support) -> &'static str {
-    match support {
-        Support::Works => "works",
-        Support::Later => "read and checked, no effect yet: the service is routed without it",
-        Support::LaterSecures => "read and checked, no effect yet: the service is not routed",
-    }
-}
-
 fn text() -> String {
     let mut text = String::new();
     for label in TABLE {
@@ -36,9 +28,6 @@ fn text() -> String {
         let _ = writeln!(text, "    value:    {}", label.syntax);
         let _ = writeln!(text, "    example:  {}", label.example);
         let _ = writeln!(text, "    default:  {}", label.default);
-        if label.support != Support::Works {
-            let _ = writeln!(text, "    status:   {}", support(label.support));
-        }
         text.push('\n');
     }
     text += "A route name behind a label (com.docker.lb.hosts.admin) gives the service another route.\n";
@@ -68,7 +57,7 @@ fn json() -> serde_json::Value {
         .map(|label| {
             json!({
                 "key": format!("{PREFIX}{}", label.key), "doc": label.doc, "syntax": label.syntax, "example": label.example,
-                "default": label.default, "inherited": label.inherited, "support": support(label.support),
+                "default": label.default, "inherited": label.inherited,
             })
         })
         .collect()

@@ -40,6 +40,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
                 name: ownership::AUTHORITY_SECRET.to_owned(),
                 id: authority.map(|secret| secret.id.clone()),
             }),
+            secrets: Vec::new(),
             hitless: false,
         }),
     }

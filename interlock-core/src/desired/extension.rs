@@ -21,6 +21,7 @@ pub fn extension(control: &Control, cluster: &Cluster, extension: &Extension) ->
             networks: vec![peer.network.clone()],
             configs: Vec::new(),
             identity: Some(peer.identity.clone()),
+            secrets: Vec::new(),
             hitless: false,
         }),
     })

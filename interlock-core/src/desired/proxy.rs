@@ -1,7 +1,7 @@
 //! The proxy service of a service cluster.
 
 use super::control::{Control, Peer};
-use super::{AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, fields, has_active_worker};
+use super::{AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, fields, has_active_worker};
 use crate::generations::Attachments;
 use crate::hash;
 use crate::names::Cluster;
@@ -31,6 +31,7 @@ pub fn proxy(
             networks: networks(snapshot, attachments, peer),
             configs,
             identity: peer.map(|peer| peer.identity.clone()),
+            secrets: secrets(snapshot, attachments),
             hitless,
         }
     });
@@ -56,6 +57,14 @@ fn networks(snapshot: &Snapshot, attachments: &Attachments, peer: Option<&Peer>)
     // By id, as ever: another order would count as a change.
     networks.sort_by(|a, b| (&a.id, &a.name).cmp(&(&b.id, &b.name)));
     networks
+}
+
+fn secrets(snapshot: &Snapshot, attachments: &Attachments) -> Vec<RouteSecret> {
+    let known = snapshot.secrets.iter().filter(|secret| attachments.secrets.contains(&secret.id));
+    let mut secrets: Vec<_> =
+        known.map(|secret| RouteSecret { name: secret.name.clone(), id: secret.id.clone() }).collect();
+    secrets.sort_by(|a, b| a.name.cmp(&b.name));
+    secrets
 }
 
 fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {

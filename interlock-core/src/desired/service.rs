@@ -76,6 +76,8 @@ pub struct Content {
     pub configs: Vec<ConfigFile>,
     /// The identity that it shows to core, if it talks to core.
     pub identity: Option<IdentitySecret>,
+    /// The secrets that its routes need, sorted by name.
+    pub secrets: Vec<RouteSecret>,
     /// Whether core sends newer revisions to the running tasks, so that the mounted one is for a start without core alone.
     pub hitless: bool,
 }
@@ -100,6 +102,15 @@ pub struct ConfigFile {
     pub data: String,
     /// Its labels.
     pub labels: Labels,
+}
+
+/// A secret that routes need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSecret {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: SecretId,
 }
 
 /// A secret with a certificate and its key: core's is the authority's.
@@ -140,7 +151,8 @@ impl OwnService {
         let content = self.content.as_ref().map(|content| {
             let configs: Vec<_> = content.configs.iter().map(|config| (&config.name, &config.target)).collect();
             let networks: Vec<_> = content.networks.iter().map(|network| &network.name).collect();
-            json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name)])
+            let secrets: Vec<_> = content.secrets.iter().map(|secret| &secret.name).collect();
+            json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name), secrets])
         });
         hash::hex16(json!([self.name, fields, content]).to_string().as_bytes())
     }
@@ -170,23 +182,28 @@ pub(crate) fn network_refs(networks: &[NetworkRef]) -> Value {
     Value::Array(targets.collect())
 }
 
-/// The reference to an identity in the Docker API's shape, for the user that a service of this role runs as. One that does not exist
-/// yet has no id.
-pub(crate) fn secret_refs(role: Role, identity: Option<&IdentitySecret>) -> Value {
+/// References to secrets in the Docker API's shape: to the identity, for the user that a service of this role runs as, and to those that
+/// routes need, as files of the same names. One that does not exist yet has no id.
+pub(crate) fn secret_refs(role: Role, content: &Content) -> Value {
     let (path, user) = match role {
         Role::Core => (ownership::AUTHORITY_PATH, 0),
         Role::Extension | Role::Proxy => (ownership::IDENTITY_PATH, USER),
     };
-    let target = path.rsplit('/').next();
-    let refs = identity.iter().map(|IdentitySecret { name, id }| {
-        let mut reference = json!({
-            "SecretName": name,
-            "File": { "Name": target, "UID": user.to_string(), "GID": user.to_string(), "Mode": 0o400 },
-        });
+    let reference = |name: &str, id: Option<&SecretId>, file: &str, user: u32, mode: u32| {
+        let (uid, gid) = (user.to_string(), user.to_string());
+        let mut reference =
+            json!({ "SecretName": name, "File": { "Name": file, "UID": uid, "GID": gid, "Mode": mode } });
         if let Some(id) = id {
             reference["SecretID"] = json!(id);
         }
         reference
-    });
-    Value::Array(refs.collect())
+    };
+    let target = path.rsplit('/').next().unwrap_or(path);
+    let identity = content.identity.iter();
+    let identity = identity.map(|identity| reference(&identity.name, identity.id.as_ref(), target, user, 0o400));
+    // In images of others, workers run as a user that we do not know, and read these.
+    let (user, mode) = if content.identity.is_some() { (USER, 0o400) } else { (0, 0o444) };
+    let routes = content.secrets.iter();
+    let routes = routes.map(|secret| reference(&secret.name, Some(&secret.id), &secret.name, user, mode));
+    Value::Array(identity.chain(routes).collect())
 }

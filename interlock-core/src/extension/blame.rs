@@ -2,13 +2,14 @@
 //!
 //! The types that routes are made of make this rare: it takes a name, or a number of them, that nginx cannot hold.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Checker, make};
 use crate::names::{HostPattern, PathPrefix};
-use crate::proxy_config::{Forward, ProxyConfig, VirtualHost};
+use crate::proxy_config::{ProxyConfig, VirtualHost};
 use crate::render::{RenderError, Suspect};
 
 /// How many checks a search may take.
@@ -38,11 +39,14 @@ pub(super) async fn suspects(config: &ProxyConfig, limit: usize, checker: &Check
 }
 
 fn routes(config: &ProxyConfig) -> Vec<Suspect> {
-    let of = |host: Option<&HostPattern>, paths: &VirtualHost| -> Vec<_> {
-        paths.keys().map(|path| Suspect { host: host.cloned(), path: path.clone() }).collect()
+    let of = |host: Option<&HostPattern>, serves: &VirtualHost| -> Vec<_> {
+        let paths = serves.locations.keys().cloned();
+        // What is passed through has none.
+        let paths = paths.chain(serves.locations.is_empty().then(PathPrefix::root));
+        paths.map(|path| Suspect { host: host.cloned(), path }).collect()
     };
-    let hosts = config.virtual_hosts.iter().flat_map(|(host, paths)| of(Some(host), paths));
-    hosts.chain(config.default.iter().flat_map(|paths| of(None, paths))).collect()
+    let hosts = config.virtual_hosts.iter().flat_map(|(host, serves)| of(Some(host), serves));
+    hosts.chain(config.default.iter().flat_map(|serves| of(None, serves))).collect()
 }
 
 /// Routes that are tried together.
@@ -123,22 +127,26 @@ fn restricted(config: &ProxyConfig, good: &[Suspect], routes: &[Suspect]) -> Pro
         upstreams: Default::default(),
     };
     for Suspect { host, path } in good.iter().chain(routes) {
-        let Some(forward) = forward(config, host.as_ref(), path) else { continue };
-        if let Some((name, servers)) = forward.upstream.as_ref().and_then(|name| config.upstreams.get_key_value(name)) {
-            restricted.upstreams.insert(name.clone(), servers.clone());
-        }
-        let paths = match host {
+        let serves = match host {
+            Some(host) => config.virtual_hosts.get(host),
+            None => config.default.as_ref(),
+        };
+        let Some(serves) = serves else { continue };
+        let target = match host {
             Some(host) => restricted.virtual_hosts.entry(host.clone()).or_default(),
             None => restricted.default.get_or_insert_default(),
         };
-        paths.insert(path.clone(), forward.clone());
+        // What holds for the host as a whole comes with each of its routes.
+        target.tls = serves.tls.clone();
+        target.redirect_http.clone_from(&serves.redirect_http);
+        target.redirect_https.clone_from(&serves.redirect_https);
+        if let Some(forward) = serves.locations.get(path) {
+            target.locations.insert(path.clone(), forward.clone());
+        }
     }
+    let hosts = restricted.virtual_hosts.values().chain(&restricted.default);
+    let used: BTreeSet<_> = hosts.flat_map(VirtualHost::upstreams).cloned().collect();
+    restricted.upstreams =
+        config.upstreams.iter().filter(|(name, _)| used.contains(*name)).map(|(n, u)| (n.clone(), u.clone())).collect();
     restricted
-}
-
-fn forward<'c>(config: &'c ProxyConfig, host: Option<&HostPattern>, path: &PathPrefix) -> Option<&'c Forward> {
-    match host {
-        Some(host) => config.virtual_hosts.get(host)?.get(path),
-        None => config.default.as_ref()?.get(path),
-    }
 }

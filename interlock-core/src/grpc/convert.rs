@@ -5,10 +5,12 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::v1;
-use crate::names::{Cluster, HostPattern, PathPrefix};
-use crate::proxy_config::{Forward, Generation, ProxyConfig, ProxySettings, Revision, UpstreamName, VirtualHost};
+use crate::names::{Cluster, HostPattern};
+use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision};
 use crate::render::{self, File, RenderError, Rendering, Suspect};
 use crate::settings::{Kind, ProxyOptions};
+
+mod routes;
 
 /// A message that says what it must not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,21 +67,26 @@ pub fn model_to_wire(generation: &Generation, config: &ProxyConfig, file_limit: 
         generation: generation.to_string(),
         revision: revision.to_string(),
         proxy: Some(proxy_to_wire(proxy)),
-        virtual_hosts: virtual_hosts.iter().map(|(host, paths)| host_to_wire(host.to_string(), paths)).collect(),
-        default_host: default.as_ref().map(|paths| host_to_wire(String::new(), paths)),
-        upstreams: upstreams
-            .iter()
-            .map(|(name, servers)| v1::Upstream {
-                name: name.to_string(),
-                servers: servers.iter().map(ToString::to_string).collect(),
-            })
-            .collect(),
+        virtual_hosts: virtual_hosts.iter().map(|(host, serves)| routes::host_to_wire(host.to_string(), serves)).collect(),
+        default_host: default.as_ref().map(|serves| routes::host_to_wire(String::new(), serves)),
+        upstreams: upstreams.iter().map(routes::upstream_to_wire).collect(),
         file_limit: file_limit as u64,
     }
 }
 
 fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
-    let ProxySettings { kind, config_path, port, published_port, options, version } = proxy;
+    let ProxySettings {
+        kind,
+        config_path,
+        port,
+        published_port,
+        ssl_port,
+        published_ssl_port,
+        trusted_proxies,
+        proxy_protocol,
+        options,
+        version,
+    } = proxy;
     v1::Proxy {
         kind: kind.to_string(),
         config_path: config_path.clone(),
@@ -88,16 +95,11 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         // Strings, numbers and lists of them can always be written.
         options_json: serde_json::to_string(options).unwrap_or_default(),
         version: version.map(|version| version.to_string()).unwrap_or_default(),
+        ssl_port: (*ssl_port).into(),
+        published_ssl_port: (*published_ssl_port).into(),
+        trusted_proxies: trusted_proxies.iter().map(ToString::to_string).collect(),
+        proxy_protocol: *proxy_protocol,
     }
-}
-
-fn host_to_wire(host: String, paths: &VirtualHost) -> v1::VirtualHost {
-    let location = |(path, Forward { rewrite, upstream }): (&PathPrefix, &Forward)| v1::Location {
-        path: path.to_string(),
-        upstream: upstream.as_ref().map(ToString::to_string).unwrap_or_default(),
-        rewrite: *rewrite,
-    };
-    v1::VirtualHost { host, locations: paths.iter().map(location).collect() }
 }
 
 /// From the wire.
@@ -114,15 +116,10 @@ pub fn model_from_wire(model: &v1::Model) -> Result<Model, Malformed> {
         revision: revision(&model.revision)?,
         proxy: proxy_from_wire(proxy)?,
         virtual_hosts: virtual_hosts
-            .map(|host| Ok((text::<HostPattern>("virtual_hosts.host", &host.host)?, host_from_wire(host)?)))
+            .map(|host| Ok((text::<HostPattern>("virtual_hosts.host", &host.host)?, routes::host_from_wire(host)?)))
             .collect::<Result<_, Malformed>>()?,
-        default: model.default_host.as_ref().map(host_from_wire).transpose()?,
-        upstreams: upstreams
-            .map(|upstream| {
-                let servers = upstream.servers.iter().map(|server| text("upstreams.servers", server));
-                Ok((text("upstreams.name", &upstream.name)?, servers.collect::<Result<_, Malformed>>()?))
-            })
-            .collect::<Result<_, Malformed>>()?,
+        default: model.default_host.as_ref().map(routes::host_from_wire).transpose()?,
+        upstreams: upstreams.map(routes::upstream_from_wire).collect::<Result<_, Malformed>>()?,
     };
     Ok(Model {
         config,
@@ -133,6 +130,7 @@ pub fn model_from_wire(model: &v1::Model) -> Result<Model, Malformed> {
 
 fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
     let port = |field, port: u32| u16::try_from(port).map_err(|_| malformed(field, port));
+    let networks = proxy.trusted_proxies.iter().map(|network| text("proxy.trusted_proxies", network));
     let kind = [Kind::Nginx, Kind::Haproxy, Kind::F5, Kind::Template];
     Ok(ProxySettings {
         kind: kind
@@ -142,6 +140,10 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
         config_path: proxy.config_path.clone(),
         port: port("proxy.port", proxy.port)?,
         published_port: port("proxy.published_port", proxy.published_port)?,
+        ssl_port: port("proxy.ssl_port", proxy.ssl_port)?,
+        published_ssl_port: port("proxy.published_ssl_port", proxy.published_ssl_port)?,
+        trusted_proxies: networks.collect::<Result<_, Malformed>>()?,
+        proxy_protocol: proxy.proxy_protocol,
         options: serde_json::from_str::<ProxyOptions>(&proxy.options_json)
             .map_err(|error| malformed("proxy.options_json", error))?,
         version: match proxy.version.as_str() {
@@ -149,19 +151,6 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
             version => Some(text("proxy.version", version)?),
         },
     })
-}
-
-fn host_from_wire(host: &v1::VirtualHost) -> Result<VirtualHost, Malformed> {
-    host.locations
-        .iter()
-        .map(|location| {
-            let upstream = match location.upstream.as_str() {
-                "" => None,
-                name => Some(text::<UpstreamName>("location.upstream", name)?),
-            };
-            Ok((text("location.path", &location.path)?, Forward { rewrite: location.rewrite, upstream }))
-        })
-        .collect()
 }
 
 /// For the wire, with their hash.

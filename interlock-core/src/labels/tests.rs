@@ -62,16 +62,6 @@ fn an_unknown_key_does_nothing_and_names_the_nearest() {
 }
 
 #[test]
-fn what_secures_and_cannot_be_honoured_withholds() {
-    assert_eq!(kinds(&[("ssl_only", "true")]), [FindingKind::Withholds]);
-    assert_eq!(kinds(&[("ssl_only", "false")]), []);
-    assert_eq!(kinds(&[("basic_auth", "staff")]), [FindingKind::Withholds]);
-    assert_eq!(kinds(&[("ssl_backend_tls_verify", "required")]), [FindingKind::Withholds]);
-    assert_eq!(kinds(&[("ssl_backend_tls_verify", "none")]), []);
-    assert_eq!(kinds(&[("ip_hash", "true"), ("backend_mode", "vip")]), [FindingKind::Inert; 2]);
-}
-
-#[test]
 fn a_suffix_names_another_route_that_inherits() {
     let reading = read(&labels(&[
         ("hosts", "shop.example.com"),

@@ -1,9 +1,12 @@
 //! Value types that only labels have, and the readers for each syntax.
 
-use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 use crate::names::{HostPattern, Invalid, PathPrefix};
+use crate::options::{RedirectTarget, url_host};
 
 /// Where requests go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,33 +50,6 @@ impl FromStr for TlsVerify {
     }
 }
 
-/// A time in nginx's notation: whole milliseconds, seconds, minutes, hours or days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailTimeout {
-    /// Its length in milliseconds.
-    pub millis: u64,
-}
-
-impl FromStr for FailTimeout {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RIGHT: &str = "write a whole number with ms, s, m, h or d behind it, like 30s";
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let unit = match &text[digits..] {
-            "ms" => 1,
-            "" | "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(Invalid::new("is not a time", RIGHT)),
-        };
-        let number: u64 =
-            text[..digits].parse().ok().filter(|_| digits <= 6).ok_or_else(|| Invalid::new("is not a time", RIGHT))?;
-        Ok(Self { millis: number * unit })
-    }
-}
-
 /// A redirect: requests for one URL are sent to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
@@ -81,8 +57,8 @@ pub struct Redirect {
     pub from_https: bool,
     /// The source's host.
     pub from_host: HostPattern,
-    /// The target as written: an http or https URL of visible ASCII characters that mean nothing to a proxy's configuration.
-    pub to: String,
+    /// The target.
+    pub to: RedirectTarget,
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, Invalid> {
@@ -121,6 +97,20 @@ pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
     items(text, ',', 64)?.into_iter().map(str::parse).collect()
 }
 
+/// Networks; an address is a network of one.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
+    let network = |item: &str| match item.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => item.parse::<IpNet>().map(|network| network.trunc()).map_err(|_| {
+            Invalid::new("has something that is no network", "write networks like 10.0.0.0/8, separated by commas")
+        }),
+    };
+    let mut networks = items(text, ',', 256)?.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    networks.sort();
+    networks.dedup();
+    Ok(networks)
+}
+
 pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
     let plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
     let number = if plain { text.parse().ok() } else { None };
@@ -138,41 +128,9 @@ const REDIRECT: &str = "write pairs like http://old.example.com,https://new.exam
 fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from, to) = pair.split_once(',').ok_or_else(|| Invalid::new("has a redirect without a target", REDIRECT))?;
     let (from, to) = (from.trim(), to.trim());
-    let (from_https, from_host) = url_host(from)?;
-    url_host(to)?;
-    let harmless = |b: u8| b.is_ascii_alphanumeric() || b":/?&=#%.,_~+@!*()-".contains(&b);
-    if !to.bytes().all(harmless) || to.contains("%[") || to.len() > 2048 {
-        return Err(Invalid::new("has a target with a character that is not allowed", REDIRECT));
-    }
+    let (from_https, from_host) = url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
     if from == to {
         return Err(Invalid::new("redirects a URL to itself", REDIRECT));
     }
-    Ok(Redirect { from_https, from_host, to: to.to_owned() })
-}
-
-fn url_host(url: &str) -> Result<(bool, HostPattern), Invalid> {
-    let invalid = || Invalid::new("has a redirect that is not an http or https URL", REDIRECT);
-    let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return Err(invalid()),
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err(Invalid::new("has a redirect with a user name", REDIRECT));
-    }
-    let host = match authority.split_once(':') {
-        Some((host, port)) => port.parse::<crate::names::Port>().map(|_| host).map_err(|_| invalid())?,
-        None => authority,
-    };
-    match host.parse() {
-        Ok(HostPattern::Exact(host)) => Ok((https, HostPattern::Exact(host))),
-        _ => Err(invalid()),
-    }
-}
-
-impl fmt::Display for FailTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}ms", self.millis)
-    }
+    Ok(Redirect { from_https, from_host, to: to.parse()? })
 }

@@ -7,7 +7,7 @@ use super::Refusal;
 use crate::names::{NetworkId, NetworkName, NodeId, Port, ServiceId};
 use crate::ownership;
 use crate::settings::Settings;
-use crate::snapshot::{Network, PublishMode, STACK_LABEL, Service, Snapshot, Task};
+use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 
 /// How proxies reach a service's tasks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,7 @@ pub enum Reach {
 pub(super) struct World<'a> {
     pub(super) settings: &'a Settings,
     pub(super) own_secrets: BTreeSet<&'a str>,
+    pub(super) secrets: BTreeMap<&'a str, &'a Secret>,
     networks: BTreeMap<&'a NetworkId, &'a Network>,
     nodes: BTreeMap<&'a NodeId, IpAddr>,
     serving: BTreeMap<&'a ServiceId, Vec<&'a Task>>,
@@ -42,6 +43,7 @@ impl<'a> World<'a> {
                 .filter(|s| ownership::is_ours(&s.labels))
                 .map(|s| s.name.as_str())
                 .collect(),
+            secrets: snapshot.secrets.iter().map(|secret| (secret.name.as_str(), secret)).collect(),
             networks: attachable.map(|network| (&network.id, network)).collect(),
             nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
             serving,

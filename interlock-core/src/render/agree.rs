@@ -1,13 +1,13 @@
 //! What core checks of files that an extension of its own posted, before a proxy gets them.
 //!
 //! An extension may lay its files out as it likes, as long as they can be understood here: hosts in servers of their own or in the shared
-//! map, lists in one file or in several. Read back, they have to send each host and path to exactly the addresses that the model
-//! has for it, and nothing else. Besides, they hold only directives that a rendering of this version from the same settings can hold,
-//! and the operator's raw options word for word. So an extension of an older version agrees with a newer core; core is
-//! the one to be updated first.
+//! map, lists in one file or in several. Read back, each host and path has to do exactly what our own rendering of the model has it do:
+//! the same addresses, under the same conditions. Besides, the files hold only directives that our own rendering holds, and the
+//! operator's raw options word for word. So a route without options is agreed on by versions that write it differently; what
+//! protects a route is never lost on the way.
 
 use super::parse_back::{self, Directive};
-use super::{File, MOST_FILES};
+use super::{File, MOST_FILES, nginx};
 use crate::problem::shown;
 use crate::proxy_config::ProxyConfig;
 use crate::settings::{Kind, NginxOptions, ProxyOptions};
@@ -38,9 +38,28 @@ pub fn agree(config: &ProxyConfig, files: &[File], limit: usize) -> Result<(), S
     };
     take_out(&mut directives, &options.global_options, "GlobalOptions")?;
     take_out(http(&mut directives)?, &options.http_options, "HTTPOptions")?;
-    allowed::check(config, &directives)?;
-    let found = Served::in_files(http(&mut directives)?, config.proxy.port)?;
-    found.difference(&Served::in_model(config)).map_or(Ok(()), Err)
+    if let Some(stream) = the_one(&mut directives, "stream")? {
+        take_out(stream, &options.tcp_options, "TCPOptions")?;
+    }
+    let own = nginx::render(&without_raw_options(config), usize::MAX).map_err(|error| error.to_string())?;
+    let mut own = parse_back::parse(&own)?;
+    allowed::check(&own, &directives)?;
+    let found = served(&mut directives)?;
+    found.difference(&served(&mut own)?).map_or(Ok(()), Err)
+}
+
+fn served(directives: &mut [Directive<'_>]) -> Result<Served, String> {
+    let stream = the_one(directives, "stream")?.cloned().unwrap_or_default();
+    Served::in_files(http(directives)?, &stream)
+}
+
+fn without_raw_options(config: &ProxyConfig) -> ProxyConfig {
+    let mut config = config.clone();
+    if let ProxyOptions::Nginx(options) = &mut config.proxy.options {
+        let NginxOptions { global_options, http_options, tcp_options, .. } = options.as_mut();
+        [global_options, http_options, tcp_options].into_iter().for_each(Vec::clear);
+    }
+    config
 }
 
 fn sizes(config: &ProxyConfig, files: &[File], limit: usize) -> Result<(), String> {
@@ -73,11 +92,15 @@ fn sizes(config: &ProxyConfig, files: &[File], limit: usize) -> Result<(), Strin
 
 /// What stands in the one `http` block.
 fn http<'d, 'a>(directives: &'d mut [Directive<'a>]) -> Result<&'d mut Vec<Directive<'a>>, String> {
-    let mut blocks = directives.iter_mut().filter(|directive| directive.name() == "http");
+    the_one(directives, "http")?.ok_or_else(|| "there is no http block".to_owned())
+}
+
+/// What stands in the one block of this name, if there is one.
+fn the_one<'d, 'a>(directives: &'d mut [Directive<'a>], name: &str) -> Result<Option<&'d mut Vec<Directive<'a>>>, String> {
+    let mut blocks = directives.iter_mut().filter(|directive| directive.name() == name);
     match (blocks.next().and_then(|directive| directive.block.as_mut()), blocks.next()) {
-        (Some(http), None) => Ok(http),
-        (None, _) => Err("there is no http block".to_owned()),
-        (_, Some(_)) => Err("there are two http blocks".to_owned()),
+        (_, Some(_)) => Err(format!("there are two {name} blocks")),
+        (block, None) => Ok(block),
     }
 }
 

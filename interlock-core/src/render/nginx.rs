@@ -9,10 +9,14 @@ use std::sync::LazyLock;
 
 use handlebars::Handlebars;
 
-use super::{File, RenderError, parse_back};
+use super::{File, RenderError, parse_back, twin};
 use crate::proxy_config::ProxyConfig;
 
 mod directives;
+mod headers;
+mod helpers;
+mod listen;
+mod servers;
 mod split;
 mod view;
 
@@ -21,6 +25,9 @@ use view::View;
 /// The port on which a proxy answers its own container's health check, on 127.0.0.1 alone.
 pub const HEALTH_PORT: u16 = 18_989;
 
+/// Where Docker mounts secrets.
+const SECRETS: &str = "/run/secrets";
+
 const MAIN: &str = "nginx.conf";
 const TEMPLATES: &[(&str, &str)] = &[
     (MAIN, include_str!("../../templates/nginx.conf.hbs")),
@@ -28,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("server_names", include_str!("../../templates/nginx/server_names.hbs")),
     ("map_entries", include_str!("../../templates/nginx/map_entries.hbs")),
     ("servers", include_str!("../../templates/nginx/servers.hbs")),
+    ("server", include_str!("../../templates/nginx/server.hbs")),
     ("location", include_str!("../../templates/nginx/location.hbs")),
 ];
 
@@ -59,7 +67,7 @@ pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, Re
     } else {
         split::render(view, &path, main.len(), limit)?
     };
-    let twin = parse_back::twin(config);
+    let twin = twin::twin(config);
     let expected = print(MAIN, &View::of(&twin))?;
     let expected = parse_back::parse_text(&expected).map_err(RenderError::Structure)?;
     let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;

@@ -7,11 +7,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::File;
-use crate::names::{HostPattern, PathPrefix};
-use crate::proxy_config::{Forward, ProxyConfig, UpstreamName, VirtualHost};
 
 /// A directive of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,49 +215,6 @@ pub fn difference(one: &[Directive<'_>], other: &[Directive<'_>], place: &str) -
 /// Whether a directive inside a map is an entry, not a word that means something to the map itself.
 fn is_entry(directive: &Directive<'_>) -> bool {
     !matches!(directive.name(), "default" | "hostnames" | "include" | "volatile")
-}
-
-/// The config with every name that comes from a label replaced, one to one and in the same order, by a harmless one.
-pub fn twin(config: &ProxyConfig) -> ProxyConfig {
-    let upstreams: BTreeMap<&UpstreamName, UpstreamName> =
-        config.upstreams.keys().enumerate().map(|(i, name)| (name, UpstreamName::harmless(i))).collect();
-    let host = |(i, pattern): (usize, &HostPattern)| match pattern {
-        HostPattern::Exact(_) => format!("h{i:09}.example"),
-        HostPattern::Wildcard(_) => format!("*.h{i:09}.example"),
-    };
-    let virtual_host = |paths: &VirtualHost| {
-        let forward = |forward: &Forward| Forward {
-            rewrite: forward.rewrite,
-            upstream: forward.upstream.as_ref().and_then(|name| upstreams.get(name)).cloned(),
-        };
-        let path = |(i, path): (usize, &PathPrefix)| {
-            if path.is_root() { path.as_str().to_owned() } else { format!("/p{i:09}") }
-        };
-        paths
-            .iter()
-            .enumerate()
-            .filter_map(|(i, (p, f))| Some((path((i, p)).parse().ok()?, forward(f))))
-            .collect::<VirtualHost>()
-    };
-    let numbered = config.virtual_hosts.iter().enumerate();
-    ProxyConfig {
-        cluster: config.cluster.clone(),
-        revision: config.revision.clone(),
-        proxy: config.proxy.clone(),
-        virtual_hosts: numbered
-            .filter_map(|(i, (p, paths))| Some((host((i, p)).parse().ok()?, virtual_host(paths))))
-            .collect(),
-        default: config.default.as_ref().map(virtual_host),
-        upstreams: config
-            .upstreams
-            .iter()
-            .filter_map(|(name, targets)| Some((upstreams.get(name)?.clone(), harmless(targets))))
-            .collect(),
-    }
-}
-
-fn harmless(targets: &[SocketAddr]) -> Vec<SocketAddr> {
-    targets.iter().map(|_| SocketAddr::from(([127, 0, 0, 1], 1))).collect()
 }
 
 #[cfg(test)]

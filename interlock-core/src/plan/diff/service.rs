@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::{Action, Change, Step, merge};
 use super::{Attempt, Planned, label_change};
 use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
-use crate::names::{Cluster, ConfigId, NetworkId};
+use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
 use crate::ownership;
 use crate::placement;
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -52,7 +52,7 @@ impl ServiceDiff<'_> {
         changes.extend(self.label_changes(&BTreeMap::new()));
         changes.push(networks_change(content, String::new()));
         changes.push(self.configs_change(content, String::new()));
-        if content.identity.is_some() {
+        if content.identity.is_some() || !content.secrets.is_empty() {
             changes.push(self.identity_change(content, String::new()));
         }
         let mut spec = json!({ "Name": self.wanted.name });
@@ -258,15 +258,32 @@ impl ServiceDiff<'_> {
                 .collect();
             changes.push(networks_change(content, parts.join(", ")));
         }
-        let id = content.identity.as_ref().map(|identity| identity.id.as_ref());
-        let mounted = match id {
-            None => service.spec.secrets.is_empty(),
-            Some(id) => id.is_some_and(|id| service.spec.secrets.iter().eq([id])),
-        };
-        if !mounted {
-            changes.push(self.identity_change(content, "identity".to_owned()));
-        }
+        changes.extend(self.secret_changes(service, content));
         changes
+    }
+
+    fn secret_changes(&self, service: &Service, content: &Content) -> Option<Change> {
+        let now: BTreeSet<_> = service.spec.secrets.iter().collect();
+        let identity = content.identity.as_ref();
+        let has_identity = identity.is_none_or(|identity| identity.id.as_ref().is_some_and(|id| now.contains(id)));
+        let own = identity.and_then(|identity| identity.id.as_ref());
+        let wanted: BTreeSet<_> = content.secrets.iter().map(|secret| &secret.id).chain(own).collect();
+        if has_identity && now == wanted {
+            return None;
+        }
+        let name = |id: &&SecretId| {
+            let known = self.snapshot.secrets.iter().find(|secret| secret.id == **id);
+            known.map_or_else(|| id.to_string(), |secret| secret.name.clone())
+        };
+        let is_identity = |name: &String| name.starts_with(ownership::IDENTITY_PREFIX);
+        let names = |ids: Vec<&SecretId>| ids.iter().map(name).filter(|name| !is_identity(name)).collect::<Vec<_>>().join(", ");
+        let attached = names(wanted.difference(&now).copied().collect());
+        let detached = names(now.difference(&wanted).copied().collect());
+        let identity = if has_identity { String::new() } else { "identity".to_owned() };
+        let parts = [("", identity), ("secrets attached: ", attached), ("secrets detached: ", detached)];
+        let parts: Vec<_> =
+            parts.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}{names}")).collect();
+        Some(self.identity_change(content, if parts.is_empty() { "identity".to_owned() } else { parts.join(", ") }))
     }
 
     fn network_names<'n>(&self, ids: impl Iterator<Item = &'n NetworkId>) -> String {
@@ -312,7 +329,7 @@ impl ServiceDiff<'_> {
 
     fn identity_change(&self, content: &Content, summary: String) -> Change {
         let path = ["TaskTemplate", "ContainerSpec", "Secrets"].map(str::to_owned).to_vec();
-        Change { path, value: Some(desired::secret_refs(self.wanted.role, content.identity.as_ref())), summary }
+        Change { path, value: Some(desired::secret_refs(self.wanted.role, content)), summary }
     }
 
     fn configs_change(&self, content: &Content, summary: String) -> Change {

@@ -1,12 +1,10 @@
 //! Which directives may stand where.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::problem::shown;
-use crate::proxy_config::{Forward, ProxyConfig, ProxySettings, UpstreamName};
 use crate::render::nginx;
-use crate::render::parse_back::{self, Directive};
-use crate::settings::{NginxOptions, ProxyOptions};
+use crate::render::parse_back::Directive;
 
 /// Directives that have to say the same as ours, most of them since the settings say it.
 const AS_SET: &[&str] = &[
@@ -32,49 +30,33 @@ const AS_SET: &[&str] = &[
     "worker_rlimit_nofile",
 ];
 
-/// Checks every directive by its name and the blocks that it stands in, and those whose words matter by their words. What decides
-/// who gets a request is left to [`super::served`].
-pub(super) fn check(config: &ProxyConfig, directives: &[Directive<'_>]) -> Result<(), String> {
-    let files = nginx::render(&sample(config), usize::MAX).map_err(|error| error.to_string())?;
-    let mut own = Own::default();
-    own.collect(&parse_back::parse(&files)?, "");
-    own.check(directives, "")?;
-    own.headers(directives)
-}
-
-/// A config with these settings and one host of each sort, so that its rendering has all that a rendering can have.
-fn sample(config: &ProxyConfig) -> ProxyConfig {
-    let upstream = UpstreamName::harmless(0);
-    let forward = |rewrite, upstream| Forward { rewrite, upstream };
-    let root = |upstream| [("/".parse().ok(), forward(false, upstream))];
-    let cut = ("/cut".parse().ok(), forward(true, Some(upstream.clone())));
-    let hosts = [
-        ("plain.example", root(Some(upstream.clone())).to_vec()),
-        ("gone.example", root(None).to_vec()),
-        ("paths.example", vec![cut]),
-    ];
-    let known = |(path, forward): (Option<_>, _)| Some((path?, forward));
-    ProxyConfig {
-        cluster: config.cluster.clone(),
-        revision: config.revision.clone(),
-        proxy: without_raw_options(&config.proxy),
-        virtual_hosts: hosts
-            .into_iter()
-            .filter_map(|(host, paths)| Some((host.parse().ok()?, paths.into_iter().filter_map(known).collect())))
-            .collect(),
-        default: None,
-        upstreams: BTreeMap::from([(upstream, vec![([127, 0, 0, 1], 1).into()])]),
+/// Checks every directive by its name and the blocks that it stands in, and those whose words matter by their words, against our own
+/// rendering. What hosts do and what upstreams are is left to [`super::served`].
+pub(super) fn check(own: &[Directive<'_>], directives: &[Directive<'_>]) -> Result<(), String> {
+    let mut known = Own::default();
+    known.collect(own, "");
+    known.check(directives, "")?;
+    known.headers(directives)?;
+    if health(directives)? == health(own)? {
+        Ok(())
+    } else {
+        Err("the server for health checks is not as it has to be".to_owned())
     }
 }
 
-fn without_raw_options(settings: &ProxySettings) -> ProxySettings {
-    let mut settings = settings.clone();
-    if let ProxyOptions::Nginx(options) = &mut settings.options {
-        let NginxOptions { global_options, http_options, .. } = options.as_mut();
-        global_options.clear();
-        http_options.clear();
+/// The server for health checks, which nobody outside can reach.
+fn health<'d, 'a>(directives: &'d [Directive<'a>]) -> Result<&'d Directive<'a>, String> {
+    let address = format!("127.0.0.1:{}", nginx::HEALTH_PORT);
+    let http = directives.iter().filter(|directive| directive.name() == "http").filter_map(|it| it.block.as_ref());
+    let listens = |server: &&Directive<'_>| {
+        let lines = server.block.iter().flatten();
+        lines.into_iter().any(|line| line.name() == "listen" && line.words.get(1).is_some_and(|word| **word == address))
+    };
+    let mut servers = http.flatten().filter(|directive| directive.name() == "server").filter(listens);
+    match (servers.next(), servers.next()) {
+        (Some(server), None) => Ok(server),
+        _ => Err("there is not one server for health checks".to_owned()),
     }
-    settings
 }
 
 /// What stands in a rendering of this version.
@@ -95,7 +77,7 @@ impl Own {
         for directive in directives {
             self.names.insert((place.to_owned(), directive.name().to_owned()));
             self.words.insert((place.to_owned(), words(directive)));
-            if let Some(block) = &directive.block {
+            if let Some(block) = directive.block.as_ref().filter(|_| !is_compared(directive)) {
                 self.collect(block, &below(place, directive));
             }
         }
@@ -111,13 +93,13 @@ impl Own {
             if AS_SET.contains(&directive.name()) && !same() {
                 return Err(format!("`{}` is not what the settings say", line()));
             }
-            let is_map_or_in_one = directive.name() == "map" || place.contains(" map ");
+            let is_map_or_in_one = is_data(directive.name()) || place.contains(" map ") || place.contains(" geo ");
             if is_map_or_in_one && !same() {
                 return Err(format!("`{}` in {} is not as it has to be", line(), place_name(place)));
             }
             let place = below(place, directive);
-            // What is in the map of hosts are no directives, and not the same for other hosts.
-            if place != "http map $host $upstream" {
+            // What is in a map of hosts are no directives, and is compared with the model.
+            if !is_compared(directive) {
                 self.check(directive.block.as_deref().unwrap_or_default(), &place)?;
             }
         }
@@ -152,9 +134,23 @@ impl Own {
     }
 }
 
+fn is_data(name: &str) -> bool {
+    matches!(name, "map" | "geo")
+}
+
+/// Whether what is in a block is compared with the model.
+fn is_compared(directive: &Directive<'_>) -> bool {
+    let of_hosts = ["map $host $upstream", "map $ssl_preread_server_name $passthrough", "map $ssl_preread_server_name $tls_to"];
+    match directive.name() {
+        "upstream" | "server" => true,
+        "map" => of_hosts.contains(&directive.words.join(" ").as_str()),
+        _ => false,
+    }
+}
+
 /// The place inside a block. Inside a map of ours, what matters is which map it is.
 fn below(place: &str, directive: &Directive<'_>) -> String {
-    let name = if directive.name() == "map" { directive.words.join(" ") } else { directive.name().to_owned() };
+    let name = if is_data(directive.name()) { directive.words.join(" ") } else { directive.name().to_owned() };
     if place.is_empty() { name } else { format!("{place} {name}") }
 }
 

@@ -42,7 +42,8 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
 }
 
 /// The beginning of the http context.
-pub(super) fn http(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<String> {
+pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+    let version = proxy.version;
     let main_format = options.main_log_format.as_deref().unwrap_or(MAIN_LOG_FORMAT);
     let trace_format =
         options.trace_log_format.clone().unwrap_or_else(|| format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}"));
@@ -71,11 +72,51 @@ pub(super) fn http(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec
         format!("underscores_in_headers {};", if options.underscores_in_headers { "on" } else { "off" }),
         format!("send_timeout {};", time(options.send_timeout)),
         format!("proxy_http_version {};", options.http_version),
+        // Answers go to clients as they come: events, long answers.
+        "proxy_buffering off;".to_owned(),
+        "proxy_buffer_size 16k;".to_owned(),
+        "proxy_buffers 8 16k;".to_owned(),
         format!("proxy_connect_timeout {};", time(options.connect_timeout)),
         format!("proxy_send_timeout {};", time(options.send_timeout)),
         format!("proxy_read_timeout {};", time(options.read_timeout)),
     ]);
+    // Who a client is, by the word of those who are trusted.
+    lines.extend(proxy.trusted_proxies.iter().map(|network| format!("set_real_ip_from {network};")));
+    if !proxy.trusted_proxies.is_empty() {
+        let source = if proxy.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
+        lines.push(format!("real_ip_header {source};"));
+        lines.push("real_ip_recursive on;".to_owned());
+    }
     lines.extend(options.http_options.iter().cloned());
+    lines
+}
+
+/// What TLS is like, for the http context.
+pub(super) fn tls(options: &NginxOptions) -> Vec<String> {
+    vec![
+        format!("ssl_protocols {};", options.ssl_protocols),
+        format!("ssl_ciphers {};", options.ssl_ciphers),
+        "ssl_ecdh_curve X25519:prime256v1:secp384r1;".to_owned(),
+        "ssl_prefer_server_ciphers off;".to_owned(),
+        // Sessions are resumed at the same proxy, by its memory: keys of tickets would be as old as the proxy.
+        "ssl_session_cache shared:tls:10m;".to_owned(),
+        "ssl_session_timeout 1d;".to_owned(),
+        "ssl_session_tickets off;".to_owned(),
+    ]
+}
+
+/// The beginning of the stream context.
+pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+    let mut lines = vec![
+        format!("proxy_connect_timeout {};", time(options.connect_timeout)),
+        format!("proxy_timeout {};", time(options.read_timeout)),
+        "proxy_next_upstream_tries 3;".to_owned(),
+        "proxy_next_upstream_timeout 5s;".to_owned(),
+    ];
+    if proxy.proxy_protocol {
+        lines.extend(proxy.trusted_proxies.iter().map(|network| format!("set_real_ip_from {network};")));
+    }
+    lines.extend(options.tcp_options.iter().cloned());
     lines
 }
 
@@ -100,14 +141,19 @@ mod tests {
         lines.iter().any(|line| line == wanted)
     }
 
+    fn proxy(version: Option<&str>) -> ProxySettings {
+        let extension = crate::settings::Extension::new("");
+        let version = version.map(|version| version.parse().unwrap());
+        ProxySettings::of(&extension, version)
+    }
+
     #[test]
     fn what_an_old_version_does_not_know_is_left_out() {
         let options = NginxOptions::default();
         for (version, knows) in
             [(None, false), (Some("1.22.1"), false), (Some("1.27.3"), false), (Some("1.27.4"), true)]
         {
-            let lines = http(&options, version.map(|version| version.parse().unwrap()));
-            assert_eq!(has(&lines, "keepalive_min_timeout 5s;"), knows, "{version:?}");
+            assert_eq!(has(&http(&options, &proxy(version)), "keepalive_min_timeout 5s;"), knows, "{version:?}");
         }
     }
 
@@ -120,7 +166,7 @@ mod tests {
             ..NginxOptions::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
-        assert!(!has(&http(&options, "1.30.0".parse().ok()), "keepalive_min_timeout 5s;"));
+        assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
     }
 }

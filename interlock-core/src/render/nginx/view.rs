@@ -1,38 +1,24 @@
 //! Everything that the templates print, decided.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
-use super::directives;
-use super::{HEALTH_PORT, print};
+use super::helpers::{self, Block, Helpers};
+use super::listen::{self, Listen};
+use super::servers::{self, Location, Maker, Server};
+use super::{HEALTH_PORT, directives, headers, print};
 use crate::names::{HostPattern, PathPrefix};
-use crate::proxy_config::{Forward, ProxyConfig, UpstreamName, VirtualHost};
+use crate::options::Balance;
+use crate::proxy_config::{self, Forward, ProxyConfig, Tls, UpstreamName, VirtualHost};
 use crate::render::RenderError;
+use crate::settings::NginxOptions;
 
 /// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only, and nginx
 /// reserves memory for each in each upstream.
 const KEEPALIVE: u32 = 8;
-
-/// Headers by which applications know who asked, and which nobody but a proxy may set. Those that this proxy does not set
-/// itself are removed from what clients send.
-const CLEARED_HEADERS: &[&str] = &[
-    "Forwarded",
-    "Proxy",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Server",
-    "X-Forwarded-Ssl",
-    "X-Original-Host",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-];
-
-const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
-const NO_PATH: &str = "503 Service Unavailable: no service answers for this path";
-const NO_TASK: &str = "503 Service Unavailable: no task of the service is running";
 
 /// The main file.
 #[derive(Serialize)]
@@ -43,16 +29,21 @@ pub(super) struct View<'a> {
     worker_connections: u32,
     http: Vec<String>,
     hashes: Vec<String>,
-    published_port: u16,
-    cleared_headers: &'static [&'static str],
+    set_headers: Vec<String>,
     info_headers: Vec<String>,
+    blocks: Vec<Block>,
     health_port: u16,
-    port: u16,
+    /// The line for HTTP.
+    listen: String,
+    /// What the server for other hosts begins with.
+    default_lines: Vec<String>,
     pub(super) upstreams: Section<Upstream<'a>>,
     default_locations: Vec<Location>,
+    tls: Option<TlsView>,
+    stream: Option<Stream<'a>>,
     pub(super) unavailable: Option<Unavailable<'a>>,
     pub(super) plain: Option<Plain<'a>>,
-    pub(super) servers: Section<Server<'a>>,
+    pub(super) servers: Section<Server>,
 }
 
 /// A list that stands in the file, or in files that it includes.
@@ -108,8 +99,54 @@ impl<T: Serialize> Serialize for Section<T> {
 #[derive(Serialize)]
 pub(super) struct Upstream<'a> {
     name: &'a UpstreamName,
-    servers: &'a [SocketAddr],
+    /// How a server is chosen, if not in turns.
+    balance: Option<String>,
+    servers: Vec<String>,
     keepalive: u32,
+}
+
+impl<'a> Upstream<'a> {
+    fn of((name, upstream): (&'a UpstreamName, &'a proxy_config::Upstream)) -> Self {
+        let balance = match &upstream.balance {
+            Balance::RoundRobin => None,
+            Balance::IpHash => Some("ip_hash".to_owned()),
+            Balance::Cookie(cookie) => Some(format!("hash $sticky_{cookie} consistent")),
+        };
+        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive: KEEPALIVE }
+    }
+}
+
+fn server(server: &proxy_config::Server) -> String {
+    let proxy_config::Server { address, weight, health } = server;
+    let mut line = address.to_string();
+    if *weight != 1 {
+        line += &format!(" weight={weight}");
+    }
+    if let Some(fails) = health.max_fails {
+        line += &format!(" max_fails={fails}");
+    }
+    if let Some(timeout) = health.fail_timeout {
+        line += &format!(" fail_timeout={timeout}");
+    }
+    line
+}
+
+/// What there is for TLS.
+#[derive(Serialize)]
+pub(super) struct TlsView {
+    lines: Vec<String>,
+    servers: Vec<Server>,
+}
+
+/// What there is for TLS that is passed through.
+#[derive(Serialize)]
+pub(super) struct Stream<'a> {
+    lines: Vec<String>,
+    listen: String,
+    terminating: String,
+    passing: String,
+    hosts: Vec<MapEntry<'a>>,
+    upstreams: Vec<Upstream<'a>>,
 }
 
 /// Hosts without a running task on any path.
@@ -132,59 +169,52 @@ pub(super) struct MapEntry<'a> {
     upstream: &'a UpstreamName,
 }
 
-/// A host with paths of its own.
-#[derive(Serialize)]
-pub(super) struct Server<'a> {
-    host: &'a HostPattern,
-    port: u16,
-    locations: Vec<Location>,
-}
-
-#[derive(Serialize)]
-struct Location {
-    r#match: String,
-    directive: String,
-}
-
 impl<'a> View<'a> {
     pub(super) fn of(config: &'a ProxyConfig) -> Self {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
         let options = directives::options(proxy);
-        let port = proxy.port;
-        let mut map = Vec::new();
-        let mut plain_names = Vec::new();
-        let mut unavailable = Vec::new();
-        let mut servers = Vec::new();
-        for (host, paths) in virtual_hosts {
-            match shape(paths) {
-                Shape::Plain(upstream) => {
-                    plain_names.push(host);
-                    map.push(MapEntry { host, upstream });
-                }
-                Shape::Unavailable => unavailable.push(host),
-                Shape::Own => servers.push(Server { host, port, locations: locations(paths) }),
+        let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
+        let listen = Listen::of(config, &options.pid_path);
+        let mut found = Helpers::of(config);
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers };
+        let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
+        for (host, serves) in virtual_hosts {
+            if let Some(upstream) = servers::is_plain(serves) {
+                plain_names.push(host);
+                map.push(MapEntry { host, upstream });
+            } else if is_unavailable(serves) {
+                unavailable.push(host);
+            } else {
+                servers.extend(make.host(host, serves));
             }
         }
-        let upstreams: Vec<_> =
-            upstreams.iter().map(|(name, servers)| Upstream { name, servers, keepalive: KEEPALIVE }).collect();
+        let default_locations = make.default_http(default.as_ref());
+        let tls = tls(config, &options, &mut make);
+        let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
+        let mut http = directives::http(&options, proxy);
+        http.extend(found.lines());
         Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
             main: directives::main(&options),
             worker_connections: options.max_connections,
-            http: directives::http(&options, proxy.version),
+            http,
             hashes: hashes(virtual_hosts),
-            published_port: proxy.published_port,
-            cleared_headers: CLEARED_HEADERS,
-            info_headers: if options.hide_info_headers { Vec::new() } else { info_headers() },
+            set_headers: headers::for_all(),
+            info_headers,
+            blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
             health_port: HEALTH_PORT,
-            port,
-            upstreams: Section::of("upstreams", upstreams),
-            default_locations: default
-                .as_ref()
-                .map_or_else(|| vec![Location::unavailable("/".to_owned(), NO_ROUTE)], locations),
+            default_lines: [listen.http(" default_server")]
+                .into_iter()
+                .chain((!h2c.is_empty()).then(|| "http2 on".to_owned()))
+                .collect(),
+            listen: listen.http(""),
+            upstreams: Section::of("upstreams", upstreams.iter().filter(|(name, _)| in_http(config, name)).map(Upstream::of).collect()),
+            default_locations,
+            tls,
+            stream: listen.behind_stream.then(|| stream(config, &options, &listen)),
             unavailable: (!unavailable.is_empty())
-                .then(|| Unavailable { message: NO_TASK, names: Section::of("server_names", unavailable) }),
+                .then(|| Unavailable { message: servers::NO_TASK, names: Section::of("server_names", unavailable) }),
             plain: (!map.is_empty()).then(|| Plain {
                 map: Section::of("map_entries", map),
                 names: Section::of("server_names", plain_names),
@@ -194,56 +224,62 @@ impl<'a> View<'a> {
     }
 }
 
-enum Shape<'a> {
-    Plain(&'a UpstreamName),
-    Unavailable,
-    Own,
+/// Whether http servers use an upstream: those of passthrough are in the stream context alone.
+fn in_http(config: &ProxyConfig, name: &UpstreamName) -> bool {
+    !passed_through(config).any(|(_, upstream)| upstream == name)
+        || config.virtual_hosts.values().chain(&config.default).flat_map(|host| host.locations.values()).any(|forward| {
+            forward.upstream.as_ref() == Some(name) || forward.canaries.iter().any(|canary| canary.upstream == *name)
+        })
 }
 
-fn shape(paths: &VirtualHost) -> Shape<'_> {
-    if paths.values().all(|forward| forward.upstream.is_none()) && paths.keys().all(PathPrefix::is_root) {
-        return Shape::Unavailable;
+/// Hosts whose TLS goes to tasks as it is, and which have some.
+fn passed_through(config: &ProxyConfig) -> impl Iterator<Item = (&HostPattern, &UpstreamName)> {
+    config.virtual_hosts.iter().filter_map(|(host, serves)| match &serves.tls {
+        Tls::Passthrough(Some(upstream)) => Some((host, upstream)),
+        _ => None,
+    })
+}
+
+fn tls(config: &ProxyConfig, options: &NginxOptions, make: &mut Maker<'_>) -> Option<TlsView> {
+    let hosts = config.virtual_hosts.values().chain(&config.default);
+    if hosts.clone().all(|host| host.tls == Tls::None) {
+        return None;
     }
-    match paths.iter().next() {
-        Some((path, Forward { upstream: Some(upstream), .. })) if paths.len() == 1 && path.is_root() => {
-            Shape::Plain(upstream)
-        }
-        _ => Shape::Own,
+    let mut lines = directives::tls(options);
+    lines.extend(listen::secrets());
+    let passed: Vec<_> = config
+        .virtual_hosts
+        .iter()
+        .filter(|(_, host)| matches!(host.tls, Tls::Passthrough(_)))
+        .map(|(host, _)| host)
+        .collect();
+    let mut servers = vec![make.default_https(config.default.as_ref())];
+    if !passed.is_empty() {
+        servers.push(make.passed_through(&passed));
+    }
+    Some(TlsView { lines, servers })
+}
+
+fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) -> Stream<'a> {
+    let used: BTreeSet<_> = passed_through(config).map(|(_, upstream)| upstream).collect();
+    let upstreams = config.upstreams.iter().filter(|(name, _)| used.contains(name));
+    Stream {
+        lines: directives::stream(options, &config.proxy),
+        listen: listen.stream(),
+        terminating: listen.terminating(),
+        passing: listen.passing(),
+        hosts: passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
+        upstreams: upstreams.map(Upstream::of).collect(),
     }
 }
 
-fn locations(paths: &VirtualHost) -> Vec<Location> {
-    let mut locations: Vec<_> = paths.iter().flat_map(|(path, forward)| path_locations(path, forward)).collect();
-    if !paths.keys().any(PathPrefix::is_root) {
-        locations.push(Location::unavailable("/".to_owned(), NO_PATH));
-    }
-    locations
-}
-
-/// A prefix ends where a segment ends: `/app` needs one location for itself and one for what is below it.
-fn path_locations(path: &PathPrefix, forward: &Forward) -> Vec<Location> {
-    let Forward { rewrite, upstream } = forward;
-    let matches = if path.is_root() { vec!["/".to_owned()] } else { vec![format!("= {path}"), format!("{path}/")] };
-    let Some(upstream) = upstream else {
-        return matches.into_iter().map(|r#match| Location::unavailable(r#match, NO_TASK)).collect();
-    };
-    let upstream = upstream.as_str();
-    if *rewrite && !path.is_root() {
-        return vec![
-            Location { r#match: format!("= {path}"), directive: format!("return 301 {path}/$is_args$args") },
-            Location { r#match: format!("{path}/"), directive: format!("proxy_pass http://{upstream}/") },
-        ];
-    }
-    matches
-        .into_iter()
-        .map(|r#match| Location { r#match, directive: format!("proxy_pass http://{upstream}") })
-        .collect()
-}
-
-impl Location {
-    fn unavailable(r#match: String, message: &str) -> Self {
-        Self { r#match, directive: format!("return 503 \"{message}\\n\"") }
-    }
+/// Hosts that answer 503 to whatever is asked.
+fn is_unavailable(host: &VirtualHost) -> bool {
+    let unavailable = |forward: &Forward| forward.upstream.is_none() && forward.canaries.is_empty();
+    let ssl_only = |forward: &Forward| forward.options.ssl_only;
+    host.locations.values().all(|forward| unavailable(forward) && !ssl_only(forward))
+        && host.locations.keys().all(PathPrefix::is_root)
+        && servers::is_http_only(host)
 }
 
 fn info_headers() -> Vec<String> {

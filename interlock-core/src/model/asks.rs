@@ -1,0 +1,262 @@
+//! What a route asks for besides hosts and tasks, with what its labels have to do with each other.
+
+use super::reach::World;
+use super::Refusal;
+use crate::labels::{Redirect, RouteLabels, TlsVerify};
+use crate::names::{CookieName, HostPattern, SecretName};
+use crate::options::{Balance, BackendProtocol, Canary, RouteOptions, TimeSpan};
+use crate::settings::{Extension, Kind, ProxyOptions};
+use crate::snapshot::{STACK_LABEL, Service};
+
+/// What a route asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asks {
+    /// What all services that share its requests have to agree on.
+    pub options: RouteOptions,
+    /// When its tasks count as failed.
+    pub health: Health,
+    /// Its service's share of the requests, if that does not follow from the number of tasks.
+    pub weight: Option<u32>,
+    /// What requests have to carry, one of these, to get here; all get here when empty.
+    pub canaries: Vec<Canary>,
+    /// What is done with TLS connections for its hosts.
+    pub tls: Tls,
+    /// Hosts of its own whose requests are sent elsewhere.
+    pub redirects: Vec<Redirect>,
+}
+
+impl Asks {
+    /// The secrets that proxies need for it.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        let certificate = match &self.tls {
+            Tls::Terminated(Certificate { certificate, key }) => vec![certificate, key],
+            Tls::None | Tls::Passthrough => Vec::new(),
+        };
+        self.options.secrets().chain(certificate)
+    }
+}
+
+/// When a task counts as failed, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+pub struct Health {
+    /// After so many failures; never when zero. Default: 1.
+    pub max_fails: Option<u32>,
+    /// Within this time, and for as long. Default: 10 s.
+    pub fail_timeout: Option<TimeSpan>,
+}
+
+/// What is done with TLS connections for a route's hosts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Tls {
+    /// There are none.
+    #[default]
+    None,
+    /// They end at the proxies.
+    Terminated(Certificate),
+    /// They go to the tasks as they are.
+    Passthrough,
+}
+
+/// The secrets that a host is served over TLS with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Certificate {
+    /// The certificate, with those between it and its authority behind it.
+    pub certificate: SecretName,
+    /// The key; the same secret when it holds both.
+    pub key: SecretName,
+}
+
+/// Reads what a route asks for, or says what does not go together.
+pub(super) fn asks(
+    world: &World<'_>,
+    service: &Service,
+    extension: &Extension,
+    labels: &RouteLabels,
+) -> Result<Asks, Refusal> {
+    let tls = tls(world, service, labels)?;
+    let secret = |key, name: &Option<SecretName>| name.as_ref().map(|name| known(world, service, key, name)).transpose();
+    let options = RouteOptions {
+        backend_protocol: protocol(labels),
+        ssl_backend_ca: secret("ssl_backend_ca", &labels.ssl_backend_ca)?.filter(|_| verifies(labels)),
+        ssl_only: labels.ssl_only == Some(true),
+        websocket_endpoints: labels.websocket_endpoints.clone().unwrap_or_default(),
+        balance: balance(extension, labels)?,
+        max_body_size: labels.max_body_size.clone(),
+        connect_timeout: labels.connect_timeout,
+        read_timeout: labels.read_timeout,
+        send_timeout: labels.send_timeout,
+        rate_limit: labels.rate_limit,
+        allow: labels.allow.clone().unwrap_or_default(),
+        basic_auth: secret("basic_auth", &labels.basic_auth)?,
+        hsts: labels.hsts.map(|time| u32::try_from(time.millis / 1000).unwrap_or(u32::MAX)),
+        compress: labels.compress == Some(true),
+        request_headers: labels.request_headers.clone().unwrap_or_default(),
+        response_headers: labels.response_headers.clone().unwrap_or_default(),
+    };
+    if verifies(labels) {
+        if options.ssl_backend_ca.is_none() {
+            let right = "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe";
+            return Err(withheld("ssl_backend_tls_verify", "required", "has nothing to verify certificates by", right));
+        }
+        if !options.backend_protocol.is_tls() {
+            let right = "set com.docker.lb.ssl_backend=true, or backend_protocol to https or grpcs";
+            return Err(withheld("ssl_backend_tls_verify", "required", "is for services that speak TLS", right));
+        }
+    }
+    let asks = Asks {
+        options,
+        health: Health { max_fails: labels.max_fails, fail_timeout: labels.fail_timeout },
+        weight: labels.weight,
+        canaries: canaries(extension, labels)?,
+        tls,
+        redirects: redirects(labels)?,
+    };
+    passes_through(labels, &asks)?;
+    Ok(asks)
+}
+
+fn withheld(label: &'static str, value: &str, wrong: &str, right: &str) -> Refusal {
+    Refusal { may_fall_back: false, ..Refusal::new(wrong, right).about(label, value) }
+}
+
+fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls, Refusal> {
+    let passes = labels.ssl_passthrough == Some(true);
+    let tls = match (&labels.ssl_cert, &labels.ssl_key) {
+        (Some(certificate), _) if passes => {
+            let wrong = "cannot be together with ssl_passthrough: TLS ends at the proxies or at the service";
+            return Err(Refusal::new(wrong, "remove one of the two labels").about("ssl_cert", certificate.as_str()));
+        }
+        (Some(certificate), key) => {
+            let certificate = known(world, service, "ssl_cert", certificate)?;
+            let key = match key {
+                Some(key) => known(world, service, "ssl_key", key)?,
+                None => certificate.clone(),
+            };
+            Tls::Terminated(Certificate { certificate, key })
+        }
+        (None, Some(key)) => {
+            let right = "name the certificate's secret by com.docker.lb.ssl_cert";
+            return Err(Refusal::new("is a key without a certificate", right).about("ssl_key", key.as_str()));
+        }
+        (None, None) if passes => Tls::Passthrough,
+        (None, None) => Tls::None,
+    };
+    if labels.ssl_only == Some(true) && tls == Tls::None {
+        let right = "name a certificate by com.docker.lb.ssl_cert, or set ssl_passthrough";
+        return Err(withheld("ssl_only", "true", "is set for hosts that are not served over TLS", right));
+    }
+    Ok(tls)
+}
+
+/// A secret as Docker has it: by its name, or inside the service's stack by the name without the stack's.
+fn known(
+    world: &World<'_>,
+    service: &Service,
+    label: &'static str,
+    name: &SecretName,
+) -> Result<SecretName, Refusal> {
+    if world.own_secrets.contains(name.as_str()) {
+        let right = "name a secret that holds what belongs to the service";
+        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
+    }
+    if world.secrets.contains_key(name.as_str()) {
+        return Ok(name.clone());
+    }
+    let in_stack = service.spec.labels.get(STACK_LABEL).and_then(|stack| format!("{stack}_{name}").parse().ok());
+    match in_stack.filter(|full: &SecretName| world.secrets.contains_key(full.as_str())) {
+        Some(full) => Ok(full),
+        None => Err(Refusal::new("is no secret of this Swarm", "create it with `docker secret create`")
+            .about(label, name.as_str())),
+    }
+}
+
+fn protocol(labels: &RouteLabels) -> BackendProtocol {
+    let protocol = labels.backend_protocol.unwrap_or_default();
+    if labels.ssl_backend == Some(true) { protocol.over_tls() } else { protocol }
+}
+
+fn verifies(labels: &RouteLabels) -> bool {
+    labels.ssl_backend_tls_verify == Some(TlsVerify::Required)
+}
+
+fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refusal> {
+    match (&labels.sticky_session_cookie, labels.ip_hash == Some(true)) {
+        (Some(cookie), true) => Err(Refusal::new(
+            "cannot be together with ip_hash: one of them decides",
+            "remove one of the two labels",
+        )
+        .about("sticky_session_cookie", cookie.as_str())),
+        (Some(cookie), false) => {
+            addressable(extension, "sticky_session_cookie", cookie)?;
+            Ok(Balance::Cookie(cookie.clone()))
+        }
+        (None, true) => Ok(Balance::IpHash),
+        (None, false) => Ok(match &extension.options {
+            ProxyOptions::Nginx(options) if options.ip_hash && labels.ip_hash.is_none() => Balance::IpHash,
+            _ => Balance::RoundRobin,
+        }),
+    }
+}
+
+/// nginx knows a cookie by a variable with its name in it, and would silently take `$cookie_connect` for `connect.sid`.
+fn addressable(extension: &Extension, label: &'static str, cookie: &CookieName) -> Result<(), Refusal> {
+    let plain = cookie.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if plain || extension.kind != Kind::Nginx {
+        return Ok(());
+    }
+    let right = "have the application use a cookie of letters, digits and `_`";
+    Err(Refusal::new("is a cookie that NGINX cannot address", right).about(label, cookie.as_str()))
+}
+
+fn canaries(extension: &Extension, labels: &RouteLabels) -> Result<Vec<Canary>, Refusal> {
+    let canaries: Vec<_> = labels.canary_header.iter().chain(&labels.canary_cookie).cloned().collect();
+    for canary in &canaries {
+        if let Canary::Cookie(cookie, _) = canary {
+            addressable(extension, "canary_cookie", cookie)?;
+        }
+    }
+    if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
+        let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
+        let wrong = "cannot be together with context_root_rewrite";
+        return Err(Refusal { label: Some((label, String::new())), ..Refusal::new(wrong, "remove one of the two labels") });
+    }
+    Ok(canaries)
+}
+
+fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
+    let redirects = labels.redirects.clone().unwrap_or_default();
+    let hosts = labels.hosts.as_deref().unwrap_or_default();
+    let is_own = |host: &HostPattern| hosts.contains(host);
+    match redirects.iter().find(|redirect| !is_own(&redirect.from_host)) {
+        Some(foreign) => {
+            let right = "add it to com.docker.lb.hosts";
+            Err(Refusal::new("redirects a host that is not among the service's hosts", right)
+                .about("redirects", foreign.from_host.to_string()))
+        }
+        None => Ok(redirects),
+    }
+}
+
+/// What goes through as it is cannot be looked into.
+fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
+    if asks.tls != Tls::Passthrough {
+        return Ok(());
+    }
+    let path = labels.context_root.as_ref().filter(|path| !path.is_root());
+    let refused = [
+        ("context_root", path.is_some()),
+        ("default_backend", labels.default_backend == Some(true)),
+        ("basic_auth", asks.options.basic_auth.is_some()),
+        ("allow", !asks.options.allow.is_empty()),
+        ("canary_header", labels.canary_header.is_some()),
+        ("canary_cookie", labels.canary_cookie.is_some()),
+    ];
+    match refused.into_iter().find(|(_, set)| *set) {
+        Some((label, _)) => {
+            let wrong = "cannot be together with ssl_passthrough, which leaves requests unread";
+            let refusal = Refusal::new(wrong, "remove one of the two labels");
+            Err(Refusal { label: Some((label, String::new())), may_fall_back: false, ..refusal })
+        }
+        None => Ok(()),
+    }
+}

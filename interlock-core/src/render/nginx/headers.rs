@@ -1,0 +1,72 @@
+//! Headers: what applications are told about clients, and what clients get besides an application's own.
+
+use crate::options::{BackendProtocol, HeaderEdit};
+
+/// What applications are told about the client is what this proxy saw, never what the client said.
+pub(super) const SET: &[(&str, &str)] = &[
+    ("Host", "$upstream_host"),
+    ("Connection", "$upstream_connection"),
+    ("Upgrade", "$upstream_upgrade"),
+    ("X-Real-IP", "$remote_addr"),
+    ("X-Forwarded-For", "$remote_addr"),
+    ("X-Forwarded-Proto", "$client_scheme"),
+    ("X-Forwarded-Host", "$upstream_host"),
+    ("X-Forwarded-Port", "$published_port"),
+    ("X-Request-ID", "$request_id"),
+];
+
+/// Headers by which applications know who asked, and which nobody but a proxy may set. Those that this proxy does not set
+/// itself are removed from what clients send.
+pub(super) const CLEARED: &[&str] = &[
+    "Forwarded",
+    "Proxy",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Original-Host",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+];
+
+/// The lines for all requests.
+pub(super) fn for_all() -> Vec<String> {
+    lines("proxy", |_| true).collect()
+}
+
+fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+    let set = SET.iter().filter(move |(name, _)| kept(name));
+    let set = set.map(move |(name, value)| format!("{program}_set_header {name} {value}"));
+    set.chain(CLEARED.iter().map(move |name| format!("{program}_set_header {name} \"\"")))
+}
+
+/// All lines for a location that has some of its own: nginx takes none from outside then.
+pub(super) fn request(protocol: BackendProtocol, edits: &[HeaderEdit]) -> Vec<String> {
+    let grpc = protocol.is_grpc();
+    let program = if grpc { "grpc" } else { "proxy" };
+    let edits = edits.iter().map(|HeaderEdit { name, value }| {
+        let value = value.as_ref().map_or(String::new(), |value| escaped(value.as_str()));
+        format!("{program}_set_header {name} \"{value}\"")
+    });
+    // HTTP/2 has neither of the two.
+    lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade")).chain(edits).collect()
+}
+
+/// All lines for a location that has some of its own. What is set replaces what the application says.
+pub(super) fn response(program: &str, info: &[String], hsts: Option<u32>, edits: &[HeaderEdit]) -> Vec<String> {
+    let mut lines: Vec<_> = info.iter().map(|header| format!("add_header {header}")).collect();
+    let hide = |name: &str| format!("{program}_hide_header {name}");
+    if let Some(seconds) = hsts {
+        lines.push(hide("Strict-Transport-Security"));
+        lines.push(format!("add_header Strict-Transport-Security max-age={seconds} always"));
+    }
+    for HeaderEdit { name, value } in edits {
+        lines.push(hide(name.as_str()));
+        lines.extend(value.as_ref().map(|value| format!("add_header {name} \"{}\" always", escaped(value.as_str()))));
+    }
+    lines
+}
+
+/// For between double quotes. Values hold neither a backslash nor a `$`.
+fn escaped(value: &str) -> String {
+    value.replace('"', "\\\"")
+}

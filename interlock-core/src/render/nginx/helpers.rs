@@ -1,0 +1,146 @@
+//! Maps and zones that locations need, gathered while these are made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::HEALTH_PORT;
+use crate::hash;
+use crate::names::{CookieName, PathPrefix};
+use crate::options::{Balance, Canary, RateLimit, Token};
+use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, ProxySettings};
+
+/// An upstream that answers 503: the catch-all of the server for health checks.
+const NONE: &str = "no-task";
+
+/// What locations need in the http context.
+#[derive(Default)]
+pub(super) struct Helpers {
+    cookies: BTreeSet<CookieName>,
+    /// By variable: what it comes from, what it is otherwise, and with a value, or any.
+    canaries: BTreeMap<String, (String, String, String, String)>,
+    zones: BTreeMap<String, RateLimit>,
+    needs_none: bool,
+    grpc: bool,
+}
+
+/// A block of the http context.
+#[derive(Serialize)]
+pub(super) struct Block {
+    head: String,
+    lines: Vec<String>,
+}
+
+impl Helpers {
+    pub(super) fn of(config: &ProxyConfig) -> Self {
+        let cookie = |balance: &Balance| match balance {
+            Balance::Cookie(cookie) => Some(cookie.clone()),
+            Balance::RoundRobin | Balance::IpHash => None,
+        };
+        let hosts = config.virtual_hosts.values().chain(&config.default);
+        let mut protocols = hosts.flat_map(|host| host.locations.values()).map(|it| it.options.backend_protocol);
+        Self {
+            cookies: config.upstreams.values().filter_map(|upstream| cookie(&upstream.balance)).collect(),
+            grpc: protocols.any(|protocol| protocol.is_grpc()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether a service speaks gRPC.
+    pub(super) fn grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// What stands behind the scheme: an upstream's name, or a variable that has one.
+    pub(super) fn upstream(&mut self, forward: &Forward) -> String {
+        let stable = forward.upstream.as_ref().map(ToString::to_string);
+        let mut otherwise = stable.unwrap_or_else(|| {
+            self.needs_none |= !forward.canaries.is_empty();
+            NONE.to_owned()
+        });
+        for CanaryForward { canary, upstream } in forward.canaries.iter().rev() {
+            let (source, value) = sign(canary);
+            let name = hash::hex16(format!("{source} {value:?} {upstream} {otherwise}").as_bytes());
+            let variable = format!("$canary_{}", &name[..8]);
+            let value = value.map_or_else(String::new, |value| value.to_string());
+            self.canaries.insert(variable.clone(), (source, otherwise, value, upstream.to_string()));
+            otherwise = variable;
+        }
+        otherwise
+    }
+
+    /// The zone in which a route's clients are counted: its own, whatever its hosts are.
+    pub(super) fn zone(&mut self, rate: RateLimit, path: &PathPrefix, forward: &Forward) -> String {
+        let upstream = forward.upstream.as_ref().map_or("", |upstream| upstream.as_str());
+        let name = format!("rate_{}", &hash::hex16(format!("{upstream} {path}").as_bytes())[..8]);
+        self.zones.insert(name.clone(), rate);
+        name
+    }
+
+    /// Lines for the http context.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let zone = |(name, rate): (&String, &RateLimit)| {
+            format!("limit_req_zone $binary_remote_addr zone={name}:1m rate={}r/s;", rate.per_second)
+        };
+        let mut lines: Vec<_> = self.zones.iter().map(zone).collect();
+        if !lines.is_empty() {
+            lines.push("limit_req_status 429;".to_owned());
+            lines.push("limit_req_log_level info;".to_owned());
+        }
+        if self.grpc {
+            // As for HTTP.
+            lines.extend(
+                ["next_upstream error timeout", "next_upstream_tries 3", "next_upstream_timeout 5s"]
+                    .map(|line| format!("grpc_{line};")),
+            );
+        }
+        lines
+    }
+
+    /// Blocks for the http context.
+    pub(super) fn blocks(&self) -> Vec<Block> {
+        let cookies = self.cookies.iter().map(|cookie| Block {
+            head: format!("map $cookie_{cookie} $sticky_{cookie}"),
+            // Without the cookie each request is one of its own.
+            lines: vec![format!("default $cookie_{cookie};"), "\"\" $request_id;".to_owned()],
+        });
+        let canaries = self.canaries.iter().map(|(variable, (source, otherwise, value, upstream))| Block {
+            head: format!("map {source} {variable}"),
+            lines: match value.as_str() {
+                "" => vec![format!("default {upstream};"), format!("\"\" {otherwise};")],
+                value => vec![format!("default {otherwise};"), format!("\"{value}\" {upstream};")],
+            },
+        });
+        let none = self.needs_none.then(|| Block {
+            head: format!("upstream {NONE}"),
+            lines: vec![format!("server 127.0.0.1:{HEALTH_PORT};")],
+        });
+        cookies.chain(canaries).chain(none).collect()
+    }
+}
+
+/// What is said to applications about where clients came in: the port that they know, and the scheme. Who is trusted knows better.
+pub(super) fn clients(proxy: &ProxySettings) -> Vec<Block> {
+    let block = |head: &str, lines: Vec<String>| Block { head: head.to_owned(), lines };
+    let ports = vec![format!("default {};", proxy.published_port), format!("https {};", proxy.published_ssl_port)];
+    let ports = block("map $scheme $published_port", ports);
+    if proxy.trusted_proxies.is_empty() {
+        return vec![ports, block("map $scheme $client_scheme", vec!["default $scheme;".to_owned()])];
+    }
+    let networks = proxy.trusted_proxies.iter().map(|network| format!("{network} 1;"));
+    let trusted = ["default 0;".to_owned()].into_iter().chain(networks).collect();
+    let scheme = ["default $scheme;", "1http http;", "1https https;"].map(str::to_owned).to_vec();
+    vec![
+        ports,
+        block("geo $realip_remote_addr $is_trusted", trusted),
+        block("map $is_trusted$http_x_forwarded_proto $client_scheme", scheme),
+    ]
+}
+
+/// The variable that has what a request carries, and the value that it must have.
+fn sign(canary: &Canary) -> (String, Option<&Token>) {
+    match canary {
+        Canary::Header(name, value) => (format!("$http_{}", name.variable()), value.as_ref()),
+        Canary::Cookie(name, value) => (format!("$cookie_{name}"), value.as_ref()),
+    }
+}

@@ -1,0 +1,289 @@
+//! Servers and locations: what is done with a request, directive by directive.
+
+use serde::Serialize;
+
+use super::helpers::Helpers;
+use super::listen::Listen;
+use super::{SECRETS, headers};
+use crate::names::{HostPattern, PathPrefix};
+use crate::options::{BackendProtocol, RouteOptions};
+use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
+
+const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
+const NO_PATH: &str = "503 Service Unavailable: no service answers for this path";
+pub(super) const NO_TASK: &str = "503 Service Unavailable: no task of the service is running";
+
+/// How long a connection of a WebSocket endpoint may be silent.
+const WEBSOCKET: &str = "1d";
+const COMPRESSED: &str = "text/plain text/css text/xml text/javascript application/javascript application/json application/xml application/manifest+json image/svg+xml";
+
+/// A server of one host on one port.
+#[derive(Serialize)]
+pub(super) struct Server {
+    lines: Vec<String>,
+    locations: Vec<Location>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Location {
+    r#match: String,
+    directives: Vec<String>,
+}
+
+impl Location {
+    fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
+        Self { r#match: r#match.into(), directives }
+    }
+
+    fn all(directive: String) -> Vec<Self> {
+        vec![Self::new("/", vec![directive])]
+    }
+}
+
+fn unavailable(message: &str) -> String {
+    format!("return 503 \"{message}\\n\"")
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// What all servers are made with.
+pub(super) struct Maker<'a> {
+    pub(super) listen: &'a Listen,
+    pub(super) helpers: &'a mut Helpers,
+    pub(super) info_headers: &'a [String],
+}
+
+impl Maker<'_> {
+    /// The servers of a host with anything of its own: one for HTTP, and one for HTTPS if TLS ends here.
+    pub(super) fn host(&mut self, pattern: &HostPattern, host: &VirtualHost) -> Vec<Server> {
+        let name = format!("server_name {pattern}");
+        let mut servers = Vec::new();
+        // Plain HTTP for a host whose TLS is passed through is there for redirects alone.
+        if !host.locations.is_empty() || host.redirect_http.is_some() || !matches!(host.tls, Tls::Passthrough(_)) {
+            let lines = vec![self.listen.http(""), name.clone()];
+            servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Http) });
+        }
+        if let Tls::Terminated(certificate) = &host.tls {
+            let mut lines = self.listen.https("");
+            lines.push(name);
+            lines.extend(self.listen.certificate(certificate));
+            servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Https) });
+        }
+        servers
+    }
+
+    /// What is done with HTTP requests for hosts that no service names.
+    pub(super) fn default_http(&mut self, host: Option<&VirtualHost>) -> Vec<Location> {
+        match host {
+            Some(host) => self.locations(None, host, Scheme::Http),
+            None => Location::all(unavailable(NO_ROUTE)),
+        }
+    }
+
+    /// The server for TLS connections to hosts that no service names, and for requests in a connection to another host.
+    pub(super) fn default_https(&mut self, host: Option<&VirtualHost>) -> Server {
+        let mut lines = self.listen.https(" default_server");
+        lines.push("server_name _".to_owned());
+        match host {
+            Some(host) if matches!(host.tls, Tls::Terminated(_)) => {
+                if let Tls::Terminated(certificate) = &host.tls {
+                    lines.extend(self.listen.certificate(certificate));
+                }
+                Server { lines, locations: self.locations(None, host, Scheme::Https) }
+            }
+            _ => {
+                lines.push("ssl_reject_handshake on".to_owned());
+                Server { lines, locations: Location::all("return 421".to_owned()) }
+            }
+        }
+    }
+
+    /// The server for hosts whose TLS connections are passed through: who asks for them inside a connection to another host is told so.
+    pub(super) fn passed_through(&self, hosts: &[&HostPattern]) -> Server {
+        let mut lines = self.listen.https("");
+        lines.extend(hosts.iter().map(|host| format!("server_name {host}")));
+        lines.push("ssl_reject_handshake on".to_owned());
+        Server { lines, locations: Location::all("return 421".to_owned()) }
+    }
+
+    fn locations(&mut self, pattern: Option<&HostPattern>, host: &VirtualHost, scheme: Scheme) -> Vec<Location> {
+        let redirect = if scheme == Scheme::Http { &host.redirect_http } else { &host.redirect_https };
+        if let Some(target) = redirect {
+            return Location::all(format!("return 302 \"{target}$request_uri\""));
+        }
+        let mut locations = Vec::new();
+        for (path, forward) in &host.locations {
+            locations.extend(self.path(pattern, host, (path, forward), scheme));
+        }
+        if !host.locations.keys().any(PathPrefix::is_root) {
+            locations.push(Location::new("/", vec![unavailable(NO_PATH)]));
+        }
+        locations
+    }
+
+    /// A prefix ends where a segment ends: `/app` needs one location for itself and one for what is below it.
+    fn path(
+        &mut self,
+        pattern: Option<&HostPattern>,
+        host: &VirtualHost,
+        (path, forward): (&PathPrefix, &Forward),
+        scheme: Scheme,
+    ) -> Vec<Location> {
+        let options = &forward.options;
+        let matches = |path: &PathPrefix| {
+            if path.is_root() { vec!["/".to_owned()] } else { vec![format!("= {path}"), format!("{path}/")] }
+        };
+        let answer = if scheme == Scheme::Http && options.ssl_only {
+            Some(format!("return 308 \"{}$request_uri\"", self.listen.https_url(pattern)))
+        } else if forward.upstream.is_none() && forward.canaries.is_empty() {
+            Some(unavailable(NO_TASK))
+        } else {
+            None
+        };
+        if let Some(answer) = answer {
+            return matches(path).into_iter().map(|r#match| Location::new(r#match, vec![answer.clone()])).collect();
+        }
+        let upstream = self.helpers.upstream(forward);
+        let directives = self.directives(pattern, (path, forward), scheme);
+        let cut = forward.rewrite && !path.is_root();
+        let pass = |place: &str| {
+            let below = if cut { place.strip_prefix(path.as_str()).unwrap_or(place) } else { "" };
+            let program = if options.backend_protocol.is_grpc() { "grpc_pass" } else { "proxy_pass" };
+            format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str())
+        };
+        let with = |place: &str, more: &[String]| {
+            let place_of = place.strip_prefix("= ").unwrap_or(place);
+            let all = [pass(place_of)].into_iter().chain(directives.iter().cloned()).chain(more.iter().cloned());
+            Location::new(place, all.collect())
+        };
+        let mut locations: Vec<_> = matches(path).iter().map(|place| with(place, &[])).collect();
+        if cut && let Some(itself) = locations.first_mut() {
+            itself.directives = vec![format!("return 301 {path}/$is_args$args")];
+        }
+        let protocol = if options.backend_protocol.is_grpc() { "grpc" } else { "proxy" };
+        let long =
+            [format!("{protocol}_read_timeout {WEBSOCKET}"), format!("{protocol}_send_timeout {WEBSOCKET}")];
+        for endpoint in &options.websocket_endpoints {
+            if endpoint == path {
+                let own = |line: &String| !line.contains("_read_timeout ") && !line.contains("_send_timeout ");
+                for location in locations.iter_mut().filter(|location| location.directives.len() > 1 || !cut) {
+                    location.directives.retain(own);
+                    location.directives.extend(long.clone());
+                }
+            } else if is_below(endpoint, path) && !host.locations.keys().any(|other| decides(other, endpoint, path)) {
+                let own: Vec<_> = matches(endpoint).iter().map(|place| with(place, &long)).collect();
+                locations.extend(own.into_iter().map(|mut location| {
+                    let own = |line: &String| {
+                        long.contains(line) || (!line.contains("_read_timeout ") && !line.contains("_send_timeout "))
+                    };
+                    location.directives.retain(own);
+                    location
+                }));
+            }
+        }
+        locations
+    }
+
+    /// What a location says besides where requests go.
+    fn directives(
+        &mut self,
+        pattern: Option<&HostPattern>,
+        (path, forward): (&PathPrefix, &Forward),
+        scheme: Scheme,
+    ) -> Vec<String> {
+        let options = &forward.options;
+        let grpc = options.backend_protocol.is_grpc();
+        let program = if grpc { "grpc" } else { "proxy" };
+        let mut lines = Vec::new();
+        if !options.allow.is_empty() {
+            lines.extend(options.allow.iter().map(|network| format!("allow {network}")));
+            lines.push("deny all".to_owned());
+        }
+        if let Some(users) = &options.basic_auth {
+            lines.push("auth_basic \"restricted\"".to_owned());
+            lines.push(format!("auth_basic_user_file {SECRETS}/{users}"));
+        }
+        if let Some(rate) = &options.rate_limit {
+            let zone = self.helpers.zone(*rate, path, forward);
+            let burst = if rate.burst > 0 { format!(" burst={} nodelay", rate.burst) } else { String::new() };
+            lines.push(format!("limit_req zone={zone}{burst}"));
+        }
+        if let Some(size) = &options.max_body_size {
+            lines.push(format!("client_max_body_size {size}"));
+        }
+        let timeouts =
+            [("connect", options.connect_timeout), ("read", options.read_timeout), ("send", options.send_timeout)];
+        for (name, timeout) in timeouts {
+            lines.extend(timeout.map(|timeout| format!("{program}_{name}_timeout {timeout}")));
+        }
+        if options.backend_protocol.is_tls() {
+            lines.extend(backend_tls(pattern, options, program));
+        }
+        if grpc || !options.request_headers.is_empty() {
+            lines.extend(headers::request(options.backend_protocol, &options.request_headers));
+        }
+        let hsts = options.hsts.filter(|_| scheme == Scheme::Https);
+        if hsts.is_some() || !options.response_headers.is_empty() {
+            lines.extend(headers::response(program, self.info_headers, hsts, &options.response_headers));
+        }
+        if options.compress {
+            lines.push("gzip on".to_owned());
+            lines.push("gzip_proxied any".to_owned());
+            lines.push("gzip_vary on".to_owned());
+            lines.push(format!("gzip_types {}", COMPRESSED.trim_start_matches("text/html ")));
+        }
+        lines
+    }
+}
+
+/// Whether requests for an endpoint are decided about by another path than the one whose label names it.
+fn decides(other: &PathPrefix, endpoint: &PathPrefix, path: &PathPrefix) -> bool {
+    other != path && is_below(other, path) && (other == endpoint || is_below(endpoint, other))
+}
+
+/// Whether a path is longer than another and begins with it.
+fn is_below(path: &PathPrefix, other: &PathPrefix) -> bool {
+    path != other
+        && (other.is_root() || path.as_str().strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// TLS to tasks. Their certificates are not looked at, unless there is something to verify them by.
+fn backend_tls(pattern: Option<&HostPattern>, options: &RouteOptions, program: &str) -> Vec<String> {
+    let name = match pattern {
+        Some(HostPattern::Exact(host)) => host.to_string(),
+        _ => "$host".to_owned(),
+    };
+    let mut lines = vec![
+        format!("{program}_ssl_server_name on"),
+        format!("{program}_ssl_name {name}"),
+        format!("{program}_ssl_protocols TLSv1.2 TLSv1.3"),
+    ];
+    if let Some(authorities) = &options.ssl_backend_ca {
+        lines.push(format!("{program}_ssl_verify on"));
+        lines.push(format!("{program}_ssl_verify_depth 4"));
+        lines.push(format!("{program}_ssl_trusted_certificate {SECRETS}/{authorities}"));
+    }
+    lines
+}
+
+/// The scheme in front of an upstream's name.
+pub(super) fn is_plain(host: &VirtualHost) -> Option<&UpstreamName> {
+    let mut locations = host.locations.iter();
+    let (Some((path, forward)), None) = (locations.next(), locations.next()) else { return None };
+    let plain = path.is_root()
+        && forward.canaries.is_empty()
+        && forward.options.is_plain_but_balance()
+        && forward.options.backend_protocol == BackendProtocol::Http
+        && is_http_only(host);
+    forward.upstream.as_ref().filter(|_| plain)
+}
+
+/// Whether nothing but HTTP requests come in for a host, and none is sent elsewhere.
+pub(super) fn is_http_only(host: &VirtualHost) -> bool {
+    host.tls == Tls::None && host.redirect_http.is_none() && host.redirect_https.is_none()
+}
