@@ -90,7 +90,11 @@ fn any_other_answer_is_refused() {
         ("proxy_pass http://$upstream;", "proxy_pass http://$http_x;", "there is no map"),
         ("proxy_pass http://$upstream;", "proxy_pass https://$upstream;", "instead of"),
         ("location / {\n            proxy_pass", "location ~ / {\n            proxy_pass", "no location by prefix"),
-        ("location / {\n            proxy_pass", "location /x {} location / { proxy_pass", "which the model does not have"),
+        (
+            "location / {\n            proxy_pass",
+            "location /x {} location / { proxy_pass",
+            "which the model does not have",
+        ),
     ] {
         refused(&plain, from, to, expected);
     }
@@ -117,7 +121,12 @@ fn paths_redirects_and_missing_tasks_are_compared() {
     let (before, after) = default.1[0].content.split_once("default_server;").unwrap();
     let forward = after.lines().find(|line| line.contains("proxy_pass")).unwrap();
     assert!(!before.contains(forward));
-    refused(&default, forward, "            return 503 x;", "the default host on 80, location /: `return 503` instead of");
+    refused(
+        &default,
+        forward,
+        "            return 503 x;",
+        "the default host on 80, location /: `return 503` instead of",
+    );
 }
 
 #[test]

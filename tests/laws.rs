@@ -66,7 +66,8 @@ fn every_upstream_address_is_that_of_a_task_that_runs_and_shall_run() {
         let (outcome, _) = reconcile_embedded(&scenario.inputs());
         let snapshot = &scenario.state.snapshot;
         for config in outcome.proxy_configs.values() {
-            for target in config.upstreams.values().flat_map(|upstream| &upstream.servers).map(|server| &server.address) {
+            for target in config.upstreams.values().flat_map(|upstream| &upstream.servers).map(|server| &server.address)
+            {
                 let serving = snapshot.tasks.iter().filter(|task| task.serves()).any(|task| {
                     task.networks.iter().any(|network| network.addresses.contains(&target.ip()))
                         || task.host_ports.iter().any(|port| port.published == target.port())

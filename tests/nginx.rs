@@ -7,6 +7,7 @@ use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::render::File;
 use support::Scenario;
 use support::nginx::{Nginx, accepts, application};
+use support::routes::{app, inputs, rendered, service, status};
 
 #[test]
 fn nginx_accepts_every_fixture_without_a_warning() {
@@ -25,7 +26,7 @@ fn nginx_finds_the_files_that_the_main_one_includes() {
         .collect();
     let names: Vec<_> = (0..300).map(|i| format!("app-{i}")).collect();
     let tasks: Vec<_> = names.iter().map(|name| (name.as_str(), "127.10.6.1")).collect();
-    let inputs = inputs(&services, &tasks);
+    let inputs = inputs(&services, &tasks, &[], "");
     let config = reconcile_embedded(&inputs).0.proxy_configs.into_values().next().unwrap();
     let files = interlock_core::render::render(&config, 12_000).result.unwrap();
     assert!(files.len() > 4, "{} files", files.len());
@@ -41,43 +42,6 @@ fn nginx_refuses_what_is_wrong() {
         content: "events {} http { upstream empty {} }".into(),
     };
     assert!(accepts(&[wrong]).is_err(), "this test could not fail");
-}
-
-/// A Swarm whose services run at these addresses.
-fn inputs(services: &str, tasks: &[(&str, &str)]) -> Inputs {
-    let mut text = format!(
-        "snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  networks: [{{ id: n, name: n, driver: overlay }}]\n  services:\n{services}"
-    );
-    text += "  tasks:\n";
-    for (i, (service, address)) in tasks.iter().enumerate() {
-        text += &format!(
-            "    - {{ id: t{i}, service: {service}, desired: running, state: running, networks: [{{ network: n, addresses: [{address}] }}] }}\n"
-        );
-    }
-    let snapshot =
-        interlock_core::state::State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
-    Inputs::new(snapshot, support::settings(""))
-}
-
-/// What is rendered for it.
-fn rendered(services: &str, tasks: &[(&str, &str)]) -> Vec<File> {
-    let (outcome, renderings) = reconcile_embedded(&inputs(services, tasks));
-    assert_eq!(outcome.problems, []);
-    renderings.into_values().next().unwrap().result.unwrap()
-}
-
-fn service(name: &str, port: u16, labels: &str) -> String {
-    format!(
-        "    - {{ id: {name}, version: 1, created_at: 2026-01-01T00:00:00Z, spec: {{ name: {name}, networks: [n], labels: {{ com.docker.lb.port: \"{port}\", {labels} }} }} }}\n"
-    )
-}
-
-fn app(answer: &str) -> Option<&str> {
-    answer.split_once("app=").and_then(|(_, rest)| rest.lines().next())
-}
-
-fn status(answer: &str) -> &str {
-    answer.get(9..12).unwrap_or(answer)
 }
 
 #[test]

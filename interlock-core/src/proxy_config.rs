@@ -210,7 +210,7 @@ pub enum Tls {
     None,
     /// They end at the proxy.
     Terminated(Certificate),
-    /// They go there as they are; closed while no task is running. Then there are no locations.
+    /// They go there as they are; closed while no task is running. Then there are no locations, but for one that redirects to HTTPS.
     Passthrough(Option<UpstreamName>),
 }
 
@@ -333,7 +333,8 @@ pub fn build(
 ) -> ProxyConfig {
     let mut upstreams = BTreeMap::new();
     let served = routes.virtual_hosts.iter().filter(|(pattern, host)| has_target(host) || shadows(pattern, routes));
-    let virtual_hosts = served.map(|(pattern, host)| ((*pattern).clone(), virtual_host(host, &mut upstreams))).collect();
+    let virtual_hosts =
+        served.map(|(pattern, host)| ((*pattern).clone(), virtual_host(host, &mut upstreams))).collect();
     let default = routes.default.as_ref().map(|host| virtual_host(host, &mut upstreams));
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
@@ -367,10 +368,15 @@ fn shadows(host: &HostPattern, routes: &Routes<'_>) -> bool {
 type Upstreams = BTreeMap<UpstreamName, Upstream>;
 
 fn virtual_host(host: &ResolvedHost<'_>, upstreams: &mut Upstreams) -> VirtualHost {
-    let locations = host.locations.iter();
+    let mut locations: BTreeMap<_, _> =
+        host.locations.iter().map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect();
+    if host.passthrough.iter().any(|route| route.asks.options.ssl_only) {
+        let options = RouteOptions { ssl_only: true, ..RouteOptions::default() };
+        locations.insert(PathPrefix::root(), Forward { options, ..Forward::default() });
+    }
     let target = |redirect: &Option<(&RedirectTarget, &Route)>| redirect.map(|(to, _)| to.clone());
     VirtualHost {
-        locations: locations.map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect(),
+        locations,
         tls: match host.certificate {
             Some((certificate, _)) => Tls::Terminated(certificate.clone()),
             None if host.passthrough.is_empty() => Tls::None,

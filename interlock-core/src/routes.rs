@@ -129,7 +129,8 @@ impl<'a> Location<'a> {
             return vec![unprotected(route, elder, label)];
         }
         self.members.push(route);
-        let value = |label: &str| if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
+        let value =
+            |label: &str| if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
         differ.iter().map(|label| overruled(route, elder, label_of(label, &own), &value(label))).collect()
     }
 }

@@ -10,8 +10,9 @@ use interlock_core::extension::Checker;
 /// copy of the files, `files/nginx.conf` the main one.
 pub async fn program(folder: &Path, lines: &str) -> Checker {
     let path = folder.join("checker");
-    let text =
-        format!("#!/bin/sh\n[ \"$1\" = -V ] && {{ echo 'nginx version: nginx/1.22.1 --with-stream=dynamic' >&2; exit 0; }}\n{lines}\n");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = -V ] && {{ echo 'nginx version: nginx/1.22.1 --with-stream=dynamic' >&2; exit 0; }}\n{lines}\n"
+    );
     // Another process writes it. Otherwise one that this process starts meanwhile may hold it open, and then it cannot be run.
     let mut shell = Command::new("sh")
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\"", path.to_str().unwrap()])

@@ -9,6 +9,7 @@ pub mod laws;
 pub mod load;
 pub mod nginx;
 pub mod real;
+pub mod routes;
 pub mod world;
 
 use std::path::{Path, PathBuf};

@@ -61,8 +61,10 @@ fn modules(files: &[File]) -> String {
 pub fn accepts(files: &[File]) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let main = write(files, folder.path(), 18_080);
-    let output =
-        Command::new("nginx").args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &modules(files)]).output().unwrap();
+    let output = Command::new("nginx")
+        .args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &modules(files)])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // Not being root is no fault of the file: nginx says that it ignores `user`, and cannot open its compiled-in log.
     let said: Vec<_> = said.lines().filter(|line| !line.contains("could not open error log file")).collect();
@@ -77,12 +79,39 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    pub fn start(files: &[File]) -> Self {
+    /// As [`Self::start`], with these files in the folder of secrets.
+    pub fn start_with(files: &[File], secrets: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::create_dir_all(folder.path().join("secrets")).unwrap();
+        for (name, content) in secrets {
+            std::fs::write(folder.path().join("secrets").join(name), content).unwrap();
+        }
+        Self::in_folder(files, folder)
+    }
+
+    /// Where it listens for HTTP. TLS is on the next port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn start(files: &[File]) -> Self {
+        Self::start_with(files, &[])
+    }
+
+    fn in_folder(files: &[File], folder: tempfile::TempDir) -> Self {
+        let port = two_ports();
         let main = write(files, folder.path(), port);
+        // Workers are somebody else, and have to get there.
+        let _ = Command::new("chmod").args(["-R", "a+rX", folder.path().to_str().unwrap()]).status();
         let process = Command::new("nginx")
-            .args(["-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &format!("daemon off; {}", modules(files))])
+            .args([
+                "-p",
+                folder.path().to_str().unwrap(),
+                "-c",
+                &main,
+                "-g",
+                &format!("daemon off; {}", modules(files)),
+            ])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -107,6 +136,17 @@ impl Nginx {
 
     pub fn get(&self, host: &str, path: &str) -> String {
         self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    }
+}
+
+/// A port that is free, as is the next one.
+fn two_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
     }
 }
 
@@ -146,7 +186,7 @@ fn answer(name: &str, stream: TcpStream) -> Option<()> {
         }
         let body = format!("app={name}\n{head}");
         let length = body.len();
-        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nX-Accel-Redirect: /elsewhere\r\n\r\n{body}")
+        write!(writer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nX-Accel-Redirect: /elsewhere\r\n\r\n{body}")
             .ok()?;
     }
 }

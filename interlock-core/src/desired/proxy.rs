@@ -1,7 +1,9 @@
 //! The proxy service of a service cluster.
 
 use super::control::{Control, Peer};
-use super::{AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, fields, has_active_worker};
+use super::{
+    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, fields, has_active_worker,
+};
 use crate::generations::Attachments;
 use crate::hash;
 use crate::names::Cluster;

@@ -66,9 +66,7 @@ fn previous(snapshot: &Snapshot, route: &Route) -> Option<Certificate> {
 pub(crate) fn shown(model: &Model, cluster: &Cluster) -> Certificates {
     let mine = model.routes.iter().filter(|route| route.cluster == *cluster);
     mine.filter_map(|route| match &route.asks.tls {
-        Tls::Terminated(certificate) => {
-            Some(((route.seniority.id().clone(), route.name.clone()), certificate.clone()))
-        }
+        Tls::Terminated(certificate) => Some(((route.seniority.id().clone(), route.name.clone()), certificate.clone())),
         Tls::None | Tls::Passthrough => None,
     })
     .collect()

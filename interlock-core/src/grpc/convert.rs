@@ -67,7 +67,10 @@ pub fn model_to_wire(generation: &Generation, config: &ProxyConfig, file_limit: 
         generation: generation.to_string(),
         revision: revision.to_string(),
         proxy: Some(proxy_to_wire(proxy)),
-        virtual_hosts: virtual_hosts.iter().map(|(host, serves)| routes::host_to_wire(host.to_string(), serves)).collect(),
+        virtual_hosts: virtual_hosts
+            .iter()
+            .map(|(host, serves)| routes::host_to_wire(host.to_string(), serves))
+            .collect(),
         default_host: default.as_ref().map(|serves| routes::host_to_wire(String::new(), serves)),
         upstreams: upstreams.iter().map(routes::upstream_to_wire).collect(),
         file_limit: file_limit as u64,

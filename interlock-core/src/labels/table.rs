@@ -3,8 +3,8 @@
 use crate::names::Invalid;
 use crate::options::{Canary, TimeSpan, headers};
 
-use super::values::{boolean, hosts, networks, number, paths, redirects};
 use super::Label;
+use super::values::{boolean, hosts, networks, number, paths, redirects};
 
 /// Every label, in the order in which `interlock labels` shows them.
 pub const TABLE: &[Label] = &[

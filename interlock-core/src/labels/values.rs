@@ -128,7 +128,8 @@ const REDIRECT: &str = "write pairs like http://old.example.com,https://new.exam
 fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from, to) = pair.split_once(',').ok_or_else(|| Invalid::new("has a redirect without a target", REDIRECT))?;
     let (from, to) = (from.trim(), to.trim());
-    let (from_https, from_host) = url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
+    let (from_https, from_host) =
+        url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
     if from == to {
         return Err(Invalid::new("redirects a URL to itself", REDIRECT));
     }

@@ -1,10 +1,10 @@
 //! What a route asks for besides hosts and tasks, with what its labels have to do with each other.
 
-use super::reach::World;
 use super::Refusal;
+use super::reach::World;
 use crate::labels::{Redirect, RouteLabels, TlsVerify};
 use crate::names::{CookieName, HostPattern, SecretName};
-use crate::options::{Balance, BackendProtocol, Canary, RouteOptions, TimeSpan};
+use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan};
 use crate::settings::{Extension, Kind, ProxyOptions};
 use crate::snapshot::{STACK_LABEL, Service};
 
@@ -74,7 +74,8 @@ pub(super) fn asks(
     labels: &RouteLabels,
 ) -> Result<Asks, Refusal> {
     let tls = tls(world, service, labels)?;
-    let secret = |key, name: &Option<SecretName>| name.as_ref().map(|name| known(world, service, key, name)).transpose();
+    let secret =
+        |key, name: &Option<SecretName>| name.as_ref().map(|name| known(world, service, key, name)).transpose();
     let options = RouteOptions {
         backend_protocol: protocol(labels),
         ssl_backend_ca: secret("ssl_backend_ca", &labels.ssl_backend_ca)?.filter(|_| verifies(labels)),
@@ -149,12 +150,7 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
 }
 
 /// A secret as Docker has it: by its name, or inside the service's stack by the name without the stack's.
-fn known(
-    world: &World<'_>,
-    service: &Service,
-    label: &'static str,
-    name: &SecretName,
-) -> Result<SecretName, Refusal> {
+fn known(world: &World<'_>, service: &Service, label: &'static str, name: &SecretName) -> Result<SecretName, Refusal> {
     if world.own_secrets.contains(name.as_str()) {
         let right = "name a secret that holds what belongs to the service";
         return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
@@ -181,11 +177,10 @@ fn verifies(labels: &RouteLabels) -> bool {
 
 fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refusal> {
     match (&labels.sticky_session_cookie, labels.ip_hash == Some(true)) {
-        (Some(cookie), true) => Err(Refusal::new(
-            "cannot be together with ip_hash: one of them decides",
-            "remove one of the two labels",
-        )
-        .about("sticky_session_cookie", cookie.as_str())),
+        (Some(cookie), true) => {
+            Err(Refusal::new("cannot be together with ip_hash: one of them decides", "remove one of the two labels")
+                .about("sticky_session_cookie", cookie.as_str()))
+        }
         (Some(cookie), false) => {
             addressable(extension, "sticky_session_cookie", cookie)?;
             Ok(Balance::Cookie(cookie.clone()))
@@ -218,7 +213,10 @@ fn canaries(extension: &Extension, labels: &RouteLabels) -> Result<Vec<Canary>, 
     if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
         let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
         let wrong = "cannot be together with context_root_rewrite";
-        return Err(Refusal { label: Some((label, String::new())), ..Refusal::new(wrong, "remove one of the two labels") });
+        return Err(Refusal {
+            label: Some((label, String::new())),
+            ..Refusal::new(wrong, "remove one of the two labels")
+        });
     }
     Ok(canaries)
 }

@@ -96,7 +96,10 @@ fn http<'d, 'a>(directives: &'d mut [Directive<'a>]) -> Result<&'d mut Vec<Direc
 }
 
 /// What stands in the one block of this name, if there is one.
-fn the_one<'d, 'a>(directives: &'d mut [Directive<'a>], name: &str) -> Result<Option<&'d mut Vec<Directive<'a>>>, String> {
+fn the_one<'d, 'a>(
+    directives: &'d mut [Directive<'a>],
+    name: &str,
+) -> Result<Option<&'d mut Vec<Directive<'a>>>, String> {
     let mut blocks = directives.iter_mut().filter(|directive| directive.name() == name);
     match (blocks.next().and_then(|directive| directive.block.as_mut()), blocks.next()) {
         (_, Some(_)) => Err(format!("there are two {name} blocks")),

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use crate::model::Certificate;
 use crate::names::{HostPattern, PathPrefix, SecretName};
 use crate::options::{HeaderEdit, RouteOptions};
-use crate::proxy_config::{
-    CanaryForward, Forward, ProxyConfig, Server, Tls, Upstream, UpstreamName, VirtualHost,
-};
+use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, Server, Tls, Upstream, UpstreamName, VirtualHost};
 
 /// The config with what comes from a label's text replaced, one to one and in the same order, by something harmless. What holds numbers and
 /// words of letters and digits alone stays.
@@ -131,7 +129,6 @@ fn harmless_secret(kind: &str) -> Option<SecretName> {
 
 fn harmless_upstream(upstream: &Upstream) -> Upstream {
     let servers = upstream.servers.iter();
-    let server =
-        |server: &Server| Server { address: SocketAddr::from(([127, 0, 0, 1], 1)), ..server.clone() };
+    let server = |server: &Server| Server { address: SocketAddr::from(([127, 0, 0, 1], 1)), ..server.clone() };
     Upstream { servers: servers.map(server).collect(), balance: upstream.balance.clone() }
 }

@@ -9,17 +9,15 @@ use crate::proxy_config::{CanaryForward, Forward, Server, Tls, Upstream, Upstrea
 pub(super) fn host_to_wire(host: String, serves: &VirtualHost) -> v1::VirtualHost {
     use v1::virtual_host::Tls as Wire;
     let VirtualHost { locations, tls, redirect_http, redirect_https } = serves;
-    let target =
-        |redirect: &Option<RedirectTarget>| redirect.as_ref().map(ToString::to_string).unwrap_or_default();
+    let target = |redirect: &Option<RedirectTarget>| redirect.as_ref().map(ToString::to_string).unwrap_or_default();
     v1::VirtualHost {
         host,
         locations: locations.iter().map(|(path, forward)| location_to_wire(path.to_string(), forward)).collect(),
         tls: match tls {
             Tls::None => None,
-            Tls::Terminated(Certificate { certificate, key }) => Some(Wire::Certificate(v1::Certificate {
-                certificate: certificate.to_string(),
-                key: key.to_string(),
-            })),
+            Tls::Terminated(Certificate { certificate, key }) => {
+                Some(Wire::Certificate(v1::Certificate { certificate: certificate.to_string(), key: key.to_string() }))
+            }
             Tls::Passthrough(upstream) => Some(Wire::PassthroughUpstream(optional(upstream.as_ref()))),
         },
         redirect_http: target(redirect_http),
@@ -76,7 +74,8 @@ pub(super) fn upstream_to_wire((name, upstream): (&UpstreamName, &Upstream)) -> 
 
 pub(super) fn host_from_wire(host: &v1::VirtualHost) -> Result<VirtualHost, Malformed> {
     use v1::virtual_host::Tls as Wire;
-    let location = |location: &v1::Location| Ok((text("location.path", &location.path)?, location_from_wire(location)?));
+    let location =
+        |location: &v1::Location| Ok((text("location.path", &location.path)?, location_from_wire(location)?));
     let target = |field, url: &str| match url {
         "" => Ok(None),
         url => text(field, url).map(Some),

@@ -276,7 +276,8 @@ impl ServiceDiff<'_> {
             known.map_or_else(|| id.to_string(), |secret| secret.name.clone())
         };
         let is_identity = |name: &String| name.starts_with(ownership::IDENTITY_PREFIX);
-        let names = |ids: Vec<&SecretId>| ids.iter().map(name).filter(|name| !is_identity(name)).collect::<Vec<_>>().join(", ");
+        let names =
+            |ids: Vec<&SecretId>| ids.iter().map(name).filter(|name| !is_identity(name)).collect::<Vec<_>>().join(", ");
         let attached = names(wanted.difference(&now).copied().collect());
         let detached = names(now.difference(&wanted).copied().collect());
         let identity = if has_identity { String::new() } else { "identity".to_owned() };

@@ -140,7 +140,8 @@ fn is_data(name: &str) -> bool {
 
 /// Whether what is in a block is compared with the model.
 fn is_compared(directive: &Directive<'_>) -> bool {
-    let of_hosts = ["map $host $upstream", "map $ssl_preread_server_name $passthrough", "map $ssl_preread_server_name $tls_to"];
+    let of_hosts =
+        ["map $host $upstream", "map $ssl_preread_server_name $passthrough", "map $ssl_preread_server_name $tls_to"];
     match directive.name() {
         "upstream" | "server" => true,
         "map" => of_hosts.contains(&directive.words.join(" ").as_str()),

@@ -40,7 +40,9 @@ impl Served {
         }
         let passed = map(stream, "$ssl_preread_server_name", "$passthrough")?;
         let first = map(stream, "$ssl_preread_server_name", "$tls_to")?;
-        if let Some(host) = passed.keys().chain(first.keys()).find(|h| !passed.contains_key(h) || !first.contains_key(h)) {
+        if let Some(host) =
+            passed.keys().chain(first.keys()).find(|h| !passed.contains_key(h) || !first.contains_key(h))
+        {
             return Err(format!("{host} is passed through half the way"));
         }
         let upstreams = upstreams_of_stream(stream)?;
@@ -192,7 +194,8 @@ impl Reader<'_, '_> {
     ) -> Result<(), String> {
         let listens: Vec<_> = blocks(block(server), "listen").map(arguments).collect();
         let names: Vec<_> = blocks(block(server), "server_name").flat_map(arguments).collect();
-        let wrong = || format!("a server listens on {} for {}", shown(&listens.concat().join(" ")), shown(&names.join(" ")));
+        let wrong =
+            || format!("a server listens on {} for {}", shown(&listens.concat().join(" ")), shown(&names.join(" ")));
         let [listen] = &listens[..] else { return Err(wrong()) };
         let (address, options) = listen.split_first().ok_or_else(wrong)?;
         if *address == format!("127.0.0.1:{HEALTH_PORT}") {

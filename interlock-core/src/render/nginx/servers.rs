@@ -166,8 +166,7 @@ impl Maker<'_> {
             itself.directives = vec![format!("return 301 {path}/$is_args$args")];
         }
         let protocol = if options.backend_protocol.is_grpc() { "grpc" } else { "proxy" };
-        let long =
-            [format!("{protocol}_read_timeout {WEBSOCKET}"), format!("{protocol}_send_timeout {WEBSOCKET}")];
+        let long = [format!("{protocol}_read_timeout {WEBSOCKET}"), format!("{protocol}_send_timeout {WEBSOCKET}")];
         for endpoint in &options.websocket_endpoints {
             if endpoint == path {
                 let own = |line: &String| !line.contains("_read_timeout ") && !line.contains("_send_timeout ");

@@ -209,7 +209,10 @@ impl<'a> View<'a> {
                 .chain((!h2c.is_empty()).then(|| "http2 on".to_owned()))
                 .collect(),
             listen: listen.http(""),
-            upstreams: Section::of("upstreams", upstreams.iter().filter(|(name, _)| in_http(config, name)).map(Upstream::of).collect()),
+            upstreams: Section::of(
+                "upstreams",
+                upstreams.iter().filter(|(name, _)| in_http(config, name)).map(Upstream::of).collect(),
+            ),
             default_locations,
             tls,
             stream: listen.behind_stream.then(|| stream(config, &options, &listen)),
@@ -227,9 +230,12 @@ impl<'a> View<'a> {
 /// Whether http servers use an upstream: those of passthrough are in the stream context alone.
 fn in_http(config: &ProxyConfig, name: &UpstreamName) -> bool {
     !passed_through(config).any(|(_, upstream)| upstream == name)
-        || config.virtual_hosts.values().chain(&config.default).flat_map(|host| host.locations.values()).any(|forward| {
-            forward.upstream.as_ref() == Some(name) || forward.canaries.iter().any(|canary| canary.upstream == *name)
-        })
+        || config.virtual_hosts.values().chain(&config.default).flat_map(|host| host.locations.values()).any(
+            |forward| {
+                forward.upstream.as_ref() == Some(name)
+                    || forward.canaries.iter().any(|canary| canary.upstream == *name)
+            },
+        )
 }
 
 /// Hosts whose TLS goes to tasks as it is, and which have some.

@@ -1,0 +1,250 @@
+//! What labels ask for, on the real nginx in front of applications on the loopback.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::nginx::{Nginx, application};
+use support::routes::{app, labelled, rendered, rendered_with, status};
+
+const HOST: (&str, &str) = ("hosts", "shop.example.com");
+
+/// One service with these labels, and its answers.
+fn one(net: u8, labels: &[(&str, &str)]) -> Nginx {
+    let address = format!("127.11.{net}.1");
+    application("shop", &format!("{address}:19100"));
+    let labels = [&[HOST], labels].concat();
+    Nginx::start(&rendered(&labelled("shop", 19_100, &labels), &[("shop", &address)]))
+}
+
+fn request(nginx: &Nginx, headers: &str) -> String {
+    nginx.raw(&format!("GET /x HTTP/1.1\r\nHost: shop.example.com\r\n{headers}Connection: close\r\n\r\n"))
+}
+
+/// How many of so many requests each application answered.
+fn shares(nginx: &Nginx, headers: &str, requests: usize) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for _ in 0..requests {
+        let answer = request(nginx, headers);
+        *shares.entry(app(&answer).unwrap_or_else(|| panic!("{answer}")).to_owned()).or_default() += 1;
+    }
+    shares
+}
+
+/// Services with one host, each with as many tasks as it has names.
+fn pool(net: u8, services: &[(&'static str, &[&'static str], &[(&str, &str)])]) -> Nginx {
+    let (mut text, mut tasks) = (String::new(), Vec::new());
+    for (number, (service, names, labels)) in services.iter().enumerate() {
+        text += &labelled(service, 19_100, &[&[HOST], *labels].concat());
+        for (task, name) in names.iter().enumerate() {
+            let address = format!("127.11.{net}.{}", number * 16 + task + 1);
+            application(name, &format!("{address}:19100"));
+            tasks.push((*service, address));
+        }
+    }
+    let tasks: Vec<_> = tasks.iter().map(|(service, address)| (*service, address.as_str())).collect();
+    Nginx::start(&rendered(&text, &tasks))
+}
+
+#[test]
+fn c1_weight_is_the_services_share() {
+    let nginx = pool(1, &[("blue", &["blue"; 3], &[("weight", "90")]), ("green", &["green"; 2], &[("weight", "10")])]);
+    let shares = shares(&nginx, "", 100);
+    assert!((5..=15).contains(&shares["green"]), "{shares:?}");
+}
+
+#[test]
+fn c2_blue_green_is_all_or_nothing() {
+    let nginx = pool(2, &[("blue", &["blue"], &[("weight", "0")]), ("green", &["green"], &[("weight", "100")])]);
+    assert_eq!(shares(&nginx, "", 20), BTreeMap::from([("green".to_owned(), 20)]));
+    let none = pool(3, &[("blue", &["blue"], &[("weight", "0")])]);
+    assert_eq!(status(&request(&none, "")), "503");
+}
+
+#[test]
+fn a_canary_gets_what_asks_for_it_and_nothing_else() {
+    let canary = [("canary_header", "X-Canary:yes"), ("canary_cookie", "canary")];
+    let nginx = pool(4, &[("v1", &["v1"; 2], &[]), ("v2", &["v2"], &canary)]);
+    for (headers, expected) in [
+        ("", "v1"),
+        ("X-Canary: yes\r\n", "v2"),
+        ("X-Canary: YES\r\n", "v2"),
+        ("X-Canary: no\r\n", "v1"),
+        ("Cookie: canary=anything\r\n", "v2"),
+        ("Cookie: a=b; canary=1\r\n", "v2"),
+        ("Cookie: canary=\r\n", "v1"),
+    ] {
+        assert_eq!(shares(&nginx, headers, 6), BTreeMap::from([(expected.to_owned(), 6)]), "{headers}");
+    }
+    let alone = pool(5, &[("v2", &["v2"], &canary)]);
+    assert_eq!(status(&request(&alone, "")), "503", "nobody but the canary is there");
+    assert_eq!(app(&request(&alone, "X-Canary: yes\r\n")), Some("v2"));
+}
+
+#[test]
+fn h2_a_cookie_sticks_and_its_absence_spreads() {
+    let names = ["one", "two", "three", "four"];
+    let nginx = pool(6, &[("shop", &names, &[("sticky_session_cookie", "session")])]);
+    let mut used = BTreeMap::new();
+    for session in 0..40 {
+        let shares = shares(&nginx, &format!("Cookie: session=s{session}\r\n"), 4);
+        assert_eq!(shares.len(), 1, "{shares:?}");
+        *used.entry(shares.into_keys().next().unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(used.len(), 4, "{used:?}");
+    assert_eq!(shares(&nginx, "", 60).len(), 4);
+}
+
+#[test]
+fn h3_ip_hash_keeps_a_client_at_one_task() {
+    let nginx = pool(7, &[("shop", &["one", "two", "three"], &[("ip_hash", "true")])]);
+    assert_eq!(shares(&nginx, "", 20).len(), 1);
+}
+
+#[test]
+fn k5_a_task_that_fails_is_left_out_unless_max_fails_says_otherwise() {
+    // The first task closes each connection, which counts as a failure.
+    let failing = |address: &str| {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let hits = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = hits.clone();
+        std::thread::spawn(move || {
+            for _ in listener.incoming().flatten() {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        hits
+    };
+    for (net, labels, often) in [(8, &[][..], false), (9, &[("max_fails", "1000"), ("fail_timeout", "0s")][..], true)] {
+        let (bad, good) = (format!("127.11.{net}.1"), format!("127.11.{net}.2"));
+        let hits = failing(&format!("{bad}:19100"));
+        application("good", &format!("{good}:19100"));
+        let text = labelled("shop", 19_100, &[&[HOST], labels].concat());
+        // One worker counts for itself: with several, each finds out once.
+        let toml = "[Extensions.default.Config]\nWorkerProcesses = 1\n";
+        let files = rendered_with(&text, &[("shop", &bad), ("shop", &good)], &[], toml);
+        let nginx = Nginx::start(&files);
+        assert_eq!(shares(&nginx, "", 20), BTreeMap::from([("good".to_owned(), 20)]));
+        let hits = hits.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(if often { hits > 5 } else { hits == 1 }, "{labels:?}: tried {hits} times");
+    }
+}
+
+#[test]
+fn allow_lets_in_whom_it_names() {
+    assert_eq!(status(&request(&one(10, &[("allow", "10.0.0.0/8, 127.0.0.1")]), "")), "200");
+    assert_eq!(status(&request(&one(11, &[("allow", "10.0.0.0/8")]), "")), "403");
+}
+
+#[test]
+fn basic_auth_asks_for_a_password() {
+    application("shop", "127.11.12.1:19100");
+    let text = labelled("shop", 19_100, &[HOST, ("basic_auth", "staff")]);
+    let files = rendered_with(&text, &[("shop", "127.11.12.1")], &["staff"], "");
+    let nginx = Nginx::start_with(&files, &[("staff", "joe:{PLAIN}secret\n")]);
+    let refused = request(&nginx, "");
+    assert!(status(&refused) == "401" && refused.contains("WWW-Authenticate: Basic"), "{refused}");
+    assert_eq!(status(&request(&nginx, "Authorization: Basic am9lOnNlY3JldA==\r\n")), "200");
+    assert_eq!(status(&request(&nginx, "Authorization: Basic am9lOndyb25n\r\n")), "401");
+}
+
+#[test]
+fn rate_limit_answers_429() {
+    let nginx = one(13, &[("rate_limit", "1,2")]);
+    let statuses: Vec<_> = (0..6).map(|_| status(&request(&nginx, "")).to_owned()).collect();
+    assert_eq!(statuses[..3], ["200"; 3]);
+    assert!(statuses[3..].contains(&"429".to_owned()), "{statuses:?}");
+}
+
+#[test]
+fn max_body_size_answers_413() {
+    let nginx = one(14, &[("max_body_size", "1k")]);
+    let post = |length: usize| {
+        let body = "x".repeat(length);
+        nginx.raw(&format!(
+            "POST / HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ))
+    };
+    assert_eq!(status(&post(2000)), "413");
+}
+
+#[test]
+fn headers_are_set_and_removed_on_both_sides() {
+    let nginx = one(
+        15,
+        &[
+            ("request_headers", "X-Tenant: blue \"quoted\"; -Accept-Encoding"),
+            ("response_headers", "X-Frame-Options: DENY; -X-Powered-By"),
+        ],
+    );
+    let answer = request(&nginx, "Accept-Encoding: gzip\r\nX-Tenant: red\r\nX-Forwarded-For: 6.6.6.6\r\n");
+    let (head, told) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(told.contains("X-Tenant: blue \"quoted\"\r\n") && !told.contains("red"), "{told}");
+    assert!(!told.contains("Accept-Encoding"), "{told}");
+    // What proxies say about clients is said all the same.
+    assert!(told.contains("X-Forwarded-For: 127.0.0.1\r\n") && !told.contains("6.6.6.6"), "{told}");
+    assert!(head.contains("X-Frame-Options: DENY") && head.contains("x-request-id:"), "{head}");
+}
+
+#[test]
+fn compress_compresses_what_is_text() {
+    let nginx = one(16, &[("compress", "true")]);
+    // The answer has to be worth it.
+    let long = format!("X-Long: {}\r\n", "a".repeat(900));
+    let mut stream = TcpStream::connect(("127.0.0.1", nginx.port())).unwrap();
+    let text =
+        format!("GET / HTTP/1.1\r\nHost: shop.example.com\r\nAccept-Encoding: gzip\r\n{long}Connection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("Content-Encoding: gzip") && answer.contains("Vary: Accept-Encoding"), "{answer}");
+}
+
+#[test]
+fn f1_redirects_keep_the_uri() {
+    application("shop", "127.11.17.1:19100");
+    let labels = [
+        ("hosts", "old.example.com,shop.example.com"),
+        ("redirects", "http://old.example.com,http://shop.example.com/"),
+    ];
+    let nginx = Nginx::start(&rendered(&labelled("shop", 19_100, &labels), &[("shop", "127.11.17.1")]));
+    let answer = nginx.get("old.example.com", "/x?y=1");
+    assert!(status(&answer) == "302" && answer.contains("Location: http://shop.example.com/x?y=1\r\n"), "{answer}");
+    let slashes = nginx.get("old.example.com", "//evil.example/%2f..");
+    assert!(slashes.contains("Location: http://shop.example.com//evil.example/%2f..\r\n"), "{slashes}");
+    assert_eq!(app(&nginx.get("shop.example.com", "/x")), Some("shop"));
+}
+
+#[test]
+fn who_is_trusted_says_who_the_client_is() {
+    application("shop", "127.11.18.1:19100");
+    let text = labelled("shop", 19_100, &[HOST]);
+    let said = "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n";
+    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let toml = format!("[Extensions.default]\nTrustedProxies = [\"{trusted}\"]\n");
+        let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.18.1")], &[], &toml));
+        let told = request(&nginx, said);
+        assert_eq!(told.contains("X-Real-IP: 192.0.2.9\r\n"), believed, "{told}");
+        assert_eq!(told.contains("X-Forwarded-Proto: https\r\n"), believed, "{told}");
+    }
+}
+
+#[test]
+fn e7_the_proxy_protocol_is_believed_of_who_is_trusted() {
+    application("shop", "127.11.19.1:19100");
+    let text = labelled("shop", 19_100, &[HOST]);
+    let line = "PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\r\n";
+    let plain = "GET /x HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n";
+    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let toml = format!("[Extensions.default]\nProxyProtocol = true\nTrustedProxies = [\"{trusted}\"]\n");
+        let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.19.1")], &[], &toml));
+        let told = nginx.raw(&format!("{line}{plain}"));
+        assert_eq!(told.contains("X-Real-IP: 192.0.2.9\r\n"), believed, "{told}");
+    }
+    let nginx = Nginx::start(&rendered(&text, &[("shop", "127.11.19.1")]));
+    assert_eq!(status(&nginx.raw(&format!("{line}{plain}"))), "400", "no listener takes it unasked");
+}

@@ -1,0 +1,254 @@
+//! TLS as clients see it: the real nginx, certificates of a test authority, curl and openssl in front.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
+use support::nginx::{Nginx, application};
+use support::routes::{labelled, rendered_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// An authority that clients believe.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+/// A certificate and its key, as PEM.
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), folder }
+    }
+
+    fn pair(&self, host: &str) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, host);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// What curl gets, headers included, for a URL whose host is at nginx; or why it gets nothing.
+    fn curl(&self, nginx: &Nginx, url: &str, more: &[&str]) -> Result<String, String> {
+        let host = url.split("://").nth(1).unwrap().split(['/', ':']).next().unwrap();
+        let (http, https) = (nginx.port(), nginx.port() + 1);
+        let url = url.replacen(host, &format!("{host}:{}", if url.starts_with("https") { https } else { http }), 1);
+        let ca = self.folder.path().join("ca.pem");
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--include", "--max-time", "20", "--http1.1", "--cacert"])
+            .arg(ca)
+            .args(["--resolve", &format!("{host}:{http}:127.0.0.1"), "--resolve", &format!("{host}:{https}:127.0.0.1")])
+            .args(more)
+            .arg(url)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+const SHOP: [(&str, &str); 3] = [("hosts", "shop.example.com"), ("ssl_cert", "shop.cert"), ("ssl_key", "shop.key")];
+const BANK: [(&str, &str); 2] = [("hosts", "bank.example.com"), ("ssl_cert", "bank.pem")];
+
+/// Two hosts with certificates of their own, one of them in one file with its key.
+fn two_hosts(net: u8, authority: &Authority, more: &[(&str, &str)]) -> Nginx {
+    let (shop, bank) = (authority.pair("shop.example.com"), authority.pair("bank.example.com"));
+    let both = bank.certificate + &bank.key;
+    start(net, &[("shop.cert", &shop.certificate), ("shop.key", &shop.key), ("bank.pem", &both)], more)
+}
+
+fn start(net: u8, secrets: &[(&str, &str)], more: &[(&str, &str)]) -> Nginx {
+    let (shop, bank) = (format!("127.12.{net}.1"), format!("127.12.{net}.2"));
+    application("shop", &format!("{shop}:19200"));
+    application("bank", &format!("{bank}:19200"));
+    let services = labelled("shop", 19_200, &[&SHOP[..], more].concat()) + &labelled("bank", 19_200, &BANK);
+    let names: Vec<_> = secrets.iter().map(|(name, _)| *name).collect();
+    Nginx::start_with(&rendered_with(&services, &[("shop", &shop), ("bank", &bank)], &names, ""), secrets)
+}
+
+#[test]
+fn g1_tls_ends_at_the_proxy() {
+    let authority = Authority::new();
+    let nginx = two_hosts(1, &authority, &[("hsts", "365d")]);
+    let answer = authority.curl(&nginx, "https://shop.example.com/ping", &[]).unwrap();
+    assert!(answer.contains("app=shop") && answer.contains("X-Forwarded-Proto: https"), "{answer}");
+    assert!(answer.contains("X-Forwarded-Port: 8443") && answer.contains("X-Real-IP: 127.0.0.1"), "{answer}");
+    assert!(answer.contains("Strict-Transport-Security: max-age=31536000"), "{answer}");
+    let plain = authority.curl(&nginx, "http://shop.example.com/ping", &[]).unwrap();
+    assert!(plain.contains("app=shop") && !plain.contains("Strict-Transport-Security"), "{plain}");
+    let two = authority.curl(&nginx, "https://shop.example.com/ping", &["--http2"]).unwrap();
+    assert!(two.starts_with("HTTP/2 200"), "{two}");
+}
+
+#[test]
+fn g3_each_host_shows_its_own_certificate_and_nobody_elses_name_is_answered() {
+    let authority = Authority::new();
+    let nginx = two_hosts(2, &authority, &[]);
+    // curl checks that the certificate is the host's.
+    assert!(authority.curl(&nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
+    assert!(authority.curl(&nginx, "https://shop.example.com/", &[]).unwrap().contains("app=shop"));
+    let unknown = authority.curl(&nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
+    assert!(unknown.contains("unrecognized name"), "{unknown}");
+    // An address is no name: the client asks for none.
+    let nameless = authority.curl(&nginx, "https://127.0.0.1/", &["--insecure"]).unwrap_err();
+    assert!(nameless.contains("unrecognized name"), "{nameless}");
+    let elsewhere = ["--header", "Host: nobody.example.com"];
+    let answer = authority.curl(&nginx, "https://shop.example.com/", &elsewhere).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+}
+
+#[test]
+fn a_certificate_that_is_wrong_costs_its_host_alone() {
+    let authority = Authority::new();
+    let (bank, other) = (authority.pair("bank.example.com"), authority.pair("shop.example.com"));
+    let bank = bank.certificate.clone() + &bank.key;
+    let shop = authority.pair("shop.example.com");
+    for (net, certificate, key) in
+        [(3, "no PEM at all", shop.key.as_str()), (4, shop.certificate.as_str(), other.key.as_str()), (5, "", "")]
+    {
+        let nginx = start(net, &[("shop.cert", certificate), ("shop.key", key), ("bank.pem", &bank)], &[]);
+        authority.curl(&nginx, "https://shop.example.com/", &[]).unwrap_err();
+        assert!(authority.curl(&nginx, "http://shop.example.com/", &[]).unwrap().contains("app=shop"));
+        assert!(authority.curl(&nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
+    }
+}
+
+#[test]
+fn ssl_only_redirects_plain_http() {
+    let authority = Authority::new();
+    let nginx = two_hosts(6, &authority, &[("ssl_only", "true")]);
+    let answer = authority.curl(&nginx, "http://shop.example.com/x?y=1", &[]).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
+    assert!(answer.contains("Location: https://shop.example.com:8443/x?y=1\r\n"), "{answer}");
+    assert!(authority.curl(&nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
+}
+
+#[test]
+fn f2_a_redirect_to_https_is_no_loop() {
+    let authority = Authority::new();
+    let nginx = two_hosts(7, &authority, &[("redirects", "http://shop.example.com,https://shop.example.com")]);
+    let answer = authority.curl(&nginx, "http://shop.example.com/x", &[]).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 302") && answer.contains("Location: https://shop.example.com/x"), "{answer}");
+    assert!(authority.curl(&nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
+}
+
+#[test]
+fn old_protocols_and_weak_ciphers_are_refused() {
+    let authority = Authority::new();
+    let nginx = two_hosts(8, &authority, &[]);
+    let ask = |more: &[&str]| authority.curl(&nginx, "https://shop.example.com/", more);
+    ask(&["--tlsv1.2", "--tls-max", "1.2"]).unwrap();
+    ask(&["--tlsv1.3"]).unwrap();
+    ask(&["--tlsv1.0", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0"]).unwrap_err();
+    ask(&["--tls-max", "1.2", "--ciphers", "AES128-SHA"]).unwrap_err();
+}
+
+/// An application that speaks TLS itself, answers with the host that was asked for, and ends with the test.
+async fn speaks_tls(address: &str, pair: &Pair) {
+    use rustls::pki_types::pem::PemObject;
+    let certificate = rustls::pki_types::CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut head = [0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let body = format!("app=itself\n{}", String::from_utf8_lossy(&head[..read]));
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_g5_tls_goes_through_as_it_is_beside_a_host_where_it_ends() {
+    let authority = Authority::new();
+    let (through, shop) = (authority.pair("through.example.com"), authority.pair("shop.example.com"));
+    speaks_tls("127.12.20.1:19200", &through).await;
+    application("shop", "127.12.20.2:19200");
+    let passed = [("hosts", "through.example.com"), ("ssl_passthrough", "true")];
+    let services = labelled("through", 19_200, &passed) + &labelled("shop", 19_200, &SHOP);
+    let secrets = [("shop.cert", shop.certificate.as_str()), ("shop.key", &shop.key)];
+    let tasks = [("through", "127.12.20.1"), ("shop", "127.12.20.2")];
+    let nginx = Nginx::start_with(&rendered_with(&services, &tasks, &["shop.cert", "shop.key"], ""), &secrets);
+
+    let itself = authority.curl(&nginx, "https://through.example.com/ping", &[]).unwrap();
+    assert!(itself.contains("app=itself") && !itself.contains("x-request-id"), "G2: {itself}");
+    let ended = authority.curl(&nginx, "https://shop.example.com/ping", &[]).unwrap();
+    // The client's address survives the hop.
+    assert!(ended.contains("app=shop") && ended.contains("X-Real-IP: 127.0.0.1\r\n"), "{ended}");
+    let plain = authority.curl(&nginx, "http://through.example.com/", &[]).unwrap();
+    assert!(plain.starts_with("HTTP/1.1 503"), "G2: {plain}");
+    authority.curl(&nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
+    // Who asks for it inside a connection to another host is told that this is the wrong one.
+    let misdirected = ["--header", "Host: through.example.com"];
+    let answer = authority.curl(&nginx, "https://shop.example.com/", &misdirected).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_a_host_that_is_passed_through_can_be_redirected() {
+    let authority = Authority::new();
+    let through = authority.pair("through.example.com");
+    speaks_tls("127.12.21.1:19200", &through).await;
+    for more in [("ssl_only", "true"), ("redirects", "http://through.example.com,https://through.example.com:8443")] {
+        let labels = [("hosts", "through.example.com"), ("ssl_passthrough", "true"), more];
+        let services = labelled("through", 19_200, &labels);
+        let nginx = Nginx::start(&rendered_with(&services, &[("through", "127.12.21.1")], &[], ""));
+        let answer = authority.curl(&nginx, "http://through.example.com/x?y", &[]).unwrap();
+        assert!(answer.contains("Location: https://through.example.com:8443/x?y\r\n"), "{answer}");
+        assert!(authority.curl(&nginx, "https://through.example.com/", &[]).unwrap().contains("app=itself"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
+    let authority = Authority::new();
+    let ca = std::fs::read_to_string(authority.folder.path().join("ca.pem")).unwrap();
+    let stranger = Authority::new();
+    speaks_tls("127.12.22.1:19200", &authority.pair("shop.example.com")).await;
+    speaks_tls("127.12.22.2:19200", &stranger.pair("shop.example.com")).await;
+    speaks_tls("127.12.22.3:19200", &authority.pair("elsewhere.example.com")).await;
+    let host = ("hosts", "shop.example.com");
+    let plain = [host, ("ssl_backend", "true")];
+    let verified =
+        [host, ("backend_protocol", "https"), ("ssl_backend_tls_verify", "required"), ("ssl_backend_ca", "ca.pem")];
+    for (address, labels, expected) in [
+        ("127.12.22.1", &plain[..], "200"),
+        ("127.12.22.2", &plain, "200"),
+        ("127.12.22.1", &verified, "200"),
+        ("127.12.22.2", &verified, "502"),
+        ("127.12.22.3", &verified, "502"),
+    ] {
+        let services = labelled("shop", 19_200, labels);
+        let files = rendered_with(&services, &[("shop", address)], &["ca.pem"], "");
+        let nginx = Nginx::start_with(&files, &[("ca.pem", &ca)]);
+        let answer = nginx.get("shop.example.com", "/");
+        assert_eq!(support::routes::status(&answer), expected, "{address} {labels:?}: {answer}");
+    }
+}
