@@ -274,6 +274,93 @@ async fn an_extension_cannot_take_all_routes_away_by_refusing_them() {
     }
 }
 
+/// What the proxies' tasks have under /run/secrets for routes.
+fn secrets(world: &World) -> Vec<String> {
+    let secrets = spec(world)["TaskTemplate"]["ContainerSpec"]["Secrets"].as_array().cloned().unwrap_or_default();
+    let name = |secret: &Value| secret["SecretName"].as_str().unwrap().to_owned();
+    secrets.iter().map(name).filter(|name| !name.starts_with(ownership::IDENTITY_PREFIX)).collect()
+}
+
+fn label(world: &World, service: &str, labels: &[(&str, &str)]) {
+    let edit = |spec: &mut Value| {
+        for (key, value) in labels {
+            spec["Labels"][format!("com.docker.lb.{key}")] = json!(value);
+        }
+    };
+    world.swarm().edit_service(service, edit).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then() {
+    let mut swarm = with_shop();
+    for name in ["old.pem", "new.pem", "staff"] {
+        swarm.create_secret(json!({ "Name": name, "Data": "c2VjcmV0" })).unwrap();
+    }
+    let world = World::new(swarm, hitless()).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    label(&world, "shop", &[("ssl_cert", "old.pem")]);
+    let (outcome, observation) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.to_string().contains("secrets attached: old.pem"), "{}", outcome.plan);
+    assert!(restarts(&outcome.plan));
+    let shows = |text: &str, name: &str| text.contains(&format!("ssl_certificate $secrets/{name};"));
+    // Running tasks have no certificate yet, and serve the rest.
+    let texts = delivered(&outcome);
+    assert_eq!(texts.iter().filter(|text| shows(text, "old.pem")).count(), 1, "{texts:?}");
+    assert!(texts.iter().all(|text| text.contains("shop.example.com")));
+    assert!(world.apply(&outcome.plan, &observation).await.is_empty());
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert_eq!(secrets(&world), ["old.pem"]);
+
+    for fresh in [false, true] {
+        let (from, to) = if fresh { ("new.pem", "old.pem") } else { ("old.pem", "new.pem") };
+        label(&world, "shop", &[("ssl_cert", to)]);
+        // A core that was just started knows the service's previous labels.
+        let mut mind = if fresh { Mind::default() } else { std::mem::take(&mut mind) };
+        let (outcome, observation) = world.decide(&mut mind).await.unwrap();
+        let texts = delivered(&outcome);
+        assert_eq!(texts.iter().filter(|text| shows(text, from)).count(), 1, "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| shows(text, to)).count(), 1, "{texts:?}");
+        assert!(world.apply(&outcome.plan, &observation).await.is_empty());
+        world.swarm().settle();
+        world.converge(&mut mind).await;
+        assert_eq!(secrets(&world), [to], "what is not needed went in the same roll");
+    }
+
+    // What protects a route is never missing: tasks that lack the users do not serve it.
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    label(&world, "shop", &[("basic_auth", "staff")]);
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let texts = delivered(&outcome);
+    assert!(texts.iter().all(|text| text.contains("auth_basic_user_file") || !text.contains("proxy_pass")), "{texts:?}");
+    world.converge(&mut mind).await;
+
+    // Nobody needs a certificate any more: it stays for a while, and then its owner can remove it.
+    world.swarm().remove_service("shop").unwrap();
+    world.swarm().settle();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(!restarts(&outcome.plan), "{}", outcome.plan);
+    world.swarm().tick(Duration::from_secs(90));
+    world.converge(&mut mind).await;
+    assert_eq!(secrets(&world), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_secret_keeps_the_last_good_route() {
+    let (world, mut mind) = deployed(hitless()).await;
+    label(&world, "shop", &[("ssl_cert", "nowhere.pem")]);
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+    let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+    assert!(told[0].contains("com.docker.lb.ssl_cert=\"nowhere.pem\" is no secret of this Swarm"), "{told:?}");
+    assert!(delivered(&outcome)[0].contains("shop.example.com"));
+    world.swarm().create_secret(json!({ "Name": "nowhere.pem", "Data": "c2VjcmV0" })).unwrap();
+    world.converge(&mut mind).await;
+    assert_eq!(secrets(&world), ["nowhere.pem"]);
+}
+
 #[tokio::test]
 async fn a_roll_that_takes_too_long_is_taken_back() {
     let (mut world, mut mind) = deployed(hitless()).await;
