@@ -334,7 +334,10 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
     label(&world, "shop", &[("basic_auth", "staff")]);
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     let texts = delivered(&outcome);
-    assert!(texts.iter().all(|text| text.contains("auth_basic_user_file") || !text.contains("proxy_pass")), "{texts:?}");
+    assert!(
+        texts.iter().all(|text| text.contains("auth_basic_user_file") || !text.contains("proxy_pass")),
+        "{texts:?}"
+    );
     world.converge(&mut mind).await;
 
     // Nobody needs a certificate any more: it stays for a while, and then its owner can remove it.

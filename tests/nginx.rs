@@ -3,7 +3,7 @@
 
 mod support;
 
-use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::reconcile::reconcile_embedded;
 use interlock_core::render::File;
 use support::Scenario;
 use support::nginx::{Nginx, accepts, application};

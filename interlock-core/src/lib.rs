@@ -43,6 +43,7 @@ pub mod reconcile;
 
 pub mod state;
 
+mod certificates;
 mod hash;
 
 #[cfg(feature = "docker")]

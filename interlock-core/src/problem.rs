@@ -62,6 +62,8 @@ pub enum Effect {
     Overruled,
     /// What is deployed stays as it is.
     Kept,
+    /// Its hosts are served without TLS alone.
+    NoTls,
 }
 
 impl fmt::Display for Effect {
@@ -72,6 +74,7 @@ impl fmt::Display for Effect {
             Self::Ignored => "the label is ignored",
             Self::Overruled => "the older service decides",
             Self::Kept => "what is deployed stays",
+            Self::NoTls => "its hosts are not served over TLS",
         })
     }
 }

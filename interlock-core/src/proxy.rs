@@ -19,6 +19,7 @@ pub mod health;
 mod master;
 mod processes;
 mod program;
+mod secrets;
 mod serving;
 mod signals;
 mod supervise;
@@ -53,6 +54,8 @@ pub const STATE: &str = "/var/lib/interlock";
 /// What nginx reads in classic delivery: `/etc/nginx/nginx.conf`.
 pub const CONFIG: &str = "/etc/nginx/nginx.conf";
 
+/// Where Docker mounts secrets: `/run/secrets`.
+pub const SECRETS: &str = "/run/secrets";
 /// Where images built with `deploy/Dockerfile` keep what is known about their nginx: `/usr/local/share/interlock/nginx`.
 pub const VERSION_FILE: &str = "/usr/local/share/interlock/nginx";
 
@@ -73,6 +76,8 @@ pub struct Options {
     /// What the image says about the version of its nginx: on the first line the version, on the second what is wrong with it, if
     /// anything is. Need not exist. Default: [`VERSION_FILE`].
     pub version_file: PathBuf,
+    /// The folder of the task's secrets. Default: [`SECRETS`].
+    pub secrets: PathBuf,
     /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
     pub reap: bool,
     /// How long things may take.
@@ -102,6 +107,7 @@ impl Default for Options {
             state: STATE.into(),
             health: health::ADDRESS,
             version_file: VERSION_FILE.into(),
+            secrets: SECRETS.into(),
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
@@ -202,6 +208,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
                 proxy_version: program.version().await,
                 hostname: hostname.to_string_lossy().into_owned(),
                 version_warning,
+                secrets: secrets::describe(&options.secrets),
             };
             let pause = options.times.pause;
             let follower = Follower {

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::certificates;
 use crate::desired::{self, Control, Desired, Objects};
 use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
-use crate::names::Cluster;
+use crate::names::{Cluster, SecretName};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -139,7 +140,11 @@ fn route(inputs: &Inputs) -> Routed {
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in &found.live {
             let key = (cluster.clone(), attachments.generation());
-            let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key));
+            // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand.
+            let knows = |name: &SecretName| {
+                !extension.hitless_service_update || reports.has_certificates(&cluster, &key.1, name)
+            };
+            let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key), knows);
             let config = match &part {
                 Cow::Borrowed(_) => proxy_config::build(&cluster, extension, version, whole),
                 Cow::Owned(part) => {
@@ -183,6 +188,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(reports.problems());
+    problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let mut clusters = BTreeMap::new();
     let mut idle = Idle::new();

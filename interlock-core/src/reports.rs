@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::Cluster;
+use jiff::Timestamp;
+
+use crate::names::{Cluster, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 
@@ -28,10 +30,25 @@ pub struct AgentReport {
     pub version: Option<ProxyVersion>,
     /// What is wrong with that version; empty if nothing is known.
     pub version_warning: String,
+    /// What the secrets are that its task has.
+    pub secrets: BTreeMap<SecretName, SecretReport>,
     /// What its proxy runs.
     pub running: Option<Revision>,
     /// The newest revision that its proxy did not take, and what the checker said.
     pub refused: Option<(Revision, String)>,
+}
+
+/// What an agent knows of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretReport {
+    /// The SHA-256 of the public key in the first certificate; `None` when there is no certificate.
+    pub public_key: Option<String>,
+    /// When that certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// The SHA-256 of the public key that belongs to the private key; `None` when there is none, or of an unknown kind.
+    pub key_of: Option<String>,
+    /// Whether there is a private key.
+    pub has_key: bool,
 }
 
 impl Reports {
@@ -83,6 +100,17 @@ impl Reports {
         })
     }
 
+    /// What a proxy of this service cluster knows of a secret.
+    pub(crate) fn secret(&self, cluster: &Cluster, name: &SecretName) -> Option<&SecretReport> {
+        self.of(cluster).find_map(|agent| agent.secrets.get(name))
+    }
+
+    /// Whether a proxy of this generation has certificates in a secret, so that all of it can start with them.
+    pub(crate) fn has_certificates(&self, cluster: &Cluster, generation: &Generation, name: &SecretName) -> bool {
+        let mut agents = self.of(cluster).filter(|agent| agent.generation == *generation);
+        agents.any(|agent| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some()))
+    }
+
     fn of(&self, cluster: &Cluster) -> impl Iterator<Item = &AgentReport> {
         self.agents.values().filter(move |agent| agent.cluster == *cluster)
     }
@@ -99,6 +127,7 @@ mod tests {
             generation: "00000000000000aa".parse().expect("a generation"),
             hostname: "a".into(),
             version: None,
+            secrets: BTreeMap::new(),
             version_warning: "NGINX 1.30.6 lacks security fixes: use 1.30.7 or later".into(),
             running: None,
             refused: None,

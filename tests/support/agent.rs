@@ -153,6 +153,7 @@ impl Node {
             state: self.path("state"),
             health: self.health,
             version_file: self.path("version"),
+            secrets: self.path("secrets"),
             times,
             ..Options::default()
         };

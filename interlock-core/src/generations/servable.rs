@@ -17,13 +17,14 @@ pub type Shown = BTreeMap<(Cluster, Generation), Certificates>;
 pub type Certificates = BTreeMap<(ServiceId, RouteName), Certificate>;
 
 /// The model with the targets alone that tasks with these attachments can reach. A route whose new certificate they lack is served with the
-/// one of before, if they have that; what they lack of a route's protection costs the route.
+/// one of before, if they have that; what they lack of a route's protection, or do not know to be one (`knows`), costs the route.
 pub(crate) fn servable<'m>(
     snapshot: &Snapshot,
     model: &'m Model,
     cluster: &Cluster,
     attachments: &Attachments,
     before: Option<&Certificates>,
+    knows: impl Fn(&SecretName) -> bool,
 ) -> Cow<'m, Model> {
     let ids: BTreeMap<&str, &SecretId> =
         snapshot.secrets.iter().map(|secret| (secret.name.as_str(), &secret.id)).collect();
@@ -32,13 +33,16 @@ pub(crate) fn servable<'m>(
         Reach::Network(network) => attachments.networks.contains(network) || route.targets.is_empty(),
         Reach::HostPort => true,
     };
-    let complete = |route: &Route| route.cluster != *cluster || (reachable(route) && route.asks.secrets().all(has));
+    let verifiable = |route: &Route| route.asks.options.ssl_backend_ca.as_ref().is_none_or(&knows);
+    let complete = |route: &Route| {
+        route.cluster != *cluster || (reachable(route) && route.asks.secrets().all(has) && verifiable(route))
+    };
     if model.routes.iter().all(complete) {
         return Cow::Borrowed(model);
     }
     let mut part = model.clone();
     for route in part.routes.iter_mut().filter(|route| route.cluster == *cluster) {
-        if !reachable(route) || !route.asks.options.secrets().all(has) {
+        if !reachable(route) || !route.asks.options.secrets().all(has) || !verifiable(route) {
             route.targets.clear();
         }
         if let Tls::Terminated(certificate) = &route.asks.tls

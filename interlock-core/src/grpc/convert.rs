@@ -1,13 +1,17 @@
 //! Between the contract's types and those of the pure part. What comes from the wire is read into types that cannot be wrong, or
 //! refused as a whole.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use jiff::Timestamp;
+
 use super::v1;
-use crate::names::{Cluster, HostPattern};
+use crate::names::{Cluster, HostPattern, SecretName};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision};
 use crate::render::{self, File, RenderError, Rendering, Suspect};
+use crate::reports::SecretReport;
 use crate::settings::{Kind, ProxyOptions};
 
 mod routes;
@@ -154,6 +158,27 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
             version => Some(text("proxy.version", version)?),
         },
     })
+}
+
+/// What secrets are. One with a name that no secret has is left out, and what is no hash is none.
+pub fn secrets_from_wire(secrets: &[v1::Secret]) -> BTreeMap<SecretName, SecretReport> {
+    let hash = |text: &str| {
+        let plain = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        plain.then(|| text.to_owned())
+    };
+    // A service has far fewer.
+    let secrets = secrets.iter().take(4096);
+    secrets
+        .filter_map(|secret| {
+            let report = SecretReport {
+                public_key: hash(&secret.public_key),
+                not_after: Timestamp::from_second(secret.not_after).ok(),
+                key_of: hash(&secret.key_of),
+                has_key: secret.has_key,
+            };
+            Some((secret.name.parse().ok()?, report))
+        })
+        .collect()
 }
 
 /// For the wire, with their hash.

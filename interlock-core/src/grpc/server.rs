@@ -219,6 +219,7 @@ impl v1::proxies_server::Proxies for Hub {
             hostname: hello.hostname,
             version: hello.proxy_version.parse().ok(),
             version_warning: hello.version_warning,
+            secrets: convert::secrets_from_wire(&hello.secrets),
             running: hello.revision.parse().ok(),
             refused: None,
         };

@@ -39,6 +39,8 @@ pub(super) struct Introduction {
     pub(super) hostname: String,
     /// What is wrong with that version; empty if nothing is known.
     pub(super) version_warning: String,
+    /// What its secrets are.
+    pub(super) secrets: Vec<v1::Secret>,
 }
 
 /// The side of the follower.
@@ -117,10 +119,11 @@ impl Follower {
     }
 
     fn hello(&self) -> v1::Hello {
-        let Introduction { agent, generation, proxy_version, hostname, version_warning } = self.introduction.clone();
+        let Introduction { agent, generation, proxy_version, hostname, version_warning, secrets } =
+            self.introduction.clone();
         let Running { revision, hash } = self.running.borrow().clone();
         let generation = generation.to_string();
-        v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning }
+        v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning, secrets }
     }
 
     /// Makes a revision the one that is wanted, unless it is not what the contract says.

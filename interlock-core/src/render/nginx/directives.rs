@@ -13,6 +13,9 @@ const TRACE_LOG_FIELDS: &str =
 /// The first version that knows `keepalive_min_timeout`.
 const KEEPALIVE_MIN_TIMEOUT: ProxyVersion = ProxyVersion { major: 1, minor: 27, patch: 4 };
 
+/// The first version that keeps certificates whose paths have variables.
+const CERTIFICATE_CACHE: ProxyVersion = ProxyVersion { major: 1, minor: 27, patch: 4 };
+
 pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
     match &proxy.options {
         ProxyOptions::Nginx(options) => options.as_ref().clone(),
@@ -92,8 +95,8 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
 }
 
 /// What TLS is like, for the http context.
-pub(super) fn tls(options: &NginxOptions) -> Vec<String> {
-    vec![
+pub(super) fn tls(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<String> {
+    let mut lines = vec![
         format!("ssl_protocols {};", options.ssl_protocols),
         format!("ssl_ciphers {};", options.ssl_ciphers),
         "ssl_ecdh_curve X25519:prime256v1:secp384r1;".to_owned(),
@@ -102,7 +105,12 @@ pub(super) fn tls(options: &NginxOptions) -> Vec<String> {
         "ssl_session_cache shared:tls:10m;".to_owned(),
         "ssl_session_timeout 1d;".to_owned(),
         "ssl_session_tickets off;".to_owned(),
-    ]
+    ];
+    if version.is_some_and(|version| version >= CERTIFICATE_CACHE) {
+        // Otherwise they are read again with every handshake. What stands in a file of a secret never changes.
+        lines.push("ssl_certificate_cache max=10000 valid=1d inactive=1d;".to_owned());
+    }
+    lines
 }
 
 /// The beginning of the stream context.

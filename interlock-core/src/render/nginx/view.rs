@@ -251,7 +251,7 @@ fn tls(config: &ProxyConfig, options: &NginxOptions, make: &mut Maker<'_>) -> Op
     if hosts.clone().all(|host| host.tls == Tls::None) {
         return None;
     }
-    let mut lines = directives::tls(options);
+    let mut lines = directives::tls(options, config.proxy.version);
     lines.extend(listen::secrets());
     let passed: Vec<_> = config
         .virtual_hosts
