@@ -45,7 +45,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
         let limit = snapshot.engine.config_limit();
         let (model, _) = model::read(&snapshot, &settings, &memory.last_good, &memory.refused);
-        let (routes, _) = routes::resolve(&model);
+        let (routes, _) = routes::resolve(&model, settings.host_policy);
         let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, extension, None, &routes[&cluster]);
         let rendering = render::render(&config, limit);
@@ -63,7 +63,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
         step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good, &memory.refused)));
-        step("resolve", &mut || drop(black_box(routes::resolve(&model))));
+        step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
         step("build", &mut || drop(proxy_config::build(&cluster, extension, None, &routes[&cluster])));
         step("render", &mut || drop(render::render(&config, limit)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));

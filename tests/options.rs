@@ -34,8 +34,11 @@ fn shares(nginx: &Nginx, headers: &str, requests: usize) -> BTreeMap<String, usi
     shares
 }
 
+/// A service, the names of its tasks, its labels.
+type Pooled<'a> = (&'static str, &'a [&'static str], &'a [(&'a str, &'a str)]);
+
 /// Services with one host, each with as many tasks as it has names.
-fn pool(net: u8, services: &[(&'static str, &[&'static str], &[(&str, &str)])]) -> Nginx {
+fn pool(net: u8, services: &[Pooled<'_>]) -> Nginx {
     let (mut text, mut tasks) = (String::new(), Vec::new());
     for (number, (service, names, labels)) in services.iter().enumerate() {
         text += &labelled(service, 19_100, &[&[HOST], *labels].concat());

@@ -11,6 +11,7 @@ use crate::names::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathP
 use crate::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
 use crate::snapshot::Labels;
 
+mod legacy;
 mod table;
 mod values;
 
@@ -124,8 +125,11 @@ pub struct Reading {
     pub findings: Vec<Finding>,
 }
 
-/// Reads all `com.docker.lb.*` labels of a service.
+/// Reads all `com.docker.lb.*` labels of a service; of one that has none, those of interlock's predecessors.
 pub fn read(labels: &Labels) -> Reading {
+    if !labels.range(PREFIX.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(PREFIX)) {
+        return legacy::read(labels);
+    }
     let mut read: BTreeMap<RouteName, RouteLabels> = BTreeMap::new();
     let mut findings = Vec::new();
     let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));

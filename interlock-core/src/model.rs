@@ -14,7 +14,7 @@ use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
 use crate::settings::Settings;
-use crate::snapshot::{Labels, Mode, Service, ServiceSpec, Snapshot};
+use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 
 mod asks;
 mod reach;
@@ -56,6 +56,8 @@ pub struct Route {
     pub name: RouteName,
     /// The service's age and id: the lower one decides where two disagree.
     pub seniority: Seniority,
+    /// The stack that the service is part of.
+    pub stack: Option<String>,
     /// The service cluster whose proxies serve it.
     pub cluster: Cluster,
     /// The hosts, possibly none for a default backend.
@@ -300,6 +302,7 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
         service: service.spec.name.clone(),
         name: name.clone(),
         seniority: Seniority { created_at: service.created_at, id: service.id.clone() },
+        stack: service.spec.labels.get(STACK_LABEL).cloned(),
         cluster,
         hosts: labels.hosts.clone().unwrap_or_default(),
         default_backend: labels.default_backend == Some(true),

@@ -3,6 +3,9 @@
 use crate::names::{Cluster, SecretId};
 use crate::snapshot::{Labels, Service, Snapshot};
 
+/// On a secret of somebody else: the stack whose services may name it in labels, or `*` for all, where `SecretPolicy` asks for that.
+pub const ALLOW: &str = "com.docker.lb.allow";
+
 /// On everything that interlock creates; its value is [`OWNER_VALUE`].
 pub const OWNER: &str = "com.docker.interlock.owner";
 /// The value of [`OWNER`].

@@ -125,7 +125,7 @@ struct Routed {
 fn route(inputs: &Inputs) -> Routed {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
     let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
-    let (routes, told) = routes::resolve(&model);
+    let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
@@ -148,7 +148,7 @@ fn route(inputs: &Inputs) -> Routed {
             let config = match &part {
                 Cow::Borrowed(_) => proxy_config::build(&cluster, extension, version, whole),
                 Cow::Owned(part) => {
-                    let (routes, _) = routes::resolve(part);
+                    let (routes, _) = routes::resolve(part, settings.host_policy);
                     proxy_config::build(&cluster, extension, version, routes.get(&cluster).unwrap_or(&nothing))
                 }
             };

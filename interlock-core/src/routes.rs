@@ -10,6 +10,7 @@ use crate::model::{Certificate, Model, Route, Tls};
 use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::options::{RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::settings::HostPolicy;
 
 /// The virtual hosts of one service cluster.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,7 +48,7 @@ pub struct Location<'a> {
 }
 
 /// Puts the routes of each service cluster together.
-pub fn resolve(model: &Model) -> (BTreeMap<&Cluster, Routes<'_>>, Vec<Problem>) {
+pub fn resolve(model: &Model, policy: HostPolicy) -> (BTreeMap<&Cluster, Routes<'_>>, Vec<Problem>) {
     let mut by_age: Vec<&Route> = model.routes.iter().collect();
     by_age.sort_by(|a, b| (&a.seniority, &a.name).cmp(&(&b.seniority, &b.name)));
     let mut clusters: BTreeMap<&Cluster, Routes<'_>> = BTreeMap::new();
@@ -55,7 +56,11 @@ pub fn resolve(model: &Model) -> (BTreeMap<&Cluster, Routes<'_>>, Vec<Problem>) 
     for route in by_age {
         let routes = clusters.entry(&route.cluster).or_default();
         for host in &route.hosts {
-            problems.extend(routes.virtual_hosts.entry(host).or_default().join(route, Some(host)));
+            let serves = routes.virtual_hosts.entry(host).or_default();
+            match serves.owner().filter(|elder| policy == HostPolicy::Stack && elder.stack != route.stack) {
+                Some(elder) => problems.push(not_its_host(route, elder, host)),
+                None => problems.extend(serves.join(route, Some(host))),
+            }
         }
         if route.default_backend {
             match &routes.default {
@@ -105,6 +110,12 @@ impl<'a> VirtualHost<'a> {
         };
         problems.extend(location.join(route));
         problems
+    }
+
+    /// The oldest service that has a part in it.
+    fn owner(&self) -> Option<&'a Route> {
+        let members = self.locations.values().flat_map(|location| location.members.first());
+        members.chain(self.passthrough.first()).copied().min_by_key(|route| &route.seniority)
     }
 
     /// The elder that has TLS end somewhere else than this route does.
@@ -162,6 +173,16 @@ fn unprotected(route: &Route, elder: &Route, label: &str) -> Problem {
         right: "set it alike on both, or give one of them another host or path".to_owned(),
         effect: Effect::LeftOut,
         ..overruled(route, elder, label, "")
+    }
+}
+
+fn not_its_host(route: &Route, elder: &Route, host: &HostPattern) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        wrong: format!("names {host}, which service {} of another stack has", shown(&elder.service)),
+        right: "use another host: HostPolicy is stack".to_owned(),
+        effect: Effect::LeftOut,
+        ..overruled(route, elder, "hosts", "")
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 
-/// Labels by key, restricted to [`is_read`] keys.
+/// Labels by key, restricted to [`is_read`] keys. A service's are also those under `interlock.` in its container spec.
 pub type Labels = BTreeMap<String, String>;
 
 /// Whether labels under this key enter a snapshot. All others are never read.

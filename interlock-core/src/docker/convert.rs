@@ -66,9 +66,13 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
     let wire::Spec { name, labels, task_template, mode, endpoint_spec, networks } = spec;
     let wire::TaskTemplate { container_spec, networks: of_tasks } = task_template;
     let networks = if of_tasks.is_empty() { networks } else { of_tasks };
+    // Interlock 1 had its labels on containers.
+    let mut of_both = container_spec.labels.0;
+    of_both.retain(|key, _| key.starts_with("interlock."));
+    of_both.extend(labels.0);
     ServiceSpec {
         name,
-        labels: labels.0,
+        labels: of_both,
         mode: match (mode.replicated, mode.global) {
             (Some(replicated), _) => Mode::Replicated(replicated.replicas.unwrap_or(1)),
             (None, Some(_)) => Mode::Global,

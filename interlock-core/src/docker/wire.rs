@@ -151,6 +151,8 @@ pub(super) struct TaskTemplate {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct ContainerSpec {
     #[serde(deserialize_with = "nullable")]
+    pub(super) labels: ReadLabels,
+    #[serde(deserialize_with = "nullable")]
     pub(super) configs: Vec<ConfigReference>,
     #[serde(deserialize_with = "nullable")]
     pub(super) secrets: Vec<SecretReference>,

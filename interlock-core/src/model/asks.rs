@@ -5,8 +5,9 @@ use super::reach::World;
 use crate::labels::{Redirect, RouteLabels, TlsVerify};
 use crate::names::{CookieName, HostPattern, SecretName};
 use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan};
-use crate::settings::{Extension, Kind, ProxyOptions};
-use crate::snapshot::{STACK_LABEL, Service};
+use crate::ownership;
+use crate::settings::{Extension, Kind, ProxyOptions, SecretPolicy};
+use crate::snapshot::{STACK_LABEL, Secret, Service};
 
 /// What a route asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -155,15 +156,26 @@ fn known(world: &World<'_>, service: &Service, label: &'static str, name: &Secre
         let right = "name a secret that holds what belongs to the service";
         return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
     }
-    if world.secrets.contains_key(name.as_str()) {
-        return Ok(name.clone());
+    let stack = service.spec.labels.get(STACK_LABEL);
+    let in_stack = || stack.and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
+    let candidates = [Some(name.clone()), in_stack()].into_iter().flatten();
+    let mut found = candidates.filter_map(|name| Some((world.secrets.get(name.as_str())?, name)));
+    let Some((secret, name)) = found.next() else {
+        let right = "create it with `docker secret create`";
+        return Err(Refusal::new("is no secret of this Swarm", right).about(label, name.as_str()));
+    };
+    if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
+        let right = "let its owner label it com.docker.lb.allow=STACK, or =* for all";
+        let wrong = "is not for this service: SecretPolicy is opt-in, and the secret's labels do not allow it";
+        return Err(withheld(label, name.as_str(), wrong, right));
     }
-    let in_stack = service.spec.labels.get(STACK_LABEL).and_then(|stack| format!("{stack}_{name}").parse().ok());
-    match in_stack.filter(|full: &SecretName| world.secrets.contains_key(full.as_str())) {
-        Some(full) => Ok(full),
-        None => Err(Refusal::new("is no secret of this Swarm", "create it with `docker secret create`")
-            .about(label, name.as_str())),
-    }
+    Ok(name)
+}
+
+/// Whether a secret's owner lets services of this stack have proxies show it.
+fn allows(secret: &Secret, stack: Option<&String>) -> bool {
+    let allowed = secret.labels.get(ownership::ALLOW).map(String::as_str);
+    allowed == Some("*") || (allowed.is_some() && allowed == stack.map(String::as_str))
 }
 
 fn protocol(labels: &RouteLabels) -> BackendProtocol {

@@ -116,12 +116,10 @@ pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
     "LogLevel" OneOf(LEVELS), "\"info\"", Works, "How much is logged: error, warn, info, debug or trace.", |s, v| put(&mut s.log_level, values::choice(v, &[
         ("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)]));
     "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json.", |s, v| put(&mut s.log_format, values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
-    "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: services with the same host and path share the requests. stack, only inside one stack, is not supported yet.", |s, v| {
-        s.host_policy = values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])?;
-        restricts(s.host_policy == HostPolicy::Stack, "\"stack\"", "\"shared\"") };
-    "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in is not supported yet.", |s, v| {
-        s.secret_policy = values::choice(v, &[("any", SecretPolicy::Any), ("opt-in", SecretPolicy::OptIn)])?;
-        restricts(s.secret_policy == SecretPolicy::OptIn, "\"opt-in\"", "\"any\"") };
+    "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: services with the same host and path share the requests. stack: a host belongs to the stack of the oldest service that names it.", |s, v| {
+        put(&mut s.host_policy, values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])) };
+    "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in: only one that is labelled com.docker.lb.allow with the name of the service's stack, or with *.", |s, v| {
+        put(&mut s.secret_policy, values::choice(v, &[("any", SecretPolicy::Any), ("opt-in", SecretPolicy::OptIn)])) };
     "ListenAddr" Text, "\":8080\"", Works, "Where core listens for extensions and proxies, when there are some that connect.", |s, v| put(&mut s.listen_addr, values::text(v));
     "EndpointOverride" Text, "", Works, "The address of core that extensions and proxies are given, like core.example.com:8080. Without it: the tasks of core's service.", |s, v| put(&mut s.endpoint_override, values::optional(v));
 ];
@@ -217,13 +215,4 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
 fn put<T>(field: &mut T, read: Result<T, Wrong>) -> Result<(), Wrong> {
     *field = read?;
     Ok(())
-}
-
-/// A policy that restricts and that this version cannot keep must not look as if it were kept.
-fn restricts(asked: bool, value: &str, instead: &str) -> Result<(), Wrong> {
-    if asked {
-        Err(format!("is {value}, which this version cannot keep; write {instead} or leave it out"))
-    } else {
-        Ok(())
-    }
 }

@@ -97,8 +97,8 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             "PollInterval = \"1m30s\"",
-            "HostPolicy = \"stack\"",
-            "line 2, column 14: HostPolicy is \"stack\", which this version cannot keep; write \"shared\" or leave it out",
+            "HostPolicy = \"own\"",
+            "line 2, column 14: HostPolicy is \"own\", expected one of: shared, stack",
         ),
         (
             "[\"node.role==worker\"]",

@@ -1,0 +1,205 @@
+//! Labels of interlock's predecessors, read as today's: those of UCP's HTTP routing mesh (`com.docker.ucp.mesh.http[.N]`) and of
+//! Interlock 1 (`interlock.*`, on a service or in its container spec). They count on services without `com.docker.lb.*` alone.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, FindingKind, Reading, Redirect, RouteLabels, text};
+use crate::names::{HostPattern, Invalid, RouteName};
+use crate::snapshot::Labels;
+
+/// The prefix of the routing mesh.
+const MESH: &str = "com.docker.ucp.mesh.http";
+/// The prefix of Interlock 1.
+const V1: &str = "interlock.";
+
+/// Reads them.
+pub(super) fn read(labels: &Labels) -> Reading {
+    let mut reading = mesh(labels);
+    if reading.routes.is_empty() && reading.findings.is_empty() {
+        reading = v1(labels);
+    }
+    reading
+}
+
+fn finding(key: &str, value: &str, kind: FindingKind, invalid: Invalid) -> Finding {
+    Finding { key: key.to_owned(), value: value.to_owned(), kind, invalid }
+}
+
+/// `com.docker.ucp.mesh.http.1=external_route=http://shop.example.com,internal_port=8080`: a route for each number.
+fn mesh(labels: &Labels) -> Reading {
+    let mut reading = Reading::default();
+    let ours = labels.range(MESH.to_owned()..).take_while(|(key, _)| key.starts_with(MESH));
+    for (key, value) in ours {
+        let suffix = &key[MESH.len()..];
+        // On networks, and so on some services, it just says yes.
+        if value == "true" || !(suffix.is_empty() || suffix.starts_with('.')) {
+            continue;
+        }
+        let read = || Ok::<_, Invalid>((suffix.trim_start_matches('.').parse()?, mesh_route(text(value)?)?));
+        match read() {
+            Ok((name, route)) => drop(reading.routes.insert(name, route)),
+            Err(invalid) => reading.findings.push(finding(key, value, FindingKind::Bad, invalid)),
+        }
+    }
+    reading
+}
+
+fn mesh_route(value: &str) -> Result<RouteLabels, Invalid> {
+    const RIGHT: &str = "write external_route=http://HOST,internal_port=PORT, or use the com.docker.lb labels";
+    let mut route = RouteLabels::default();
+    let mut redirect = None;
+    for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (key, value) = item.split_once('=').ok_or_else(|| Invalid::new("has an item without a value", RIGHT))?;
+        match key {
+            "external_route" => {
+                let (scheme, host) =
+                    value.split_once("://").ok_or_else(|| Invalid::new("has a route without a scheme", RIGHT))?;
+                match scheme {
+                    "http" => {}
+                    "sni" => route.ssl_passthrough = Some(true),
+                    _ => return Err(Invalid::new("has a route that is neither http nor sni", RIGHT)),
+                }
+                match host.trim_end_matches('/') {
+                    "" => route.default_backend = Some(true),
+                    host => route.hosts = Some(vec![host.parse()?]),
+                }
+            }
+            "internal_port" => route.port = Some(value.parse()?),
+            "sticky_sessions" => route.sticky_session_cookie = Some(value.parse()?),
+            "redirect" => redirect = Some(value.parse()?),
+            // It always is.
+            "include_forwarded_for" => {}
+            _ => return Err(Invalid::new("has an item that the routing mesh does not know", RIGHT)),
+        }
+    }
+    if !route.asks_for_requests() {
+        return Err(Invalid::new("has no external_route", RIGHT));
+    }
+    if let (Some(to), Some([from_host])) = (redirect, route.hosts.as_deref()) {
+        route.redirects = Some(vec![Redirect { from_https: false, from_host: from_host.clone(), to }]);
+    }
+    Ok(route)
+}
+
+/// Labels of Interlock 1 that are there count as yes, whatever their value is.
+fn v1(labels: &Labels) -> Reading {
+    let ours: BTreeMap<&str, &str> = labels
+        .range(V1.to_owned()..)
+        .take_while(|(key, _)| key.starts_with(V1))
+        .map(|(key, value)| (&key[V1.len()..], value.as_str()))
+        .collect();
+    let Some(hostname) = ours.get("hostname") else { return Reading::default() };
+    let mut route = RouteLabels { hosts: Some(Vec::new()), ..RouteLabels::default() };
+    let mut reading = Reading::default();
+    let mut note = |key: &str, value: &str, read: Result<(), Invalid>| {
+        if let Err(invalid) = read {
+            reading.findings.push(finding(&format!("{V1}{key}"), value, FindingKind::Bad, invalid));
+        }
+    };
+    let domain = ours.get("domain").copied().unwrap_or("local");
+    let name = if *hostname == domain { (*hostname).to_owned() } else { format!("{hostname}.{domain}") };
+    note("hostname", hostname, add_host(&mut route, &name));
+    for (key, value) in &ours {
+        let (base, _) = key.split_once('.').unwrap_or((key, ""));
+        let present = Some(true);
+        let read = text(value).and_then(|value| {
+            match base {
+                "alias_domain" => add_host(&mut route, value)?,
+                "network" => route.network = Some(value.parse()?),
+                "port" => route.port = Some(value.parse()?),
+                "context_root" => route.context_root = Some(value.parse()?),
+                "context_root_rewrite" => route.context_root_rewrite = present,
+                "websocket_endpoint" => route.websocket_endpoints.get_or_insert_default().push(value.parse()?),
+                "ssl_cert" => route.ssl_cert = Some(value.parse()?),
+                "ssl_cert_key" => route.ssl_key = Some(value.parse()?),
+                "ssl_only" => route.ssl_only = present,
+                "ssl_backend" => route.ssl_backend = present,
+                "ssl_backend_tls_verify" => route.ssl_backend_tls_verify = Some(value.parse()?),
+                "ip_hash" => route.ip_hash = present,
+                _ => {}
+            }
+            Ok(())
+        });
+        note(key, value, read);
+    }
+    reading.routes.insert(RouteName::default(), route);
+    reading
+}
+
+fn add_host(route: &mut RouteLabels, name: &str) -> Result<(), Invalid> {
+    let host: HostPattern = name.parse()?;
+    let hosts = route.hosts.get_or_insert_default();
+    if !hosts.contains(&host) {
+        hosts.push(host);
+        hosts.sort();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_number_of_the_mesh_is_a_route() {
+        let reading = read(&labels(&[
+            ("com.docker.ucp.mesh.http.1", "external_route=http://x.example.com,internal_port=80,sticky_sessions=sid"),
+            ("com.docker.ucp.mesh.http.2", "external_route=sni://y.example.com,internal_port=443"),
+            ("com.docker.ucp.mesh.http.3", "external_route=http://,internal_port=81"),
+            ("com.docker.ucp.mesh.http", "true"),
+        ]));
+        assert_eq!(reading.findings, []);
+        let of = |name: &str| &reading.routes[&name.parse::<RouteName>().unwrap()];
+        assert_eq!(of("1").hosts.as_ref().unwrap()[0].to_string(), "x.example.com");
+        assert_eq!(of("1").sticky_session_cookie.as_ref().unwrap().as_str(), "sid");
+        assert_eq!((of("2").ssl_passthrough, of("2").port.unwrap().get()), (Some(true), 443));
+        assert_eq!((of("3").default_backend, of("3").hosts.is_none()), (Some(true), true));
+        let redirected = read(&labels(&[(
+            "com.docker.ucp.mesh.http",
+            "external_route=http://a.example.com,internal_port=80,redirect=https://b.example.com",
+        )]));
+        let route = &redirected.routes[&RouteName::default()];
+        assert_eq!(route.redirects.as_ref().unwrap()[0].to.as_str(), "https://b.example.com");
+    }
+
+    #[test]
+    fn what_the_mesh_did_not_have_is_told() {
+        for wrong in [
+            "internal_port=80",
+            "external_route=ftp://x.example.com,internal_port=80",
+            "external_route=http://x.example.com; return 200,internal_port=80",
+            "external_route=http://x.example.com,internal_port=http",
+            "external_route=http://x.example.com,internal_port=80,other=1",
+            "external_route",
+        ] {
+            let reading = read(&labels(&[("com.docker.ucp.mesh.http.1", wrong)]));
+            assert_eq!(reading.findings.len(), 1, "{wrong}");
+            assert!(reading.routes.is_empty(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn interlock_1_is_read() {
+        let reading = read(&labels(&[
+            ("interlock.hostname", "test"),
+            ("interlock.domain", "local"),
+            ("interlock.alias_domain.0", "www.example.com"),
+            ("interlock.port", "8080"),
+            ("interlock.context_root", "/app"),
+            ("interlock.context_root_rewrite", "false"),
+            ("interlock.websocket_endpoint.0", "/ws"),
+            ("interlock.balance_algorithm", "roundrobin"),
+        ]));
+        assert_eq!(reading.findings, []);
+        let route = &reading.routes[&RouteName::default()];
+        let hosts: Vec<_> = route.hosts.as_ref().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["test.local", "www.example.com"]);
+        assert_eq!(route.context_root_rewrite, Some(true), "there, it counts");
+        assert!(read(&labels(&[("interlock.port", "80")])).routes.is_empty());
+        assert_eq!(read(&labels(&[("interlock.hostname", "a;b")])).findings.len(), 1);
+    }
+}

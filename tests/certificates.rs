@@ -1,0 +1,113 @@
+//! What owners of certificates are told, by what proxies report.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::reports::{AgentReport, Reports, SecretReport};
+use support::Scenario;
+
+const ONE: &str = "a1";
+const OTHER: &str = "b2";
+
+fn fixture(name: &str, toml: &str) -> Inputs {
+    let scenario = Scenario::all().into_iter().find(|scenario| scenario.name == name).unwrap();
+    let mut inputs = scenario.inputs();
+    if !toml.is_empty() {
+        inputs.settings = support::settings(toml);
+    }
+    inputs
+}
+
+fn secret(certificate: &str, ends: &str, key: &str) -> SecretReport {
+    let hash = |text: &str| (!text.is_empty()).then(|| text.repeat(32));
+    SecretReport {
+        public_key: hash(certificate),
+        not_after: ends.parse().ok(),
+        key_of: hash(key),
+        has_key: !key.is_empty(),
+    }
+}
+
+/// What is told when a proxy has these secrets.
+fn told(mut inputs: Inputs, secrets: &[(&str, SecretReport)]) -> Vec<String> {
+    let (outcome, _) = reconcile_embedded(&inputs);
+    let generation = outcome.proxy_configs.keys().next().unwrap().1.clone();
+    let report = AgentReport {
+        cluster: "".parse().unwrap(),
+        generation,
+        hostname: "proxy".into(),
+        version: None,
+        version_warning: String::new(),
+        secrets: secrets.iter().map(|(name, secret)| (name.parse().unwrap(), secret.clone())).collect(),
+        running: None,
+        refused: None,
+    };
+    inputs.reports = Reports { agents: BTreeMap::from([(1, report)]), ..Reports::default() };
+    reconcile_embedded(&inputs).0.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_wrong_with_a_pair_is_told_to_its_owner() {
+    // It is the first of January 2026 there.
+    let (good, late, over) = ("2027-01-01T00:00:00Z", "2026-01-20T00:00:00Z", "2025-12-31T00:00:00Z");
+    let shop = "service shop: com.docker.lb.";
+    for (certificate, key, expected) in [
+        (secret(ONE, good, ""), secret("", "", ONE), String::new()),
+        (
+            secret("", "", ""),
+            secret("", "", ONE),
+            format!(
+                "{shop}ssl_cert=\"shop.cert\" holds no certificate; put one into it, as PEM (its hosts are not served over TLS)"
+            ),
+        ),
+        (secret(ONE, good, ""), secret(ONE, good, ""), format!("{shop}ssl_key=\"shop.key\" holds no private key; ")),
+        (
+            secret(ONE, good, ""),
+            secret("", "", OTHER),
+            format!("{shop}ssl_key=\"shop.key\" does not belong to the certificate; "),
+        ),
+        (secret(ONE, over, ""), secret("", "", ONE), format!("{shop}ssl_cert=\"shop.cert\" ended on 2025-12-31: ")),
+        (secret(ONE, late, ""), secret("", "", ONE), format!("{shop}ssl_cert=\"shop.cert\" ends on 2026-01-20; ")),
+    ] {
+        let told = told(fixture("label-ssl_cert", ""), &[("shop.cert", certificate), ("shop.key", key)]);
+        match expected.as_str() {
+            "" => assert_eq!(told, Vec::<String>::new()),
+            expected => assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:?}"),
+        }
+    }
+    // Before any proxy has said something, nothing is wrong.
+    assert_eq!(told(fixture("label-ssl_cert", ""), &[]), Vec::<String>::new());
+}
+
+/// nginx does not start with a file of authorities that is none: hitless proxies get such a route only once one of them knows better.
+#[test]
+fn authorities_that_are_none_cost_their_route_alone() {
+    let toml = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\n";
+    let mut inputs = fixture("label-ssl_backend_tls_verify", toml);
+    let text = |inputs: &Inputs| {
+        let (_, renderings) = reconcile_embedded(inputs);
+        renderings.into_values().next().unwrap().result.unwrap()[0].content.clone()
+    };
+    assert!(!text(&inputs).contains("proxy_ssl_trusted_certificate"));
+    let generation = reconcile_embedded(&inputs).0.proxy_configs.keys().next().unwrap().1.clone();
+    for (known, served) in [(secret("", "", ""), false), (secret(ONE, "2027-01-01T00:00:00Z", ""), true)] {
+        let report = AgentReport {
+            cluster: "".parse().unwrap(),
+            generation: generation.clone(),
+            hostname: "proxy".into(),
+            version: None,
+            version_warning: String::new(),
+            secrets: BTreeMap::from([("ca.pem".parse().unwrap(), known)]),
+            running: None,
+            refused: None,
+        };
+        inputs.reports = Reports { agents: BTreeMap::from([(1, report)]), ..Reports::default() };
+        assert_eq!(text(&inputs).contains("proxy_ssl_trusted_certificate"), served);
+        let problems = reconcile_embedded(&inputs).0.problems;
+        let told = problems.iter().any(|problem| problem.to_string().contains("\"ca.pem\" holds no certificate"));
+        assert_eq!(told, !served, "{problems:?}");
+    }
+}
