@@ -3,7 +3,7 @@
 //!
 //! `scripts/bench-swarm` brings up what this needs, runs it and prints the table.
 
-#![expect(clippy::print_stdout, reason = "what it prints is its result")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is its result, and how far it is")]
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says where")]
 
 #[path = "../tests/swarm/site.rs"]
@@ -144,7 +144,7 @@ fn reloads(lab: &Lab, site: &Site, interlock: &[Router]) {
         let name = format!("reload-{number}.local.test");
         change(lab, "s1", &name);
         served(interlock, &name, &[200]).join();
-        if more && number % 10 == 0 {
+        if more && number.is_multiple_of(10) {
             open.push(websocket(address, host));
         }
     };
