@@ -95,6 +95,11 @@ pub(super) fn asks(
         request_headers: labels.request_headers.clone().unwrap_or_default(),
         response_headers: labels.response_headers.clone().unwrap_or_default(),
     };
+    if options.backend_protocol.is_grpc() && labels.context_root_rewrite == Some(true) {
+        let wrong = "cannot be together with context_root_rewrite: gRPC's paths are the names of its methods";
+        let refusal = Refusal::new(wrong, "remove one of the two labels");
+        return Err(refusal.about("backend_protocol", options.backend_protocol.as_str()));
+    }
     if verifies(labels) {
         if options.ssl_backend_ca.is_none() {
             let right = "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe";

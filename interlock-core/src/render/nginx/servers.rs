@@ -6,7 +6,7 @@ use super::helpers::Helpers;
 use super::listen::Listen;
 use super::{SECRETS, headers};
 use crate::names::{HostPattern, PathPrefix};
-use crate::options::{BackendProtocol, RouteOptions};
+use crate::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
@@ -15,6 +15,7 @@ pub(super) const NO_TASK: &str = "503 Service Unavailable: no task of the servic
 
 /// How long a connection of a WebSocket endpoint may be silent.
 const WEBSOCKET: &str = "1d";
+/// What is compressed besides HTML, which always is.
 const COMPRESSED: &str = "text/plain text/css text/xml text/javascript application/javascript application/json application/xml application/manifest+json image/svg+xml";
 
 /// A server of one host on one port.
@@ -89,18 +90,14 @@ impl Maker<'_> {
     pub(super) fn default_https(&mut self, host: Option<&VirtualHost>) -> Server {
         let mut lines = self.listen.https(" default_server");
         lines.push("server_name _".to_owned());
-        match host {
-            Some(host) if matches!(host.tls, Tls::Terminated(_)) => {
-                if let Tls::Terminated(certificate) = &host.tls {
-                    lines.extend(self.listen.certificate(certificate));
-                }
-                Server { lines, locations: self.locations(None, host, Scheme::Https) }
-            }
-            _ => {
-                lines.push("ssl_reject_handshake on".to_owned());
-                Server { lines, locations: Location::all("return 421".to_owned()) }
-            }
+        if let Some(host) = host
+            && let Tls::Terminated(certificate) = &host.tls
+        {
+            lines.extend(self.listen.certificate(certificate));
+            return Server { lines, locations: self.locations(None, host, Scheme::Https) };
         }
+        lines.push("ssl_reject_handshake on".to_owned());
+        Server { lines, locations: Location::all("return 421".to_owned()) }
     }
 
     /// The server for hosts whose TLS connections are passed through: who asks for them inside a connection to another host is told so.
@@ -149,51 +146,35 @@ impl Maker<'_> {
             return matches(path).into_iter().map(|r#match| Location::new(r#match, vec![answer.clone()])).collect();
         }
         let upstream = self.helpers.upstream(forward);
-        let directives = self.directives(pattern, (path, forward), scheme);
         let cut = forward.rewrite && !path.is_root();
-        let pass = |place: &str| {
-            let below = if cut { place.strip_prefix(path.as_str()).unwrap_or(place) } else { "" };
-            let program = if options.backend_protocol.is_grpc() { "grpc_pass" } else { "proxy_pass" };
-            format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str())
+        let program = if options.backend_protocol.is_grpc() { "grpc_pass" } else { "proxy_pass" };
+        let directives = [false, true].map(|long| self.directives(pattern, (path, forward), scheme, long));
+        let location = |place: &str, long: bool| {
+            let prefix = place.strip_prefix("= ").unwrap_or(place);
+            let below = if cut { prefix.strip_prefix(path.as_str()).unwrap_or(prefix) } else { "" };
+            let pass = format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str());
+            Location::new(place, [pass].into_iter().chain(directives[usize::from(long)].iter().cloned()).collect())
         };
-        let with = |place: &str, more: &[String]| {
-            let place_of = place.strip_prefix("= ").unwrap_or(place);
-            let all = [pass(place_of)].into_iter().chain(directives.iter().cloned()).chain(more.iter().cloned());
-            Location::new(place, all.collect())
-        };
-        let mut locations: Vec<_> = matches(path).iter().map(|place| with(place, &[])).collect();
+        let endpoints = &options.websocket_endpoints;
+        let mut locations: Vec<_> =
+            matches(path).iter().map(|place| location(place, endpoints.contains(path))).collect();
         if cut && let Some(itself) = locations.first_mut() {
             itself.directives = vec![format!("return 301 {path}/$is_args$args")];
         }
-        let protocol = if options.backend_protocol.is_grpc() { "grpc" } else { "proxy" };
-        let long = [format!("{protocol}_read_timeout {WEBSOCKET}"), format!("{protocol}_send_timeout {WEBSOCKET}")];
-        for endpoint in &options.websocket_endpoints {
-            if endpoint == path {
-                let own = |line: &String| !line.contains("_read_timeout ") && !line.contains("_send_timeout ");
-                for location in locations.iter_mut().filter(|location| location.directives.len() > 1 || !cut) {
-                    location.directives.retain(own);
-                    location.directives.extend(long.clone());
-                }
-            } else if is_below(endpoint, path) && !host.locations.keys().any(|other| decides(other, endpoint, path)) {
-                let own: Vec<_> = matches(endpoint).iter().map(|place| with(place, &long)).collect();
-                locations.extend(own.into_iter().map(|mut location| {
-                    let own = |line: &String| {
-                        long.contains(line) || (!line.contains("_read_timeout ") && !line.contains("_send_timeout "))
-                    };
-                    location.directives.retain(own);
-                    location
-                }));
-            }
+        let elsewhere = |endpoint: &PathPrefix| host.locations.keys().any(|other| decides(other, endpoint, path));
+        for endpoint in endpoints.iter().filter(|endpoint| is_below(endpoint, path) && !elsewhere(endpoint)) {
+            locations.extend(matches(endpoint).iter().map(|place| location(place, true)));
         }
         locations
     }
 
-    /// What a location says besides where requests go.
+    /// What a location says besides where requests go. `long`: its connections may be silent for long.
     fn directives(
         &mut self,
         pattern: Option<&HostPattern>,
         (path, forward): (&PathPrefix, &Forward),
         scheme: Scheme,
+        long: bool,
     ) -> Vec<String> {
         let options = &forward.options;
         let grpc = options.backend_protocol.is_grpc();
@@ -215,10 +196,15 @@ impl Maker<'_> {
         if let Some(size) = &options.max_body_size {
             lines.push(format!("client_max_body_size {size}"));
         }
-        let timeouts =
-            [("connect", options.connect_timeout), ("read", options.read_timeout), ("send", options.send_timeout)];
-        for (name, timeout) in timeouts {
-            lines.extend(timeout.map(|timeout| format!("{program}_{name}_timeout {timeout}")));
+        let timeout = |time: &Option<TimeSpan>| time.map(|time| time.to_string());
+        let idle = |time| if long { Some(WEBSOCKET.to_owned()) } else { timeout(time) };
+        let timeouts = [
+            ("connect", timeout(&options.connect_timeout)),
+            ("read", idle(&options.read_timeout)),
+            ("send", idle(&options.send_timeout)),
+        ];
+        for (name, time) in timeouts {
+            lines.extend(time.map(|time| format!("{program}_{name}_timeout {time}")));
         }
         if options.backend_protocol.is_tls() {
             lines.extend(backend_tls(pattern, options, program));
@@ -234,7 +220,7 @@ impl Maker<'_> {
             lines.push("gzip on".to_owned());
             lines.push("gzip_proxied any".to_owned());
             lines.push("gzip_vary on".to_owned());
-            lines.push(format!("gzip_types {}", COMPRESSED.trim_start_matches("text/html ")));
+            lines.push(format!("gzip_types {}", COMPRESSED));
         }
         lines
     }
@@ -270,15 +256,12 @@ fn backend_tls(pattern: Option<&HostPattern>, options: &RouteOptions, program: &
     lines
 }
 
-/// The scheme in front of an upstream's name.
+/// The upstream of a host that sends everything to it and asks for nothing else.
 pub(super) fn is_plain(host: &VirtualHost) -> Option<&UpstreamName> {
     let mut locations = host.locations.iter();
     let (Some((path, forward)), None) = (locations.next(), locations.next()) else { return None };
-    let plain = path.is_root()
-        && forward.canaries.is_empty()
-        && forward.options.is_plain_but_balance()
-        && forward.options.backend_protocol == BackendProtocol::Http
-        && is_http_only(host);
+    let plain =
+        path.is_root() && forward.canaries.is_empty() && forward.options.is_plain_but_balance() && is_http_only(host);
     forward.upstream.as_ref().filter(|_| plain)
 }
 
