@@ -88,10 +88,13 @@ impl<'a> VirtualHost<'a> {
             (Tls::Terminated(wanted), None) => self.certificate = Some((wanted, route)),
             _ => {}
         }
+        // A redirect takes all requests of the host, so it is for its oldest service to ask for one.
+        let owner = self.owner().filter(|elder| elder.seniority != route.seniority);
         for redirect in route.asks.redirects.iter().filter(|redirect| Some(&redirect.from_host) == host) {
             let place = if redirect.from_https { &mut self.redirect_https } else { &mut self.redirect_http };
-            match place {
-                Some((to, elder)) if **to != redirect.to => {
+            let is_same = place.is_some_and(|(to, _)| *to == redirect.to);
+            match owner {
+                Some(elder) if !is_same => {
                     problems.push(overruled(route, elder, "redirects", redirect.to.as_str()));
                 }
                 _ => *place = place.or(Some((&redirect.to, route))),
