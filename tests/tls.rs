@@ -6,60 +6,26 @@ mod support;
 use std::process::Command;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
 use support::nginx::{Nginx, application};
+use support::pki::{Authority, Pair};
 use support::routes::{labelled, rendered_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// An authority that clients believe.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
-}
-
-/// A certificate and its key, as PEM.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-        let certificate = params.self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
-    }
-
-    fn pair(&self, host: &str) -> Pair {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, host);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-
-    /// What curl gets, headers included, for a URL whose host is at nginx; or why it gets nothing.
-    fn curl(&self, nginx: &Nginx, url: &str, more: &[&str]) -> Result<String, String> {
-        let host = url.split("://").nth(1).unwrap().split(['/', ':']).next().unwrap();
-        let (http, https) = (nginx.port(), nginx.port() + 1);
-        let url = url.replacen(host, &format!("{host}:{}", if url.starts_with("https") { https } else { http }), 1);
-        let ca = self.folder.path().join("ca.pem");
-        let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--include", "--max-time", "20", "--http1.1", "--cacert"])
-            .arg(ca)
-            .args(["--resolve", &format!("{host}:{http}:127.0.0.1"), "--resolve", &format!("{host}:{https}:127.0.0.1")])
-            .args(more)
-            .arg(url)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
+/// What curl gets, headers included, for a URL whose host is at nginx; or why it gets nothing.
+fn curl(authority: &Authority, nginx: &Nginx, url: &str, more: &[&str]) -> Result<String, String> {
+    let host = url.split("://").nth(1).unwrap().split(['/', ':']).next().unwrap();
+    let (http, https) = (nginx.port(), nginx.port() + 1);
+    let url = url.replacen(host, &format!("{host}:{}", if url.starts_with("https") { https } else { http }), 1);
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--max-time", "20", "--http1.1", "--cacert"])
+        .arg(authority.file())
+        .args(["--resolve", &format!("{host}:{http}:127.0.0.1"), "--resolve", &format!("{host}:{https}:127.0.0.1")])
+        .args(more)
+        .arg(url)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 const SHOP: [(&str, &str); 3] = [("hosts", "shop.example.com"), ("ssl_cert", "shop.cert"), ("ssl_key", "shop.key")];
@@ -85,13 +51,13 @@ fn start(net: u8, secrets: &[(&str, &str)], more: &[(&str, &str)]) -> Nginx {
 fn g1_tls_ends_at_the_proxy() {
     let authority = Authority::new();
     let nginx = two_hosts(1, &authority, &[("hsts", "365d")]);
-    let answer = authority.curl(&nginx, "https://shop.example.com/ping", &[]).unwrap();
+    let answer = curl(&authority, &nginx, "https://shop.example.com/ping", &[]).unwrap();
     assert!(answer.contains("app=shop") && answer.contains("X-Forwarded-Proto: https"), "{answer}");
     assert!(answer.contains("X-Forwarded-Port: 8443") && answer.contains("X-Real-IP: 127.0.0.1"), "{answer}");
     assert!(answer.contains("Strict-Transport-Security: max-age=31536000"), "{answer}");
-    let plain = authority.curl(&nginx, "http://shop.example.com/ping", &[]).unwrap();
+    let plain = curl(&authority, &nginx, "http://shop.example.com/ping", &[]).unwrap();
     assert!(plain.contains("app=shop") && !plain.contains("Strict-Transport-Security"), "{plain}");
-    let two = authority.curl(&nginx, "https://shop.example.com/ping", &["--http2"]).unwrap();
+    let two = curl(&authority, &nginx, "https://shop.example.com/ping", &["--http2"]).unwrap();
     assert!(two.starts_with("HTTP/2 200"), "{two}");
 }
 
@@ -100,15 +66,15 @@ fn g3_each_host_shows_its_own_certificate_and_nobody_elses_name_is_answered() {
     let authority = Authority::new();
     let nginx = two_hosts(2, &authority, &[]);
     // curl checks that the certificate is the host's.
-    assert!(authority.curl(&nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
-    assert!(authority.curl(&nginx, "https://shop.example.com/", &[]).unwrap().contains("app=shop"));
-    let unknown = authority.curl(&nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
+    assert!(curl(&authority, &nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
+    assert!(curl(&authority, &nginx, "https://shop.example.com/", &[]).unwrap().contains("app=shop"));
+    let unknown = curl(&authority, &nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
     assert!(unknown.contains("unrecognized name"), "{unknown}");
     // An address is no name: the client asks for none.
-    let nameless = authority.curl(&nginx, "https://127.0.0.1/", &["--insecure"]).unwrap_err();
+    let nameless = curl(&authority, &nginx, "https://127.0.0.1/", &["--insecure"]).unwrap_err();
     assert!(nameless.contains("unrecognized name"), "{nameless}");
     let elsewhere = ["--header", "Host: nobody.example.com"];
-    let answer = authority.curl(&nginx, "https://shop.example.com/", &elsewhere).unwrap();
+    let answer = curl(&authority, &nginx, "https://shop.example.com/", &elsewhere).unwrap();
     assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
 }
 
@@ -122,9 +88,9 @@ fn a_certificate_that_is_wrong_costs_its_host_alone() {
         [(3, "no PEM at all", shop.key.as_str()), (4, shop.certificate.as_str(), other.key.as_str()), (5, "", "")]
     {
         let nginx = start(net, &[("shop.cert", certificate), ("shop.key", key), ("bank.pem", &bank)], &[]);
-        authority.curl(&nginx, "https://shop.example.com/", &[]).unwrap_err();
-        assert!(authority.curl(&nginx, "http://shop.example.com/", &[]).unwrap().contains("app=shop"));
-        assert!(authority.curl(&nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
+        curl(&authority, &nginx, "https://shop.example.com/", &[]).unwrap_err();
+        assert!(curl(&authority, &nginx, "http://shop.example.com/", &[]).unwrap().contains("app=shop"));
+        assert!(curl(&authority, &nginx, "https://bank.example.com/", &[]).unwrap().contains("app=bank"));
     }
 }
 
@@ -132,26 +98,26 @@ fn a_certificate_that_is_wrong_costs_its_host_alone() {
 fn ssl_only_redirects_plain_http() {
     let authority = Authority::new();
     let nginx = two_hosts(6, &authority, &[("ssl_only", "true")]);
-    let answer = authority.curl(&nginx, "http://shop.example.com/x?y=1", &[]).unwrap();
+    let answer = curl(&authority, &nginx, "http://shop.example.com/x?y=1", &[]).unwrap();
     assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
     assert!(answer.contains("Location: https://shop.example.com:8443/x?y=1\r\n"), "{answer}");
-    assert!(authority.curl(&nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
+    assert!(curl(&authority, &nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
 }
 
 #[test]
 fn f2_a_redirect_to_https_is_no_loop() {
     let authority = Authority::new();
     let nginx = two_hosts(7, &authority, &[("redirects", "http://shop.example.com,https://shop.example.com")]);
-    let answer = authority.curl(&nginx, "http://shop.example.com/x", &[]).unwrap();
+    let answer = curl(&authority, &nginx, "http://shop.example.com/x", &[]).unwrap();
     assert!(answer.starts_with("HTTP/1.1 302") && answer.contains("Location: https://shop.example.com/x"), "{answer}");
-    assert!(authority.curl(&nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
+    assert!(curl(&authority, &nginx, "https://shop.example.com/x", &[]).unwrap().contains("app=shop"));
 }
 
 #[test]
 fn old_protocols_and_weak_ciphers_are_refused() {
     let authority = Authority::new();
     let nginx = two_hosts(8, &authority, &[]);
-    let ask = |more: &[&str]| authority.curl(&nginx, "https://shop.example.com/", more);
+    let ask = |more: &[&str]| curl(&authority, &nginx, "https://shop.example.com/", more);
     ask(&["--tlsv1.2", "--tls-max", "1.2"]).unwrap();
     ask(&["--tlsv1.3"]).unwrap();
     ask(&["--tlsv1.0", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0"]).unwrap_err();
@@ -197,17 +163,17 @@ async fn g2_g5_tls_goes_through_as_it_is_beside_a_host_where_it_ends() {
     let tasks = [("through", "127.12.20.1"), ("shop", "127.12.20.2")];
     let nginx = Nginx::start_with(&rendered_with(&services, &tasks, &["shop.cert", "shop.key"], ""), &secrets);
 
-    let itself = authority.curl(&nginx, "https://through.example.com/ping", &[]).unwrap();
+    let itself = curl(&authority, &nginx, "https://through.example.com/ping", &[]).unwrap();
     assert!(itself.contains("app=itself") && !itself.contains("x-request-id"), "G2: {itself}");
-    let ended = authority.curl(&nginx, "https://shop.example.com/ping", &[]).unwrap();
+    let ended = curl(&authority, &nginx, "https://shop.example.com/ping", &[]).unwrap();
     // The client's address survives the hop.
     assert!(ended.contains("app=shop") && ended.contains("X-Real-IP: 127.0.0.1\r\n"), "{ended}");
-    let plain = authority.curl(&nginx, "http://through.example.com/", &[]).unwrap();
+    let plain = curl(&authority, &nginx, "http://through.example.com/", &[]).unwrap();
     assert!(plain.starts_with("HTTP/1.1 503"), "G2: {plain}");
-    authority.curl(&nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
+    curl(&authority, &nginx, "https://other.example.com/", &["--insecure"]).unwrap_err();
     // Who asks for it inside a connection to another host is told that this is the wrong one.
     let misdirected = ["--header", "Host: through.example.com"];
-    let answer = authority.curl(&nginx, "https://shop.example.com/", &misdirected).unwrap();
+    let answer = curl(&authority, &nginx, "https://shop.example.com/", &misdirected).unwrap();
     assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
 }
 
@@ -220,16 +186,16 @@ async fn f3_a_host_that_is_passed_through_can_be_redirected() {
         let labels = [("hosts", "through.example.com"), ("ssl_passthrough", "true"), more];
         let services = labelled("through", 19_200, &labels);
         let nginx = Nginx::start(&rendered_with(&services, &[("through", "127.12.21.1")], &[], ""));
-        let answer = authority.curl(&nginx, "http://through.example.com/x?y", &[]).unwrap();
+        let answer = curl(&authority, &nginx, "http://through.example.com/x?y", &[]).unwrap();
         assert!(answer.contains("Location: https://through.example.com:8443/x?y\r\n"), "{answer}");
-        assert!(authority.curl(&nginx, "https://through.example.com/", &[]).unwrap().contains("app=itself"));
+        assert!(curl(&authority, &nginx, "https://through.example.com/", &[]).unwrap().contains("app=itself"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
     let authority = Authority::new();
-    let ca = std::fs::read_to_string(authority.folder.path().join("ca.pem")).unwrap();
+    let ca = std::fs::read_to_string(authority.file()).unwrap();
     let stranger = Authority::new();
     speaks_tls("127.12.22.1:19200", &authority.pair("shop.example.com")).await;
     speaks_tls("127.12.22.2:19200", &stranger.pair("shop.example.com")).await;

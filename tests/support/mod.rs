@@ -8,6 +8,7 @@ pub mod http;
 pub mod laws;
 pub mod load;
 pub mod nginx;
+pub mod pki;
 pub mod real;
 pub mod routes;
 pub mod world;

@@ -2,67 +2,40 @@
 
 use std::process::Command;
 
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
-
 use crate::site::Site;
+use crate::support::pki::Authority;
 
-/// An authority that clients believe.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
+/// Makes a Docker secret of this.
+fn secret(site: &Site, name: &str, content: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, content).unwrap();
+    site.docker(&["secret", "create", name, file.to_str().unwrap()]);
 }
 
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-        let certificate = params.self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
-    }
+/// A certificate for a host that says this number, and its key.
+fn both(authority: &Authority, host: &str, number: u64) -> String {
+    let pair = authority.numbered(host, number);
+    pair.certificate + &pair.key
+}
 
-    /// Makes a Docker secret with a certificate for a host, which says this number, and its key.
-    fn secret(&self, site: &Site, name: &str, host: &str, number: u64) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.serial_number = Some(number.into());
-        params.distinguished_name.push(rcgen::DnType::CommonName, host);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let file = self.folder.path().join(name);
-        std::fs::write(&file, certificate.pem() + &key.serialize_pem()).unwrap();
-        site.docker(&["secret", "create", name, file.to_str().unwrap()]);
+/// What curl gets from one of the nodes, trying one after the other when a connection is refused; and the certificate's number.
+fn get(authority: &Authority, nodes: &[String], host: &str, more: &[&str]) -> Result<(String, String), String> {
+    let addresses = nodes.join(",");
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--max-time", "10", "--write-out", "\n%{certs}", "--cacert"])
+        .arg(authority.file())
+        .args(["--resolve", &format!("{host}:8443:{addresses}")])
+        .args(more)
+        .arg(format!("https://{host}:8443/ping"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-
-    /// What curl gets from one of the nodes, trying one after the other when a connection is refused; and the certificate's number.
-    fn get(&self, nodes: &[String], host: &str, more: &[&str]) -> Result<(String, String), String> {
-        let addresses = nodes.join(",");
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--include",
-                "--max-time",
-                "10",
-                "--write-out",
-                "\n%{certs}",
-                "--cacert",
-            ])
-            .arg(self.folder.path().join("ca.pem"))
-            .args(["--resolve", &format!("{host}:8443:{addresses}")])
-            .args(more)
-            .arg(format!("https://{host}:8443/ping"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        let number = text.lines().find_map(|line| line.strip_prefix("Serial Number:")).unwrap_or_default();
-        Ok((number.to_owned(), text))
-    }
+    let number = text.lines().find_map(|line| line.strip_prefix("Serial Number:")).unwrap_or_default();
+    Ok((number.to_owned(), text))
 }
 
 /// G1, G2, G3, G4: termination and passthrough on one port, and a certificate that is replaced while requests come.
@@ -74,22 +47,22 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     site.settings("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
     site.network("demo").await;
     site.install();
-    authority.secret(&site, "shop.1", "shop.local.test", 1);
+    secret(&site, "shop.1", &both(&authority, "shop.local.test", 1));
     site.service("shop", &["demo"], 2, &["hosts=shop.local.test", "port=8080", "ssl_cert=shop.1"]);
     served(&site, &authority, "shop.local.test", "01").await;
-    let (_, answer) = authority.get(site.workers(), "shop.local.test", &[]).unwrap();
+    let (_, answer) = get(&authority, site.workers(), "shop.local.test", &[]).unwrap();
     assert!(answer.contains("HTTP/2 200") && answer.contains("\"instance\""), "G1: {answer}");
     assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "G1: plain HTTP is served as well");
-    authority.get(site.workers(), "other.local.test", &["--insecure"]).expect_err("G3: an unknown name is closed");
+    get(&authority, site.workers(), "other.local.test", &["--insecure"]).expect_err("G3: an unknown name is closed");
 
     // G4: the next certificate. A client that tries the other node notices nothing.
-    authority.secret(&site, "shop.2", "shop.local.test", 2);
+    secret(&site, "shop.2", &both(&authority, "shop.local.test", 2));
     let label = "com.docker.lb.ssl_cert=shop.2";
     site.docker(&["service", "update", "--detach", "--quiet", "--label-add", label, "shop"]);
     site.until("G4: both proxies show the next certificate", |site| {
-        let got = authority.get(site.workers(), "shop.local.test", &[]);
+        let got = get(&authority, site.workers(), "shop.local.test", &[]);
         assert!(got.is_ok(), "G4: a request failed: {got:?}");
-        let number = |node: &String| authority.get(std::slice::from_ref(node), "shop.local.test", &[]);
+        let number = |node: &String| get(&authority, std::slice::from_ref(node), "shop.local.test", &[]);
         site.workers().iter().all(|node| number(node).is_ok_and(|(number, _)| number.ends_with("02")))
     })
     .await;
@@ -97,9 +70,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     site.docker(&["secret", "rm", "shop.1"]);
 
     // What is no certificate costs this host its TLS, and the proxies say so.
-    let file = authority.folder.path().join("words");
-    std::fs::write(&file, "no certificate at all").unwrap();
-    site.docker(&["secret", "create", "words", file.to_str().unwrap()]);
+    secret(&site, "words", "no certificate at all");
     site.service("blog", &["demo"], 1, &["hosts=blog.local.test", "port=8080", "ssl_cert=words"]);
     site.until("the owner of what is no certificate is told", |site| {
         let told = "service blog: com.docker.lb.ssl_cert=\"words\" holds no certificate";
@@ -114,7 +85,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
 
 async fn served(site: &Site, authority: &Authority, host: &str, serial: &str) {
     site.until(&format!("both proxies show certificate {serial} for {host}"), |site| {
-        let number = |node: &String| authority.get(std::slice::from_ref(node), host, &[]);
+        let number = |node: &String| get(&authority, std::slice::from_ref(node), host, &[]);
         site.workers().iter().all(|node| number(node).is_ok_and(|(number, _)| number.ends_with(serial)))
     })
     .await;
