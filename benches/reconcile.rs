@@ -12,6 +12,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use interlock_core::desired::{self, Control, Desired, Objects};
 use interlock_core::generations::Attachments;
 use interlock_core::plan::{self, Attempts};
+use interlock_core::proxy_config::ProxySettings;
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
 use interlock_core::render::{self, parse_back};
 use interlock_core::{model, proxy_config, routes};
@@ -47,7 +48,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let (model, _) = model::read(&snapshot, &settings, &memory.last_good, &memory.refused);
         let (routes, _) = routes::resolve(&model, settings.host_policy);
         let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
-        let config = proxy_config::build(&cluster, extension, None, &routes[&cluster]);
+        let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
         let rendering = render::render(&config, limit);
         let files = desired::usable(&config, Some(&rendering)).expect("the files");
         let parsed = parse_back::parse(files).expect("a structure");
@@ -64,7 +65,9 @@ fn steps(c: &mut Criterion<CpuTime>) {
         };
         step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good, &memory.refused)));
         step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
-        step("build", &mut || drop(proxy_config::build(&cluster, extension, None, &routes[&cluster])));
+        step("build", &mut || {
+            drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))
+        });
         step("render", &mut || drop(render::render(&config, limit)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));
         step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));

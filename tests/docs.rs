@@ -64,7 +64,6 @@ fn the_list_of_settings_is_current() {
         let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
         let status = match key.status {
             Status::Works => String::new(),
-            Status::Later => " *No effect in this version.*".to_owned(),
             Status::Nothing(why) => format!(" *It {why}.*"),
         };
         writeln!(text, "| `{}` | {shape} | {default} | {}{status} |", key.name, key.doc).unwrap();

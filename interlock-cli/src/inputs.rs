@@ -104,7 +104,7 @@ pub(crate) fn endpoint(args: &DockerArgs, settings: &Settings) -> Endpoint {
 
 /// Connects to a manager.
 pub(crate) async fn connect(args: &DockerArgs, settings: &Settings) -> Result<Client, Failure> {
-    Ok(Client::connect(&endpoint(args, settings)).await?)
+    Ok(Client::connect(&endpoint(args, settings)).await?.for_settings(settings))
 }
 
 /// A runtime for the commands that talk to Docker.

@@ -23,6 +23,7 @@
 //! - Bollard logs payloads at debug and trace level. Whoever sets up logging must cap the target `bollard` at `info`.
 //! - Nothing is retried here. [`Error::kind`] says what would help.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,9 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 
 use crate::names::{NodeId, ServiceId};
+use crate::settings::Settings;
 use crate::snapshot::Engine;
+use crate::template;
 use crate::trust::Authority;
 
 mod apply;
@@ -80,6 +83,7 @@ pub struct Client {
     docker: Docker,
     authority: Option<Arc<Authority>>,
     core: Option<ServiceId>,
+    templates: Arc<BTreeSet<String>>,
 }
 
 /// Something changed. An event is never believed, only taken as a reason to read.
@@ -144,6 +148,7 @@ impl Client {
             deadlines,
             authority: None,
             core: None,
+            templates: Arc::default(),
         };
         let client = unversioned.negotiate().await?;
         client.check_manager().await?;
@@ -200,6 +205,12 @@ impl Client {
     #[must_use]
     pub fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
         Self { authority, ..self }
+    }
+
+    /// Reading also the config objects that these settings name, which are somebody else's.
+    #[must_use]
+    pub fn for_settings(self, settings: &Settings) -> Self {
+        Self { templates: Arc::new(template::named(settings)), ..self }
     }
 
     /// As the program in this container of the engine's, whose service then stands in snapshots as core's. A name that the engine does not

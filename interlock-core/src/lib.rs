@@ -45,6 +45,7 @@ pub mod state;
 
 mod certificates;
 mod hash;
+pub mod template;
 
 #[cfg(feature = "docker")]
 pub mod docker;

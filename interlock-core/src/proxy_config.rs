@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,18 @@ pub struct ProxySettings {
     /// The version of the program whose features may be used; `None` for the oldest that is supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<ProxyVersion>,
+    /// The operator's own template; `None` for the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+}
+
+/// A template of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Template {
+    /// The config object that it stands in.
+    pub name: String,
+    /// What stands in it; `None` when there is no such object.
+    pub text: Option<Arc<str>>,
 }
 
 /// The version of a proxy program.
@@ -157,7 +170,8 @@ impl From<ProxyVersion> for String {
 }
 
 impl ProxySettings {
-    pub(crate) fn of(extension: &Extension, version: Option<ProxyVersion>) -> Self {
+    /// What the settings of a service cluster say, with what is known of its proxies and of its template.
+    pub fn of(extension: &Extension, version: Option<ProxyVersion>, template: Option<Template>) -> Self {
         Self {
             kind: extension.kind,
             config_path: extension.proxy_config_path.clone(),
@@ -169,6 +183,7 @@ impl ProxySettings {
             proxy_protocol: extension.proxy_protocol,
             options: extension.options.clone(),
             version,
+            template,
         }
     }
 }
@@ -325,12 +340,7 @@ fn member_name(route: &Route) -> String {
 }
 
 /// Builds the config of one service cluster.
-pub fn build(
-    cluster: &Cluster,
-    extension: &Extension,
-    version: Option<ProxyVersion>,
-    routes: &Routes<'_>,
-) -> ProxyConfig {
+pub fn build(cluster: &Cluster, proxy: ProxySettings, routes: &Routes<'_>) -> ProxyConfig {
     let mut upstreams = BTreeMap::new();
     let served = routes.virtual_hosts.iter().filter(|(pattern, host)| has_target(host) || shadows(pattern, routes));
     let virtual_hosts =
@@ -339,7 +349,7 @@ pub fn build(
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
         revision: Revision(String::new()),
-        proxy: ProxySettings::of(extension, version),
+        proxy,
         virtual_hosts,
         default,
         upstreams,

@@ -14,12 +14,13 @@ use crate::names::{Cluster, SecretName};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxyVersion};
+use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
 use crate::render::{self, RenderError, Renderings};
 use crate::reports::Reports;
 use crate::routes::{self, Routes};
 use crate::settings::{Extension, Settings};
 use crate::snapshot::Snapshot;
+use crate::template;
 
 /// Everything that decisions depend on.
 #[derive(Debug, Clone)]
@@ -136,6 +137,7 @@ fn route(inputs: &Inputs) -> Routed {
         problems.extend(told);
         let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
         let version = version(snapshot, reports, &cluster, extension);
+        let proxy = ProxySettings::of(extension, version, template::of(snapshot, extension));
         let found = generations::decide(snapshot, &cluster, extension, needed, &memory.idle);
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in &found.live {
@@ -146,10 +148,10 @@ fn route(inputs: &Inputs) -> Routed {
             };
             let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key), knows);
             let config = match &part {
-                Cow::Borrowed(_) => proxy_config::build(&cluster, extension, version, whole),
+                Cow::Borrowed(_) => proxy_config::build(&cluster, proxy.clone(), whole),
                 Cow::Owned(part) => {
                     let (routes, _) = routes::resolve(part, settings.host_policy);
-                    proxy_config::build(&cluster, extension, version, routes.get(&cluster).unwrap_or(&nothing))
+                    proxy_config::build(&cluster, proxy.clone(), routes.get(&cluster).unwrap_or(&nothing))
                 }
             };
             let certificates = generations::shown(&part, &cluster);
@@ -204,7 +206,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
         if let Some(content) = proxy.as_mut().and_then(|proxy| proxy.content.as_mut()) {
             content.hitless &= *delivery == Delivery::ByCore;
         }
-        clusters.insert(cluster.clone(), objects(&control, &cluster, extension, proxy));
+        clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
     }
     let wanted = Desired { networks: control.networks, clusters };
     let (plan, attempts, told) = plan::diff(snapshot, &wanted, &memory.attempts);
@@ -225,11 +227,17 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     }
 }
 
-fn objects(control: &Control, cluster: &Cluster, extension: &Extension, proxy: Option<desired::OwnService>) -> Objects {
+fn objects(
+    snapshot: &Snapshot,
+    control: &Control,
+    cluster: &Cluster,
+    extension: &Extension,
+    proxy: Option<desired::OwnService>,
+) -> Objects {
     let names = extension.image.is_some().then(|| extension.service_name.clone());
     Objects {
         names: names.into_iter().chain([extension.proxy_service_name.clone()]).collect(),
-        extension: desired::extension(control, cluster, extension),
+        extension: desired::extension(snapshot, control, cluster, extension),
         proxy,
     }
 }
@@ -288,6 +296,8 @@ fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
     let right = match error {
         RenderError::Refused { .. } => "see GlobalOptions, HTTPOptions and the other options of its settings",
         RenderError::Differs(_) => "use an extension image of this version of interlock",
+        RenderError::Template(_) if config.proxy.template.is_some() => "mend the template; it is tried again then",
+        RenderError::NoTemplate(_) => "create it with `docker config create`, or take Template out of the settings",
         _ => "spread the services over several service clusters, or report this if the configuration is small",
     };
     Problem {

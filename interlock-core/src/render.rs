@@ -60,6 +60,9 @@ pub enum RenderError {
     /// The template failed.
     #[error("the template failed: {0}")]
     Template(String),
+    /// There is no config object of the name that the settings give as the template.
+    #[error("the settings name the config object {0} as the template, and there is none")]
+    NoTemplate(String),
     /// The proxy's own checker refused it.
     #[error("the proxy's own checker refuses it: {message}")]
     Refused {

@@ -146,13 +146,13 @@ const STEADY: Duration = Duration::from_secs(10);
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut shutdown = pin!(shutdown);
     let control = Control::start(&settings, &options).await?;
-    let mut follower = Follower::new(settings, options.clone(), control);
+    let mut follower = Follower::new(settings.clone(), options.clone(), control);
     let mut delays = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut no_manager_since: Option<Instant> = None;
     loop {
         let connected = select! {
             () = &mut shutdown => return Ok(()),
-            connected = connect(&options) => connected,
+            connected = connect(&settings, &options) => connected,
         };
         let error = match connected {
             Ok(client) => {
@@ -191,9 +191,9 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
 }
 
 /// Connects with all that an application of plans needs.
-async fn connect(options: &Options) -> Result<Client, docker::Error> {
+async fn connect(settings: &Settings, options: &Options) -> Result<Client, docker::Error> {
     let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
-    let client = client.with_authority(options.authority.clone());
+    let client = client.for_settings(settings).with_authority(options.authority.clone());
     match &options.container {
         Some(container) => Ok(client.as_container(container).await),
         None => Ok(client),

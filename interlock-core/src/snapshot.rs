@@ -50,7 +50,7 @@ pub struct Snapshot {
     /// Tasks that Swarm wants ready or running, and all tasks of our own services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
-    /// Config objects that carry our ownership label, with their data.
+    /// Config objects that carry our ownership label, and templates of operators' own, with their data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<Config>,
     /// All secrets, without their contents, which the API does not give out.
@@ -437,13 +437,13 @@ impl TaskState {
     }
 }
 
-/// A config object of ours.
+/// A config object of ours, or a template of an operator's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Its id.
     pub id: ConfigId,
-    /// Its name, which contains a hash of its content.
+    /// Its name. Of ours it contains a hash of the content.
     pub name: String,
     /// When it was created.
     #[schemars(with = "String")]

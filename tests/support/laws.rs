@@ -48,6 +48,7 @@ pub async fn stopped_after(world: &World, steps: usize, name: &str) {
     let ours = snapshot.services.iter().filter(|service| ownership::is_our_proxy(service));
     let specs = ours.flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let used: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
-    let left: Vec<_> = snapshot.configs.iter().filter(|config| !used.contains(config.name.as_str())).collect();
+    let made = snapshot.configs.iter().filter(|config| ownership::is_ours(&config.labels));
+    let left: Vec<_> = made.filter(|config| !used.contains(config.name.as_str())).collect();
     assert!(left.is_empty(), "{name}: orphaned after {steps} steps: {left:?}");
 }

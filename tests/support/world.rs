@@ -71,13 +71,19 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap();
         let client = Client::connect(&Endpoint { url: handle.url(), tls: None }).await.unwrap();
-        let client = client.with_authority(Some(AUTHORITY.clone()));
+        let client = client.for_settings(&settings).with_authority(Some(AUTHORITY.clone()));
         Self { settings, client, backing: Backing::Fake { handle, _folder: folder } }
+    }
+
+    /// The same Swarm with other settings.
+    pub fn with(self, settings: Settings) -> Self {
+        Self { client: self.client.for_settings(&settings), settings, ..self }
     }
 
     /// A Swarm that runs at this address.
     pub async fn real(url: &str, settings: Settings) -> Self {
         let client = Client::connect(&Endpoint { url: url.to_owned(), tls: None }).await.unwrap();
+        let client = client.for_settings(&settings);
         Self { settings, client, backing: Backing::Real }
     }
 
@@ -213,6 +219,9 @@ pub fn swarm_of(snapshot: &Snapshot) -> Swarm {
     for network in snapshot.networks.iter().filter(|network| !network.ingress) {
         let body = json!({ "Name": network.name, "Driver": "overlay", "Labels": network.labels });
         swarm.create_network(body).unwrap();
+    }
+    for config in snapshot.configs.iter().filter(|config| !interlock_core::ownership::is_ours(&config.labels)) {
+        swarm.config(&config.name, &config.data);
     }
     for secret in &snapshot.secrets {
         swarm.create_secret(json!({ "Name": secret.name, "Labels": secret.labels, "Data": "c2VjcmV0" })).unwrap();

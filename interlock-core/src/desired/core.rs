@@ -36,6 +36,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
             revision: None,
             networks: networks.collect(),
             configs: vec![settings],
+            kept: Vec::new(),
             identity: Some(IdentitySecret {
                 name: ownership::AUTHORITY_SECRET.to_owned(),
                 id: authority.map(|secret| secret.id.clone()),

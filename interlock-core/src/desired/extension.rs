@@ -4,11 +4,20 @@ use super::control::Control;
 use super::{Content, OwnService, Role, fields};
 use crate::names::Cluster;
 use crate::settings::Extension;
+use crate::snapshot::Snapshot;
+use crate::template;
 
-/// The extension service of one service cluster. `None` where core renders, and while there is nothing to identify one by.
-pub fn extension(control: &Control, cluster: &Cluster, extension: &Extension) -> Option<OwnService> {
+/// The extension service of one service cluster. `None` where core renders, and while there is nothing to identify one by. A template that
+/// somebody mounted in it stays.
+pub fn extension(
+    snapshot: &Snapshot,
+    control: &Control,
+    cluster: &Cluster,
+    extension: &Extension,
+) -> Option<OwnService> {
     extension.image.as_ref()?;
     let peer = control.peer(cluster, Role::Extension)?;
+    let existing = snapshot.services.iter().find(|service| service.spec.name == extension.service_name);
     Some(OwnService {
         name: extension.service_name.clone(),
         role: Role::Extension,
@@ -20,6 +29,7 @@ pub fn extension(control: &Control, cluster: &Cluster, extension: &Extension) ->
             revision: None,
             networks: vec![peer.network.clone()],
             configs: Vec::new(),
+            kept: existing.and_then(template::mount).cloned().into_iter().collect(),
             identity: Some(peer.identity.clone()),
             secrets: Vec::new(),
             hitless: false,

@@ -32,6 +32,7 @@ pub fn proxy(
             revision: Some(config.revision.clone()),
             networks: networks(snapshot, attachments, peer),
             configs,
+            kept: Vec::new(),
             identity: peer.map(|peer| peer.identity.clone()),
             secrets: secrets(snapshot, attachments),
             hitless,

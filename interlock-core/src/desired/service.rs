@@ -11,7 +11,7 @@ use crate::hash;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::proxy_config::Revision;
-use crate::snapshot::{Labels, Service};
+use crate::snapshot::{ConfigMount, Labels, Service};
 
 /// What a service of ours is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +74,8 @@ pub struct Content {
     pub networks: Vec<NetworkRef>,
     /// The config objects, in the order of their mount paths.
     pub configs: Vec<ConfigFile>,
+    /// Config objects of somebody else's that stay mounted.
+    pub kept: Vec<ConfigMount>,
     /// The identity that it shows to core, if it talks to core.
     pub identity: Option<IdentitySecret>,
     /// The secrets that its routes need, sorted by name.
@@ -159,18 +161,19 @@ impl OwnService {
 }
 
 /// References to config objects in the Docker API's shape. An object that does not exist yet has no id.
-pub(crate) fn config_refs(configs: &[ConfigFile], id_of: impl Fn(&str) -> Option<String>) -> Value {
-    let refs = configs.iter().map(|config| {
-        let mut reference = json!({
-            "ConfigName": config.name,
-            "File": { "Name": config.target, "UID": "0", "GID": "0", "Mode": 0o444 },
-        });
-        if let Some(id) = id_of(&config.name) {
+pub(crate) fn config_refs(content: &Content, id_of: impl Fn(&str) -> Option<String>) -> Value {
+    let reference = |name: &str, target: &str, id: Option<String>| {
+        let mut reference =
+            json!({ "ConfigName": name, "File": { "Name": target, "UID": "0", "GID": "0", "Mode": 0o444 } });
+        if let Some(id) = id {
             reference["ConfigID"] = Value::String(id);
         }
         reference
-    });
-    Value::Array(refs.collect())
+    };
+    let ours = content.configs.iter().map(|config| reference(&config.name, &config.target, id_of(&config.name)));
+    let kept = content.kept.iter();
+    let kept = kept.map(|kept| reference(&kept.name, &kept.target, Some(kept.id.as_str().to_owned())));
+    Value::Array(ours.chain(kept).collect())
 }
 
 /// References to networks in the Docker API's shape. One that does not exist yet is named.

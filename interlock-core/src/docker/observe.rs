@@ -11,6 +11,7 @@ use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
 use crate::snapshot::{Config, Network, Node, Secret, Snapshot, Task, TaskState};
+use crate::template;
 
 /// All that was read, at one moment as far as an engine lets one.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Observation {
 }
 
 impl Client {
-    /// Reads the whole Swarm with seven list calls, six of them at once.
+    /// Reads the whole Swarm with seven list calls, six of them at once, and one more for each template of operators' own.
     ///
     /// The caller's clock gives `now`, which becomes [`Snapshot::observed_at`].
     ///
@@ -68,6 +69,7 @@ impl Client {
         snapshot.networks = networks.value;
         snapshot.nodes = nodes.value;
         snapshot.configs = configs.value;
+        self.add_templates(&mut snapshot.configs, &template::mounted(&snapshot.services)).await?;
         snapshot.secrets = secrets.value;
         Ok(Observation { snapshot, specs, busy })
     }
@@ -171,13 +173,32 @@ impl Client {
         Ok(self.read_nodes().await?.value)
     }
 
-    /// Reads our own config objects with their data.
+    /// Reads our own config objects with their data, and templates: those that the settings name, and those that are mounted
+    /// ([`template::mounted`]).
     ///
     /// # Errors
     ///
-    /// As any call.
-    pub async fn observe_configs(&self) -> Result<Vec<Config>, Error> {
-        Ok(self.read_configs().await?.value)
+    /// As any call. A template that does not exist is left out.
+    pub async fn observe_configs(&self, mounted: &BTreeSet<String>) -> Result<Vec<Config>, Error> {
+        let mut configs = self.read_configs().await?.value;
+        self.add_templates(&mut configs, mounted).await?;
+        Ok(configs)
+    }
+
+    async fn add_templates(&self, configs: &mut Vec<Config>, mounted: &BTreeSet<String>) -> Result<(), Error> {
+        for name in self.templates.union(mounted) {
+            if configs.iter().any(|config| config.name == *name) {
+                continue;
+            }
+            let object = format!("config {name}");
+            let path = format!("/configs/{}", encode(name));
+            let Some(json) = gone_is_none(self.get(&object, &path, self.deadlines.inspect).await)? else { continue };
+            let config = convert::config(&json).map_err(|source| Error::Answer { object, source })?;
+            // An engine finds objects by the beginning of an id, too.
+            configs.extend(Some(config).filter(|config| config.name == *name));
+        }
+        configs.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(())
     }
 
     /// Reads what may be known of all secrets.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::v1;
 use crate::names::{Cluster, HostPattern, SecretName};
-use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision};
+use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
 use crate::render::{self, File, RenderError, Rendering, Suspect};
 use crate::reports::SecretReport;
 use crate::settings::{Kind, ProxyOptions};
@@ -93,6 +93,7 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         proxy_protocol,
         options,
         version,
+        template,
     } = proxy;
     v1::Proxy {
         kind: kind.to_string(),
@@ -106,6 +107,10 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         published_ssl_port: (*published_ssl_port).into(),
         trusted_proxies: trusted_proxies.iter().map(ToString::to_string).collect(),
         proxy_protocol: *proxy_protocol,
+        template: template.as_ref().map(|Template { name, text }| v1::Template {
+            name: name.clone(),
+            text: text.as_deref().map(str::to_owned),
+        }),
     }
 }
 
@@ -157,6 +162,10 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
             "" => None,
             version => Some(text("proxy.version", version)?),
         },
+        template: proxy
+            .template
+            .as_ref()
+            .map(|v1::Template { name, text }| Template { name: name.clone(), text: text.as_deref().map(Into::into) }),
     })
 }
 
@@ -244,6 +253,7 @@ fn failure_to_wire(error: &RenderError) -> v1::Failure {
         RenderError::TooLarge { .. } => (Kind::TooLarge, error.to_string(), [].as_slice()),
         RenderError::Structure(what) => (Kind::Structure, what.clone(), [].as_slice()),
         RenderError::Template(what) => (Kind::Template, what.clone(), [].as_slice()),
+        RenderError::NoTemplate(name) => (Kind::NoTemplate, name.clone(), [].as_slice()),
         RenderError::Unsupported(what) => (Kind::Unsupported, what.clone(), [].as_slice()),
         RenderError::Differs(_) | RenderError::Failed(_) => (Kind::Unspecified, error.to_string(), [].as_slice()),
     };
@@ -284,6 +294,7 @@ fn failure_from_wire(failure: &v1::Failure) -> Result<RenderError, Malformed> {
         Kind::RefusedByChecker => RenderError::Refused { message, suspects },
         Kind::Structure => RenderError::Structure(message),
         Kind::Template => RenderError::Template(message),
+        Kind::NoTemplate => RenderError::NoTemplate(message),
         Kind::Unsupported => RenderError::Unsupported(message),
         Kind::TooLarge | Kind::Unspecified => RenderError::Failed(message),
     })

@@ -5,6 +5,8 @@
 //! the same addresses, under the same conditions. Besides, the files hold only directives that our own rendering holds, and the
 //! operator's raw options word for word. So a route without options is agreed on by versions that write it differently; what
 //! protects a route is never lost on the way.
+//!
+//! What an operator's own template makes may say anything: there the files have to be the very same.
 
 use super::parse_back::{self, Directive};
 use super::{File, MOST_FILES, nginx};
@@ -30,6 +32,11 @@ pub fn agree(config: &ProxyConfig, files: &[File], limit: usize) -> Result<(), S
         return Err(format!("files for a proxy of kind {} cannot be compared with the model", config.proxy.kind));
     }
     sizes(config, files, limit)?;
+    if config.proxy.template.is_some() {
+        let own = nginx::render(config, limit).map_err(|error| error.to_string())?;
+        let differs = "the files are not what the operator's own template makes of the model";
+        return if own == files { Ok(()) } else { Err(differs.to_owned()) };
+    }
     let mut directives = parse_back::parse(files)?;
     let default = NginxOptions::default();
     let options = match &config.proxy.options {

@@ -16,6 +16,7 @@ mod directives;
 mod headers;
 mod helpers;
 mod listen;
+mod own;
 mod servers;
 mod split;
 mod view;
@@ -37,14 +38,20 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("servers", include_str!("../../templates/nginx/servers.hbs")),
     ("server", include_str!("../../templates/nginx/server.hbs")),
     ("location", include_str!("../../templates/nginx/location.hbs")),
+    ("health", include_str!("../../templates/nginx/health.hbs")),
 ];
 
-static ENGINE: LazyLock<Result<Handlebars<'static>, RenderError>> = LazyLock::new(|| {
+/// A missing value is an error, and text is printed as it is: HTML escapes would neither protect nginx nor leave names whole.
+fn engine() -> Handlebars<'static> {
     let mut engine = Handlebars::new();
-    // A missing value is an error, and text is printed as it is: HTML escapes would neither protect nginx nor leave names whole.
     engine.set_strict_mode(true);
     engine.register_escape_fn(handlebars::no_escape);
     engine.set_prevent_indent(true);
+    engine
+}
+
+static ENGINE: LazyLock<Result<Handlebars<'static>, RenderError>> = LazyLock::new(|| {
+    let mut engine = engine();
     for (name, text) in TEMPLATES {
         engine.register_template_string(name, text).map_err(|error| RenderError::Template(error.to_string()))?;
     }
@@ -57,8 +64,11 @@ fn print(template: &str, view: &impl serde::Serialize) -> Result<String, RenderE
 }
 
 /// Renders the main file, and when it would be larger than `limit` bytes, the files that it includes. What comes out has been
-/// parsed back.
+/// parsed back. An operator's own template makes one file, which is the operator's word.
 pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, RenderError> {
+    if let Some(template) = &config.proxy.template {
+        return own::render(config, template, limit);
+    }
     let view = View::of(config);
     let main = print(MAIN, &view)?;
     let path = config.proxy.config_path.clone();

@@ -25,6 +25,7 @@ use crate::names::NodeId;
 use crate::plan::Action;
 use crate::reconcile::{Outcome, reconcile};
 use crate::settings::Settings;
+use crate::template;
 
 /// Why an engine is not followed any longer.
 #[derive(Debug)]
@@ -189,8 +190,9 @@ impl Follower {
             let ticket = self.world.ticket();
             let services = if kind == Kind::Services { self.settling.next() } else { BTreeSet::new() };
             let nodes = if kind == Kind::NodeTasks { std::mem::take(&mut self.nodes) } else { BTreeSet::new() };
+            let templates = template::mounted(&self.world.inputs.snapshot.services);
             let clock = self.options.clock;
-            self.reads.push(read(client.clone(), kind, ticket, services, nodes, clock).boxed());
+            self.reads.push(read(client.clone(), kind, ticket, services, nodes, templates, clock).boxed());
         }
     }
 
@@ -238,7 +240,11 @@ impl Follower {
                 if !self.settling.is_empty() {
                     self.due.want(Kind::Services, now + Settling::AGAIN);
                 }
-                self.world.services(ticket, &asked, &views)
+                let changed = self.world.services(ticket, &asked, &views);
+                if self.world.lacks_template() {
+                    self.due.want(Kind::Configs, now);
+                }
+                changed
             }
             Reply::NodeTasks(nodes, tasks) => {
                 for id in self.world.moved(&nodes, &tasks) {

@@ -113,6 +113,7 @@ impl Once {
 
     async fn work(&mut self, options: &Options, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
+        let client = client.for_settings(&self.world.inputs.settings);
         loop {
             let start = Instant::now();
             match client.observe((options.clock)()).await {

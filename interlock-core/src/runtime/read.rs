@@ -27,13 +27,14 @@ pub(super) enum Reply {
     List(List),
 }
 
-/// Reads what is asked for. Of the two sets only the one that belongs to the kind is used.
+/// Reads what is asked for. Of the sets only the one that belongs to the kind is used.
 pub(super) async fn read(
     client: Client,
     kind: Kind,
     ticket: Ticket,
     services: BTreeSet<ServiceId>,
     nodes: BTreeSet<NodeId>,
+    templates: BTreeSet<String>,
     clock: fn() -> Timestamp,
 ) -> Answer {
     let sent = Instant::now();
@@ -43,7 +44,7 @@ pub(super) async fn read(
         Kind::NodeTasks => client.observe_node_tasks(&nodes).await.map(|tasks| Reply::NodeTasks(nodes, tasks)),
         Kind::Nodes => client.observe_nodes().await.map(|nodes| Reply::List(List::Nodes(nodes))),
         Kind::Networks => client.observe_networks().await.map(|networks| Reply::List(List::Networks(networks))),
-        Kind::Configs => client.observe_configs().await.map(|configs| Reply::List(List::Configs(configs))),
+        Kind::Configs => client.observe_configs(&templates).await.map(|configs| Reply::List(List::Configs(configs))),
         Kind::Secrets => client.observe_secrets().await.map(|secrets| Reply::List(List::Secrets(secrets))),
     };
     Answer { kind, ticket, sent, reply }

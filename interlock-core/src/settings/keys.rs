@@ -48,8 +48,6 @@ pub enum Shape {
 pub enum Status {
     /// It works.
     Works,
-    /// It is read and checked; its effect comes later.
-    Later,
     /// It is accepted and has no effect, for this reason.
     Nothing(&'static str),
 }
@@ -90,7 +88,7 @@ pub fn reference() -> Vec<KeyDoc> {
 }
 
 use Shape::{Boolean, Integer, IntegerOrText, List, Map, OneOf, Seconds, Text};
-use Status::{Later, Nothing, Works};
+use Status::{Nothing, Works};
 
 /// Makes the rows shorter: name, shape, default, status, doc, reader.
 macro_rules! keys {
@@ -156,7 +154,7 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "ContainerLabels" Map, "", Works, "Labels for the extension's containers.", |e, v| put(&mut e.container_labels, values::labels(v));
     "Constraints" List, "", Works, "Where the extension runs.", |e, v| put(&mut e.constraints, values::constraints(v));
     "PlacementPreferences" List, "[]", Works, "How the extension is spread.", |e, v| put(&mut e.placement_preferences, values::preferences(v));
-    "Template" Text, "", Later, "A Docker config object with a template of your own.", |e, v| put(&mut e.template, values::optional(v));
+    "Template" Text, "", Works, "A Docker config object with a template of your own for the proxies' configuration: docs/templates.md.", |e, v| put(&mut e.template, values::optional(v));
     "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For and X-Forwarded-Proto or the PROXY protocol, like [\"10.0.0.0/8\"].", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
     "ProxyProtocol" Boolean, "false", Works, "Connections begin with the PROXY protocol, all of them; what it says is believed of TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
     "ProxyVersion" Text, "", Works, "The version of the proxy program, like 1.30.7: newer ones get more directives. Without it: what the agents report, else the oldest supported one.", |e, v| put(&mut e.proxy_version, values::version(v));

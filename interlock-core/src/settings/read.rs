@@ -162,11 +162,11 @@ impl Reader<'_> {
             }
             match (key.set)(target, value.get_ref()) {
                 Err(wrong) => self.error(full, value.span().start, wrong),
-                Ok(()) => match key.status {
-                    Status::Works => {}
-                    Status::Later => self.notice(full, offset, "is read and has no effect in this version"),
-                    Status::Nothing(why) => self.notice(full, offset, why),
-                },
+                Ok(()) => {
+                    if let Status::Nothing(why) = key.status {
+                        self.notice(full, offset, why);
+                    }
+                }
             }
         }
     }

@@ -25,11 +25,9 @@ pub fn template() -> String {
 
 fn write_keys<T>(text: &mut String, keys: &[Key<T>], set_to: &[(&str, &str)]) {
     for Key { name, kind, default, doc, status, set: _ } in keys {
-        let later = match status {
-            Status::Works => "",
-            Status::Later => " (No effect in this version.)",
-            Status::Nothing(_) => continue,
-        };
+        if *status != Status::Works {
+            continue;
+        }
         let value = match (*default, kind) {
             ("", Shape::List) => "[]",
             ("", Shape::Map) => "{ }",
@@ -39,8 +37,8 @@ fn write_keys<T>(text: &mut String, keys: &[Key<T>], set_to: &[(&str, &str)]) {
         };
         // Writing to a String cannot fail.
         let _ = match set_to.iter().find(|(set, _)| set == name) {
-            Some((_, value)) => writeln!(text, "# {doc}{later}\n{name} = {value}\n"),
-            None => writeln!(text, "# {doc}{later}\n#{name} = {value}\n"),
+            Some((_, value)) => writeln!(text, "# {doc}\n{name} = {value}\n"),
+            None => writeln!(text, "# {doc}\n#{name} = {value}\n"),
         };
     }
 }

@@ -334,7 +334,7 @@ impl ServiceDiff<'_> {
     }
 
     fn configs_change(&self, content: &Content, summary: String) -> Change {
-        let refs = desired::config_refs(&content.configs, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
+        let refs = desired::config_refs(content, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
         let path = ["TaskTemplate", "ContainerSpec", "Configs"].map(str::to_owned).to_vec();
         Change { path, value: Some(refs), summary }
     }
@@ -342,7 +342,8 @@ impl ServiceDiff<'_> {
 
 pub(super) fn same_configs(service: &Service, content: &Content) -> bool {
     let now: BTreeSet<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
-    let wanted: BTreeSet<_> = content.configs.iter().map(|config| (&config.name, &config.target)).collect();
+    let ours = content.configs.iter().map(|config| (&config.name, &config.target));
+    let wanted: BTreeSet<_> = ours.chain(content.kept.iter().map(|kept| (&kept.name, &kept.target))).collect();
     now == wanted
 }
 

@@ -6,7 +6,7 @@ use crate::proxy_config::{ProxySettings, ProxyVersion};
 use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
 
 /// What Interlock logs by default: the combined format and what the client says about proxies in front of us.
-const MAIN_LOG_FORMAT: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#;
+pub(super) const MAIN_LOG_FORMAT: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#;
 const TRACE_LOG_FIELDS: &str =
     r"$request_id $msec $request_time $upstream_connect_time $upstream_header_time $upstream_response_time";
 
@@ -48,8 +48,7 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
 pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let version = proxy.version;
     let main_format = options.main_log_format.as_deref().unwrap_or(MAIN_LOG_FORMAT);
-    let trace_format =
-        options.trace_log_format.clone().unwrap_or_else(|| format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}"));
+    let trace_format = options.trace_log_format.clone().unwrap_or_else(trace_log_format);
     let mut lines = vec![
         "server_tokens off;".to_owned(),
         "default_type text/plain;".to_owned(),
@@ -128,13 +127,18 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
     lines
 }
 
+/// What requests are logged with where somebody wants to know more.
+pub(super) fn trace_log_format() -> String {
+    format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}")
+}
+
 /// Whether the operator's own lines set this, which may stand only once.
 fn sets(lines: &[String], name: &str) -> bool {
     lines.iter().flat_map(|line| line.split(';')).any(|line| line.split_whitespace().next() == Some(name))
 }
 
 /// A time as nginx writes it.
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     match duration.as_millis() {
         millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
         millis => format!("{millis}ms"),
@@ -152,7 +156,7 @@ mod tests {
     fn proxy(version: Option<&str>) -> ProxySettings {
         let extension = crate::settings::Extension::new("");
         let version = version.map(|version| version.parse().unwrap());
-        ProxySettings::of(&extension, version)
+        ProxySettings::of(&extension, version, None)
     }
 
     #[test]

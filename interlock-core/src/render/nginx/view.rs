@@ -12,7 +12,7 @@ use super::servers::{self, Location, Maker, Server};
 use super::{HEALTH_PORT, directives, headers, print};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::Balance;
-use crate::proxy_config::{self, Forward, ProxyConfig, Tls, UpstreamName, VirtualHost};
+use crate::proxy_config::{self, Forward, ProxyConfig, Revision, Tls, UpstreamName, VirtualHost};
 use crate::render::RenderError;
 use crate::settings::NginxOptions;
 
@@ -32,7 +32,7 @@ pub(super) struct View<'a> {
     set_headers: Vec<String>,
     info_headers: Vec<String>,
     blocks: Vec<Block>,
-    health_port: u16,
+    health: Section<Health<'a>>,
     /// The line for HTTP.
     listen: String,
     /// What the server for other hosts begins with.
@@ -131,6 +131,19 @@ fn server(server: &proxy_config::Server) -> String {
     line
 }
 
+/// The server that says which revision is served.
+#[derive(Serialize)]
+pub(super) struct Health<'a> {
+    port: u16,
+    revision: &'a Revision,
+}
+
+impl<'a> Health<'a> {
+    pub(super) fn section(revision: &'a Revision) -> Section<Self> {
+        Section::of("health", vec![Self { port: HEALTH_PORT, revision }])
+    }
+}
+
 /// What there is for TLS.
 #[derive(Serialize)]
 pub(super) struct TlsView {
@@ -203,7 +216,7 @@ impl<'a> View<'a> {
             set_headers: headers::for_all(),
             info_headers,
             blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
-            health_port: HEALTH_PORT,
+            health: Health::section(revision),
             default_lines: [listen.http(" default_server")]
                 .into_iter()
                 .chain((!h2c.is_empty()).then(|| "http2 on".to_owned()))
