@@ -97,28 +97,35 @@ async fn measure(rounds: usize) {
     site.end().await;
 }
 
-/// From the event that tells core of a change to the last proxy's word that it serves it, by core's log. Nobody else is at work.
+/// From the event that tells core of a change, by core's log, to the first answer through the second proxy, and to the last proxy's word
+/// that it serves it. Nobody else is at work, and what asks takes turns with the proxies for the processors.
 fn from_core(lab: &Lab, site: &Site, interlock: &[Router], rounds: usize) {
     for name in ["traefik-default", "traefik-tuned"] {
         site.docker(&["service", "rm", name]);
     }
-    let mut figures = Vec::new();
+    let (mut answered, mut told) = (Vec::new(), Vec::new());
     for round in 0..2 * rounds {
         std::thread::sleep(Duration::from_secs(1));
         let host = format!("core-{round}.local.test");
-        let before = jiff::Timestamp::now();
+        let (before, began) = (jiff::Timestamp::now(), Instant::now());
         change(lab, "s2", &host);
-        served(interlock, &host, &[200]).join();
+        let answers = served(interlock, &host, &[200]).join();
         std::thread::sleep(Duration::from_secs(1));
         let log = site.logs("interlock-core");
         let of_this = |line: &&str| time(line).is_some_and(|time| time > before);
         let lines = || log.lines().filter(of_this);
         let seen = lines().find(|line| line.contains("event: Service")).and_then(time).unwrap();
+        let seen = seen.duration_since(before).unsigned_abs();
         let serving: Vec<_> = lines().filter(|line| line.contains("proxy serves")).filter_map(time).collect();
         assert_eq!(serving.len(), 2, "{log}");
-        figures.push(serving.into_iter().max().unwrap().duration_since(seen).unsigned_abs());
+        told.push(serving.into_iter().max().unwrap().duration_since(before).unsigned_abs().saturating_sub(seen));
+        answered.push(answers.into_iter().max().unwrap().saturating_duration_since(began).saturating_sub(seen));
     }
-    println!("\nfrom core's having seen a changed label to the second proxy's serving it: {} s", summary(&mut figures));
+    println!(
+        "\nfrom core's having seen a changed label to the second proxy's first answer: {} s",
+        summary(&mut answered)
+    );
+    println!("to the second proxy's word that it serves it: {} s", summary(&mut told));
 }
 
 /// When a line was logged.

@@ -18,7 +18,7 @@ use crate::proxy_config::Revision;
 /// How often in a row nginx has to say over new connections that it serves a revision.
 const IN_A_ROW: u32 = 3;
 /// How often it is asked.
-const INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running nginx.
 #[derive(Debug)]
