@@ -73,8 +73,8 @@ fn what_is_wrong_with_a_template_is_told_with_its_place() {
     let services = labelled("shop", 80, &[("hosts", "shop.example.com")]);
     let inputs = || inputs(&services, &[("shop", "10.0.0.1")], &[], TOML);
     for (text, wrong) in [
-        ("http {\n  listen {{Portt}};\n}", "Portt"),
-        ("{{#each Hosts}}", "ours"),
+        ("http {\n  listen {{Portt}};\n}", "line 2, column 10: there is no Portt"),
+        ("{{#each Hosts}}", "line 1, column 16: this is no Handlebars"),
         ("{{nobody 1}}", "nobody"),
         ("{{#*inline \"a\"}}{{> b}}{{/inline}}{{#*inline \"b\"}}{{> a}}{{/inline}}{{> a}}", "inline"),
     ] {

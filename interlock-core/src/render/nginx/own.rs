@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
-use handlebars::handlebars_helper;
 use handlebars::template::TemplateElement;
+use handlebars::{RenderErrorReason, TemplateError, TemplateErrorReason, handlebars_helper};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -25,16 +25,37 @@ pub(super) fn render(config: &ProxyConfig, template: &Template, limit: usize) ->
     let text = text.as_deref().ok_or_else(|| RenderError::NoTemplate(name.clone()))?;
     let mut engine = engine();
     engine.register_helper("quote", Box::new(quote));
-    engine.register_template_string(name, text).map_err(|error| RenderError::Template(error.to_string()))?;
+    engine.register_template_string(name, text).map_err(|error| not_read(&error))?;
     if engine.get_template(name).is_some_and(|template| nests_partials(template, false)) {
         // One that leads back to itself would end the process, not the rendering.
         return Err(RenderError::Template("an inline partial uses a partial".to_owned()));
     }
-    let content = engine.render(name, &Data::of(config)).map_err(|error| RenderError::Template(error.to_string()))?;
+    let content = engine.render(name, &Data::of(config)).map_err(|error| not_rendered(&error))?;
     if content.len() > limit {
         return Err(RenderError::TooLarge { size: content.len(), limit, parts: 1 });
     }
     Ok(vec![File { path: config.proxy.config_path.clone(), part: String::new(), content }])
+}
+
+/// What is wrong with a text that is no template. The library's own words about it are the names of its grammar's rules.
+fn not_read(error: &TemplateError) -> RenderError {
+    let wrong = match error.reason() {
+        TemplateErrorReason::InvalidSyntax(_) => {
+            "this is no Handlebars; at the end of the text, a block is not closed".to_owned()
+        }
+        reason => reason.to_string(),
+    };
+    let (line, column) = error.pos().unwrap_or_default();
+    RenderError::Template(format!("line {line}, column {column}: {wrong}"))
+}
+
+fn not_rendered(error: &handlebars::RenderError) -> RenderError {
+    let wrong = match error.reason() {
+        RenderErrorReason::MissingVariable(Some(name)) => format!("there is no {name}"),
+        reason => reason.to_string(),
+    };
+    let (line, column) = (error.line_no.unwrap_or_default(), error.column_no.unwrap_or_default());
+    RenderError::Template(format!("line {line}, column {column}: {wrong}"))
 }
 
 /// Whether a partial is used inside an inline one.
