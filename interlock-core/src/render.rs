@@ -60,8 +60,8 @@ pub enum RenderError {
     /// The template failed.
     #[error("the template failed: {0}")]
     Template(String),
-    /// There is no config object of the name that the settings give as the template.
-    #[error("the settings name the config object {0} as the template, and there is none")]
+    /// There is no config object of the name that is given as the template.
+    #[error("its template {0} is no config object that exists")]
     NoTemplate(String),
     /// The proxy's own checker refused it.
     #[error("the proxy's own checker refuses it: {message}")]

@@ -38,12 +38,7 @@ pub(crate) fn of(snapshot: &Snapshot, extension: &Extension) -> Option<Template>
     };
     let services = snapshot.services.iter().filter(|service| ownership::is_ours(&service.spec.labels));
     let of_extension = services.filter(|service| service.spec.name == extension.service_name);
-    let mounted = of_extension.filter_map(mount).find_map(|mount| {
-        // It exists, since it is mounted: one that was not read yet is about to be.
-        Some(Template { name: mount.name.clone(), text: Some(text(&mount.name)?) })
-    });
-    mounted.or_else(|| {
-        let name = extension.template.as_ref()?;
-        Some(Template { name: name.clone(), text: text(name) })
-    })
+    let mounted = of_extension.filter_map(mount).map(|mount| &mount.name).next();
+    let name = mounted.or(extension.template.as_ref())?;
+    Some(Template { name: name.clone(), text: text(name) })
 }

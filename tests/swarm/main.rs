@@ -10,6 +10,7 @@ mod support;
 mod hitless;
 mod site;
 mod stories;
+mod template;
 mod tls;
 mod trouble;
 

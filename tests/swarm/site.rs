@@ -314,6 +314,13 @@ impl Site {
         self.lab.until_done(&["network", "create", "--driver", "overlay", name]).await;
     }
 
+    /// Makes a config object or a secret of a text.
+    pub(crate) fn store(&self, kind: &str, name: &str, content: &str) {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        self.docker(&[kind, "create", name, file.to_str().unwrap()]);
+    }
+
     pub(crate) fn service(&self, name: &str, networks: &[&str], replicas: u32, labels: &[&str]) {
         self.service_with(name, networks, replicas, labels, &[]);
     }

@@ -5,14 +5,6 @@ use std::process::Command;
 use crate::site::Site;
 use crate::support::pki::Authority;
 
-/// Makes a Docker secret of this.
-fn secret(site: &Site, name: &str, content: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(name);
-    std::fs::write(&file, content).unwrap();
-    site.docker(&["secret", "create", name, file.to_str().unwrap()]);
-}
-
 /// A certificate for a host that says this number, and its key.
 fn both(authority: &Authority, host: &str, number: u64) -> String {
     let pair = authority.numbered(host, number);
@@ -47,7 +39,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     site.settings("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
     site.network("demo").await;
     site.install();
-    secret(&site, "shop.1", &both(&authority, "shop.local.test", 1));
+    site.store("secret", "shop.1", &both(&authority, "shop.local.test", 1));
     site.service("shop", &["demo"], 2, &["hosts=shop.local.test", "port=8080", "ssl_cert=shop.1"]);
     served(&site, &authority, "shop.local.test", "01").await;
     let (_, answer) = get(&authority, site.workers(), "shop.local.test", &[]).unwrap();
@@ -56,7 +48,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     get(&authority, site.workers(), "other.local.test", &["--insecure"]).expect_err("G3: an unknown name is closed");
 
     // G4: the next certificate. A client that tries the other node notices nothing.
-    secret(&site, "shop.2", &both(&authority, "shop.local.test", 2));
+    site.store("secret", "shop.2", &both(&authority, "shop.local.test", 2));
     let label = "com.docker.lb.ssl_cert=shop.2";
     site.docker(&["service", "update", "--detach", "--quiet", "--label-add", label, "shop"]);
     site.until("G4: both proxies show the next certificate", |site| {
@@ -70,7 +62,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     site.docker(&["secret", "rm", "shop.1"]);
 
     // What is no certificate costs this host its TLS, and the proxies say so.
-    secret(&site, "words", "no certificate at all");
+    site.store("secret", "words", "no certificate at all");
     site.service("blog", &["demo"], 1, &["hosts=blog.local.test", "port=8080", "ssl_cert=words"]);
     site.until("the owner of what is no certificate is told", |site| {
         let told = "service blog: com.docker.lb.ssl_cert=\"words\" holds no certificate";

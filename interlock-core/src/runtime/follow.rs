@@ -18,7 +18,7 @@ use super::due::{Due, Kind, Settling};
 use super::read::{Answer, Reply, read};
 use super::telling::{self, Told};
 use super::timing::{Backoff, Debounce, Pace};
-use super::world::{Ticket, World};
+use super::world::{List, Ticket, World};
 use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::names::NodeId;
@@ -235,16 +235,13 @@ impl Follower {
                 // Some decisions depend on the time alone, so each pass is followed by one.
                 true
             }
-            Reply::Services(asked, views) => {
+            Reply::Services(asked, views, configs) => {
                 self.settling.read(&asked, sent, &views);
                 if !self.settling.is_empty() {
                     self.due.want(Kind::Services, now + Settling::AGAIN);
                 }
-                let changed = self.world.services(ticket, &asked, &views);
-                if self.world.lacks_template() {
-                    self.due.want(Kind::Configs, now);
-                }
-                changed
+                let of_configs = configs.is_some_and(|configs| self.world.list(ticket, List::Configs(configs)));
+                self.world.services(ticket, &asked, &views) || of_configs
             }
             Reply::NodeTasks(nodes, tasks) => {
                 for id in self.world.moved(&nodes, &tasks) {

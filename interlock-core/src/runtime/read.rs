@@ -9,7 +9,8 @@ use super::due::Kind;
 use super::world::{List, Ticket};
 use crate::docker::{Client, Error, Observation, ServiceView};
 use crate::names::{NodeId, ServiceId};
-use crate::snapshot::Task;
+use crate::snapshot::{Config, Task};
+use crate::template;
 
 /// An answer, and what it answers.
 pub(super) struct Answer {
@@ -22,7 +23,8 @@ pub(super) struct Answer {
 /// What was found.
 pub(super) enum Reply {
     All(Box<Observation>),
-    Services(BTreeSet<ServiceId>, BTreeMap<ServiceId, ServiceView>),
+    /// With config objects, if a template is mounted in one of them: it has to be here together with the mount.
+    Services(BTreeSet<ServiceId>, BTreeMap<ServiceId, ServiceView>, Option<Vec<Config>>),
     NodeTasks(BTreeSet<NodeId>, Vec<Task>),
     List(List),
 }
@@ -40,7 +42,7 @@ pub(super) async fn read(
     let sent = Instant::now();
     let reply = match kind {
         Kind::All => client.observe(clock()).await.map(|all| Reply::All(Box::new(all))),
-        Kind::Services => client.observe_services(&services).await.map(|views| Reply::Services(services, views)),
+        Kind::Services => read_services(&client, services, templates).await,
         Kind::NodeTasks => client.observe_node_tasks(&nodes).await.map(|tasks| Reply::NodeTasks(nodes, tasks)),
         Kind::Nodes => client.observe_nodes().await.map(|nodes| Reply::List(List::Nodes(nodes))),
         Kind::Networks => client.observe_networks().await.map(|networks| Reply::List(List::Networks(networks))),
@@ -48,4 +50,20 @@ pub(super) async fn read(
         Kind::Secrets => client.observe_secrets().await.map(|secrets| Reply::List(List::Secrets(secrets))),
     };
     Answer { kind, ticket, sent, reply }
+}
+
+async fn read_services(
+    client: &Client,
+    services: BTreeSet<ServiceId>,
+    mut templates: BTreeSet<String>,
+) -> Result<Reply, Error> {
+    let views = client.observe_services(&services).await?;
+    let mounted = template::mounted(views.values().map(|view| &view.service));
+    let configs = if mounted.is_empty() {
+        None
+    } else {
+        templates.extend(mounted);
+        Some(client.observe_configs(&templates).await?)
+    };
+    Ok(Reply::Services(services, views, configs))
 }

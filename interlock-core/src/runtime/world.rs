@@ -15,7 +15,6 @@ use crate::ownership;
 use crate::reconcile::{Delivery, Inputs};
 use crate::settings::Settings;
 use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
-use crate::template;
 
 /// The order in which reads were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -170,13 +169,6 @@ impl World {
         snapshot.tasks.extend(tasks);
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         true
-    }
-
-    /// Whether a template is mounted somewhere that is not here yet.
-    pub(super) fn lacks_template(&self) -> bool {
-        let snapshot = &self.inputs.snapshot;
-        let is_here = |name: &String| snapshot.configs.iter().any(|config| config.name == *name);
-        !template::mounted(&snapshot.services).iter().all(is_here)
     }
 
     /// Which services have to be read because of what was found on these nodes: those whose tasks there are others now, and
