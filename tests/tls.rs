@@ -78,6 +78,38 @@ fn g3_each_host_shows_its_own_certificate_and_nobody_elses_name_is_answered() {
 }
 
 #[test]
+fn g1_one_certificate_serves_several_services() {
+    let authority = Authority::new();
+    let (wild, several) = (authority.shared(&["*.example.com"]), authority.shared(&["a.example.org", "b.example.net"]));
+    let secrets = [("wild.pem", wild.certificate + &wild.key), ("several.pem", several.certificate + &several.key)];
+    let secrets = secrets.each_ref().map(|(name, pem)| (*name, pem.as_str()));
+    let hosts = ["shop.example.com", "bank.example.com", "a.example.org", "b.example.net"];
+    let names = ["shop", "bank", "a", "b"];
+    let (mut services, mut tasks) = (String::new(), Vec::new());
+    for (number, (name, host)) in names.into_iter().zip(hosts).enumerate() {
+        let address = format!("127.12.30.{}", number + 1);
+        application(name, &format!("{address}:19200"));
+        let certificate = if number < 2 { "wild.pem" } else { "several.pem" };
+        services += &labelled(name, 19_200, &[("hosts", host), ("ssl_cert", certificate)]);
+        tasks.push((name, address));
+    }
+    let tasks: Vec<_> = tasks.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    let files = rendered_with(&services, &tasks, &["wild.pem", "several.pem"], "");
+    let nginx = Nginx::start_with(&files, &secrets);
+    for (name, host) in names.into_iter().zip(hosts) {
+        for version in ["--http1.1", "--http2"] {
+            let answer = curl(&authority, &nginx, &format!("https://{host}/"), &[version]).unwrap();
+            assert!(answer.contains(&format!("app={name}")), "{host}: {answer}");
+        }
+    }
+    // What a certificate is good for is no host by that.
+    curl(&authority, &nginx, "https://other.example.com/", &[]).unwrap_err();
+    // A client that has one connection for two hosts of a certificate gets each host's own service.
+    let both = curl(&authority, &nginx, "https://a.example.org/", &["--http2", "--header", "Host: b.example.net"]);
+    assert!(both.unwrap().contains("app=b"));
+}
+
+#[test]
 fn a_certificate_that_is_wrong_costs_its_host_alone() {
     let authority = Authority::new();
     let (bank, other) = (authority.pair("bank.example.com"), authority.pair("shop.example.com"));
