@@ -251,3 +251,49 @@ fn e7_the_proxy_protocol_is_believed_of_who_is_trusted() {
     let nginx = Nginx::start(&rendered(&text, &[("shop", "127.11.19.1")]));
     assert_eq!(status(&nginx.raw(&format!("{line}{plain}"))), "400", "no listener takes it unasked");
 }
+
+#[test]
+fn e7_a_line_of_the_proxy_protocol_is_whole_or_the_end() {
+    application("shop", "127.11.20.1:19100");
+    let text = labelled("shop", 19_100, &[HOST]);
+    let plain = "GET /x HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n";
+    let binary = |command: char, more: &str| {
+        let [high, low] = u16::try_from(more.len()).unwrap().to_be_bytes().map(char::from);
+        format!("\r\n\r\n\0\r\nQUIT\n{command}\u{11}{high}{low}{more}")
+    };
+    let address = "\u{42}\u{6}\u{6}\u{6}\u{7f}\0\0\u{1}\u{12}\u{67}\0\u{50}";
+    // Of the binary form's additions, those that say nothing: a kind, a length and a byte.
+    let additions = "\u{4}\0\u{1}x".repeat(200);
+    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let toml = format!("[Extensions.default]\nProxyProtocol = true\nTrustedProxies = [\"{trusted}\"]\n");
+        let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.20.1")], &[], &toml));
+        let client = |header: &str| {
+            let answer = support::http::exchange(("127.0.0.1", nginx.port()), &format!("{header}{plain}")).ok()?;
+            let (_, told) = answer.split_once("X-Real-IP: ")?;
+            Some(told.lines().next().unwrap().to_owned())
+        };
+        let said = |address: &str| Some(if believed { address } else { "127.0.0.1" }.to_owned());
+        for (header, expected) in [
+            ("PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\r\n", said("192.0.2.9")),
+            ("PROXY TCP6 2001:db8::9 2001:db8::1 4711 80\r\n", said("2001:db8::9")),
+            ("PROXY UNKNOWN\r\n", said("127.0.0.1")),
+            ("PROXY UNKNOWN 2001:db8::9 2001:db8::1 4711 80\r\n", said("127.0.0.1")),
+            (&*binary('\u{20}', address), said("127.0.0.1")),
+            (&binary('\u{21}', address), said("66.6.6.6")),
+            (&binary('\u{21}', &format!("{address}{additions}")), said("66.6.6.6")),
+            ("", None),
+            ("PROXY\r\n", None),
+            ("PROXY TCP4 192.0.2.9\r\n", None),
+            ("PROXY TCP4 192.0.2.9 192.0.2.1 4711\r\n", None),
+            ("PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\n", None),
+            ("PROXY TCP4 192.0.2.9 192.0.2.1 4711 80 ", None),
+            ("PROXY TCP4 nonsense 192.0.2.1 4711 80\r\n", None),
+            ("proxy TCP4 192.0.2.9 192.0.2.1 4711 80\r\n", None),
+            (&format!("PROXY TCP4 {} 192.0.2.1 4711 80\r\n", "1".repeat(5000)), None),
+            ("\r\n\r\n\0\r\nQUIT\n", None),
+            (&binary('\u{31}', address), None),
+        ] {
+            assert_eq!(client(header), expected, "{header:?} from {trusted}");
+        }
+    }
+}

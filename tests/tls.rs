@@ -4,12 +4,11 @@
 mod support;
 
 use std::process::Command;
-use std::sync::Arc;
 
 use support::nginx::{Nginx, application};
-use support::pki::{Authority, Pair};
+use support::pki::Authority;
 use support::routes::{labelled, rendered_with};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::tls::speaks_tls;
 
 /// What curl gets, headers included, for a URL whose host is at nginx; or why it gets nothing.
 fn curl(authority: &Authority, nginx: &Nginx, url: &str, more: &[&str]) -> Result<String, String> {
@@ -79,6 +78,38 @@ fn g3_each_host_shows_its_own_certificate_and_nobody_elses_name_is_answered() {
 }
 
 #[test]
+fn g1_one_certificate_serves_several_services() {
+    let authority = Authority::new();
+    let (wild, several) = (authority.shared(&["*.example.com"]), authority.shared(&["a.example.org", "b.example.net"]));
+    let secrets = [("wild.pem", wild.certificate + &wild.key), ("several.pem", several.certificate + &several.key)];
+    let secrets = secrets.each_ref().map(|(name, pem)| (*name, pem.as_str()));
+    let hosts = ["shop.example.com", "bank.example.com", "a.example.org", "b.example.net"];
+    let names = ["shop", "bank", "a", "b"];
+    let (mut services, mut tasks) = (String::new(), Vec::new());
+    for (number, (name, host)) in names.into_iter().zip(hosts).enumerate() {
+        let address = format!("127.12.30.{}", number + 1);
+        application(name, &format!("{address}:19200"));
+        let certificate = if number < 2 { "wild.pem" } else { "several.pem" };
+        services += &labelled(name, 19_200, &[("hosts", host), ("ssl_cert", certificate)]);
+        tasks.push((name, address));
+    }
+    let tasks: Vec<_> = tasks.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    let files = rendered_with(&services, &tasks, &["wild.pem", "several.pem"], "");
+    let nginx = Nginx::start_with(&files, &secrets);
+    for (name, host) in names.into_iter().zip(hosts) {
+        for version in ["--http1.1", "--http2"] {
+            let answer = curl(&authority, &nginx, &format!("https://{host}/"), &[version]).unwrap();
+            assert!(answer.contains(&format!("app={name}")), "{host}: {answer}");
+        }
+    }
+    // What a certificate is good for is no host by that.
+    curl(&authority, &nginx, "https://other.example.com/", &[]).unwrap_err();
+    // A client that has one connection for two hosts of a certificate gets each host's own service.
+    let both = curl(&authority, &nginx, "https://a.example.org/", &["--http2", "--header", "Host: b.example.net"]);
+    assert!(both.unwrap().contains("app=b"));
+}
+
+#[test]
 fn a_certificate_that_is_wrong_costs_its_host_alone() {
     let authority = Authority::new();
     let (bank, other) = (authority.pair("bank.example.com"), authority.pair("shop.example.com"));
@@ -124,38 +155,11 @@ fn old_protocols_and_weak_ciphers_are_refused() {
     ask(&["--tls-max", "1.2", "--ciphers", "AES128-SHA"]).unwrap_err();
 }
 
-/// An application that speaks TLS itself, answers with the host that was asked for, and ends with the test.
-async fn speaks_tls(address: &str, pair: &Pair) {
-    use rustls::pki_types::pem::PemObject;
-    let certificate = rustls::pki_types::CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut head = [0; 4096];
-                let read = stream.read(&mut head).await.unwrap_or(0);
-                let body = format!("app=itself\n{}", String::from_utf8_lossy(&head[..read]));
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-                let _ = stream.write_all(answer.as_bytes()).await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn g2_g5_tls_goes_through_as_it_is_beside_a_host_where_it_ends() {
+#[test]
+fn g2_g5_tls_goes_through_as_it_is_beside_a_host_where_it_ends() {
     let authority = Authority::new();
     let (through, shop) = (authority.pair("through.example.com"), authority.pair("shop.example.com"));
-    speaks_tls("127.12.20.1:19200", &through).await;
+    speaks_tls("127.12.20.1:19200", &through);
     application("shop", "127.12.20.2:19200");
     let passed = [("hosts", "through.example.com"), ("ssl_passthrough", "true")];
     let services = labelled("through", 19_200, &passed) + &labelled("shop", 19_200, &SHOP);
@@ -177,11 +181,11 @@ async fn g2_g5_tls_goes_through_as_it_is_beside_a_host_where_it_ends() {
     assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn f3_a_host_that_is_passed_through_can_be_redirected() {
+#[test]
+fn f3_a_host_that_is_passed_through_can_be_redirected() {
     let authority = Authority::new();
     let through = authority.pair("through.example.com");
-    speaks_tls("127.12.21.1:19200", &through).await;
+    speaks_tls("127.12.21.1:19200", &through);
     for more in [("ssl_only", "true"), ("redirects", "http://through.example.com,https://through.example.com:8443")] {
         let labels = [("hosts", "through.example.com"), ("ssl_passthrough", "true"), more];
         let services = labelled("through", 19_200, &labels);
@@ -192,14 +196,14 @@ async fn f3_a_host_that_is_passed_through_can_be_redirected() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
+#[test]
+fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
     let authority = Authority::new();
     let ca = std::fs::read_to_string(authority.file()).unwrap();
     let stranger = Authority::new();
-    speaks_tls("127.12.22.1:19200", &authority.pair("shop.example.com")).await;
-    speaks_tls("127.12.22.2:19200", &stranger.pair("shop.example.com")).await;
-    speaks_tls("127.12.22.3:19200", &authority.pair("elsewhere.example.com")).await;
+    speaks_tls("127.12.22.1:19200", &authority.pair("shop.example.com"));
+    speaks_tls("127.12.22.2:19200", &stranger.pair("shop.example.com"));
+    speaks_tls("127.12.22.3:19200", &authority.pair("elsewhere.example.com"));
     let host = ("hosts", "shop.example.com");
     let plain = [host, ("ssl_backend", "true")];
     let verified =

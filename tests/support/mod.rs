@@ -2,6 +2,7 @@
 #![expect(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
 pub mod agent;
+pub mod backend;
 pub mod checker;
 pub mod core;
 pub mod http;
@@ -11,6 +12,7 @@ pub mod nginx;
 pub mod pki;
 pub mod real;
 pub mod routes;
+pub mod tls;
 pub mod world;
 
 use std::path::{Path, PathBuf};

@@ -40,10 +40,19 @@ impl Authority {
 
     /// A certificate for a host that says this number.
     pub fn numbered(&self, host: &str, number: u64) -> Pair {
+        self.signed(&[host], number)
+    }
+
+    /// A certificate for several hosts.
+    pub fn shared(&self, hosts: &[&str]) -> Pair {
+        self.signed(hosts, 1)
+    }
+
+    fn signed(&self, hosts: &[&str], number: u64) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(hosts.iter().copied().map(str::to_owned).collect::<Vec<_>>()).unwrap();
         params.serial_number = Some(number.into());
-        params.distinguished_name.push(DnType::CommonName, host);
+        params.distinguished_name.push(DnType::CommonName, hosts[0]);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }

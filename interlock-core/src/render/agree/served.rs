@@ -40,15 +40,15 @@ impl Served {
         }
         let passed = map(stream, "$ssl_preread_server_name", "$passthrough")?;
         let first = map(stream, "$ssl_preread_server_name", "$tls_to")?;
-        if let Some(host) =
-            passed.keys().chain(first.keys()).find(|h| !passed.contains_key(h) || !first.contains_key(h))
-        {
+        if let Some(host) = passed.keys().find(|host| !first.contains_key(host)) {
             return Err(format!("{host} is passed through half the way"));
         }
         let upstreams = upstreams_of_stream(stream)?;
-        for (host, name) in passed {
-            let servers = upstreams.get(name).ok_or_else(|| format!("there is no upstream {}", shown(name)))?;
-            let to = first.get(&host).copied().unwrap_or_default();
+        for (host, to) in first {
+            let servers = match passed.get(&host) {
+                Some(name) => upstreams.get(name).ok_or_else(|| format!("there is no upstream {}", shown(name)))?,
+                None => "no upstream",
+            };
             let lines = BTreeSet::from([format!("by {to} to {servers}")]);
             served.0.insert(("stream".to_owned(), Some(host)), Server { lines, locations: BTreeMap::new() });
         }

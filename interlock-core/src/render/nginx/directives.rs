@@ -16,6 +16,20 @@ const KEEPALIVE_MIN_TIMEOUT: ProxyVersion = ProxyVersion { major: 1, minor: 27, 
 /// The first version that keeps certificates whose paths have variables.
 const CERTIFICATE_CACHE: ProxyVersion = ProxyVersion { major: 1, minor: 27, patch: 4 };
 
+/// The first version that knows the port of a request.
+const REQUEST_PORT: ProxyVersion = ProxyVersion { major: 1, minor: 29, patch: 3 };
+
+/// The host that applications are told, with the port that the client wrote.
+///
+/// A request for `http://a.example.com/` is one for that host, whatever its Host header says, and is served by that host's rules. Older
+/// versions cannot say its port without the header, so with those an application gets the header as it came.
+pub(super) fn host(version: Option<ProxyVersion>) -> &'static str {
+    match version {
+        Some(version) if version >= REQUEST_PORT => "$host$is_request_port$request_port",
+        _ => "$http_host",
+    }
+}
+
 pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
     match &proxy.options {
         ProxyOptions::Nginx(options) => options.as_ref().clone(),
@@ -167,6 +181,13 @@ mod tests {
         {
             assert_eq!(has(&http(&options, &proxy(version)), "keepalive_min_timeout 5s;"), knows, "{version:?}");
         }
+    }
+
+    #[test]
+    fn the_host_is_that_of_the_request_where_it_can_be_told() {
+        let version = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(host(version("1.29.3")), "$host$is_request_port$request_port");
+        assert_eq!((host(version("1.29.2")), host(None)), ("$http_host", "$http_host"));
     }
 
     #[test]

@@ -15,17 +15,27 @@ pub(super) const SET: &[(&str, &str)] = &[
     ("X-Request-ID", "$request_id"),
 ];
 
-/// Headers by which applications know who asked, and which nobody but a proxy may set. Those that this proxy does not set
-/// itself are removed from what clients send.
+/// Headers by which applications know who asked, for what and how, and which nobody but a proxy may set. Those that this proxy does not
+/// set itself are removed from what clients send. Headers of a content delivery network (`CF-Connecting-IP`) are for it to set.
 pub(super) const CLEARED: &[&str] = &[
     "Forwarded",
+    "Front-End-Https",
     "Proxy",
+    "X-Accel-Mapping",
+    "X-Accel-Redirect",
     "X-Forwarded-Prefix",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Scheme",
     "X-Forwarded-Server",
     "X-Forwarded-Ssl",
+    "X-Original-Forwarded-For",
     "X-Original-Host",
+    "X-Original-Method",
+    "X-Original-URI",
     "X-Original-URL",
     "X-Rewrite-URL",
+    "X-Sendfile-Type",
+    "X-Url-Scheme",
 ];
 
 /// The lines for all requests.

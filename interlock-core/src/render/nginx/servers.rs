@@ -10,6 +10,7 @@ use crate::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
+const NO_HTTP: &str = "503 Service Unavailable: this host is served over TLS alone";
 const NO_PATH: &str = "503 Service Unavailable: no service answers for this path";
 pub(super) const NO_TASK: &str = "503 Service Unavailable: no task of the service is running";
 
@@ -63,12 +64,14 @@ impl Maker<'_> {
     /// The servers of a host with anything of its own: one for HTTP, and one for HTTPS if TLS ends here.
     pub(super) fn host(&mut self, pattern: &HostPattern, host: &VirtualHost) -> Vec<Server> {
         let name = format!("server_name {pattern}");
-        let mut servers = Vec::new();
-        // Plain HTTP for a host whose TLS is passed through is there for redirects alone.
-        if !host.locations.is_empty() || host.redirect_http.is_some() || !matches!(host.tls, Tls::Passthrough(_)) {
-            let lines = vec![self.listen.http(""), name.clone()];
-            servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Http) });
-        }
+        let lines = vec![self.listen.http(""), name.clone()];
+        // Plain HTTP for a host whose TLS is passed through is there for redirects alone; but nobody else may answer either.
+        let nothing = host.locations.is_empty() && host.redirect_http.is_none();
+        let locations = match host.tls {
+            Tls::Passthrough(_) if nothing => Location::all(unavailable(NO_HTTP)),
+            _ => self.locations(Some(pattern), host, Scheme::Http),
+        };
+        let mut servers = vec![Server { lines, locations }];
         if let Tls::Terminated(certificate) = &host.tls {
             let mut lines = self.listen.https("");
             lines.push(name);
@@ -100,8 +103,9 @@ impl Maker<'_> {
         Server { lines, locations: Location::all("return 421".to_owned()) }
     }
 
-    /// The server for hosts whose TLS connections are passed through: who asks for them inside a connection to another host is told so.
-    pub(super) fn passed_through(&self, hosts: &[&HostPattern]) -> Server {
+    /// The server for hosts whose TLS connections do not end here, though those to a wildcard or to the default host may: they are closed, and
+    /// who asks for one of these hosts inside a connection to another is told so.
+    pub(super) fn closed(&self, hosts: &[&HostPattern]) -> Server {
         let mut lines = self.listen.https("");
         lines.extend(hosts.iter().map(|host| format!("server_name {host}")));
         lines.push("ssl_reject_handshake on".to_owned());

@@ -20,6 +20,9 @@ use crate::settings::NginxOptions;
 /// reserves memory for each in each upstream.
 const KEEPALIVE: u32 = 8;
 
+/// How many names a server has at most, so that a list of servers can be cut into files.
+const NAMES_OF_A_SERVER: usize = 500;
+
 /// The main file.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
@@ -29,6 +32,7 @@ pub(super) struct View<'a> {
     worker_connections: u32,
     http: Vec<String>,
     hashes: Vec<String>,
+    host: &'static str,
     set_headers: Vec<String>,
     info_headers: Vec<String>,
     blocks: Vec<Block>,
@@ -158,6 +162,8 @@ pub(super) struct Stream<'a> {
     listen: String,
     terminating: String,
     passing: String,
+    /// The socket for each host that has another than what would otherwise fit it.
+    sockets: Vec<SocketEntry<'a>>,
     hosts: Vec<MapEntry<'a>>,
     upstreams: Vec<Upstream<'a>>,
 }
@@ -182,6 +188,12 @@ pub(super) struct MapEntry<'a> {
     upstream: &'a UpstreamName,
 }
 
+#[derive(Serialize)]
+struct SocketEntry<'a> {
+    host: &'a HostPattern,
+    socket: String,
+}
+
 impl<'a> View<'a> {
     pub(super) fn of(config: &'a ProxyConfig) -> Self {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
@@ -203,6 +215,9 @@ impl<'a> View<'a> {
         }
         let default_locations = make.default_http(default.as_ref());
         let tls = tls(config, &options, &mut make);
+        if tls.is_some() {
+            servers.extend(closed(config).chunks(NAMES_OF_A_SERVER).map(|hosts| make.closed(hosts)));
+        }
         let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
         http.extend(found.lines());
@@ -213,6 +228,7 @@ impl<'a> View<'a> {
             worker_connections: options.max_connections,
             http,
             hashes: hashes(virtual_hosts),
+            host: directives::host(proxy.version),
             set_headers: headers::for_all(),
             info_headers,
             blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
@@ -266,27 +282,37 @@ fn tls(config: &ProxyConfig, options: &NginxOptions, make: &mut Maker<'_>) -> Op
     }
     let mut lines = directives::tls(options, config.proxy.version);
     lines.extend(listen::secrets());
-    let passed: Vec<_> = config
-        .virtual_hosts
-        .iter()
-        .filter(|(_, host)| matches!(host.tls, Tls::Passthrough(_)))
-        .map(|(host, _)| host)
-        .collect();
-    let mut servers = vec![make.default_https(config.default.as_ref())];
-    if !passed.is_empty() {
-        servers.push(make.passed_through(&passed));
-    }
-    Some(TlsView { lines, servers })
+    Some(TlsView { lines, servers: vec![make.default_https(config.default.as_ref())] })
+}
+
+/// Hosts that have to be named on the TLS port although their TLS does not end here. Those without TLS only where a server could take their
+/// place that has a certificate.
+fn closed(config: &ProxyConfig) -> Vec<&HostPattern> {
+    let ends = |host: &VirtualHost| matches!(host.tls, Tls::Terminated(_));
+    let wildcard = config.virtual_hosts.iter().any(|(pattern, host)| pattern.is_wildcard() && ends(host));
+    let replaced = wildcard || config.default.as_ref().is_some_and(ends);
+    let hosts = config.virtual_hosts.iter().filter(|(_, host)| match host.tls {
+        Tls::None => replaced,
+        Tls::Terminated(_) => false,
+        Tls::Passthrough(_) => true,
+    });
+    hosts.map(|(pattern, _)| pattern).collect()
 }
 
 fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) -> Stream<'a> {
     let used: BTreeSet<_> = passed_through(config).map(|(_, upstream)| upstream).collect();
     let upstreams = config.upstreams.iter().filter(|(name, _)| used.contains(name));
+    let passed: BTreeSet<_> = passed_through(config).map(|(pattern, _)| pattern).collect();
+    // A wildcard that is passed through must not take other hosts along.
+    let all = passed.iter().any(|pattern| pattern.is_wildcard());
+    let hosts = config.virtual_hosts.keys().filter(|host| all || passed.contains(host));
+    let socket = |host| if passed.contains(&host) { listen.passing() } else { listen.terminating() };
     Stream {
         lines: directives::stream(options, &config.proxy),
         listen: listen.stream(),
         terminating: listen.terminating(),
         passing: listen.passing(),
+        sockets: hosts.map(|host| SocketEntry { host, socket: socket(host) }).collect(),
         hosts: passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
         upstreams: upstreams.map(Upstream::of).collect(),
     }
