@@ -176,7 +176,7 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers };
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, settings: &options };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves) {
@@ -200,7 +200,7 @@ impl<'a> View<'a> {
             worker_connections: options.max_connections,
             http,
             hashes: hashes(virtual_hosts),
-            set_headers: headers::for_all(),
+            set_headers: headers::for_all(&options),
             info_headers,
             blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
             health_port: HEALTH_PORT,
