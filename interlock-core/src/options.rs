@@ -220,7 +220,10 @@ impl TimeSpan {
         if time.millis.is_multiple_of(1000) {
             return Ok(time);
         }
-        Err(Invalid::new("is not a time of whole seconds", "write a whole number with s, m, h or d behind it, like 30s"))
+        Err(Invalid::new(
+            "is not a time of whole seconds",
+            "write a whole number with s, m, h or d behind it, like 30s",
+        ))
     }
 
     /// Reads a time within bounds.

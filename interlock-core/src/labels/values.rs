@@ -136,7 +136,10 @@ fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     }
     let to: RedirectTarget = to.parse()?;
     let (own_scheme, own_host) = url_host(to.as_str()).unzip();
-    if own_scheme == Some(from_https) && own_host.as_ref() == Some(&from_host) && port(from, from_https) == port(to.as_str(), from_https) {
+    if own_scheme == Some(from_https)
+        && own_host.as_ref() == Some(&from_host)
+        && port(from, from_https) == port(to.as_str(), from_https)
+    {
         // The request's own path is put behind the target, so that no other path makes an end of it.
         return Err(Invalid::new("redirects a host to itself", REDIRECT));
     }

@@ -39,7 +39,11 @@ pub(super) fn for_all(options: &NginxOptions) -> Vec<String> {
 fn aliases<'a>(program: &'a str, options: &NginxOptions) -> impl Iterator<Item = String> + 'a {
     let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().copied());
     let names = names.filter(|name| name.contains('-')).filter(move |_| options.underscores_in_headers);
-    names.collect::<Vec<_>>().into_iter().flat_map(spellings).map(move |name| format!("{program}_set_header {name} \"\""))
+    names
+        .collect::<Vec<_>>()
+        .into_iter()
+        .flat_map(spellings)
+        .map(move |name| format!("{program}_set_header {name} \"\""))
 }
 
 /// All ways to write a name with `_` in the place of some of its hyphens.
