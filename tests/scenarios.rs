@@ -4,7 +4,10 @@
 
 mod support;
 
+use interlock_core::plan::{Action, Plan};
 use interlock_core::reconcile::{Outcome, reconcile_embedded};
+use interlock_core::settings::reference;
+use serde_json::Value;
 use support::Scenario;
 
 #[test]
@@ -23,6 +26,43 @@ fn each_fixture_gives_its_snapshots() {
             insta::assert_snapshot!("nginx", nginx);
             insta::assert_snapshot!("plan", plan.to_string());
             insta::assert_snapshot!("problems", problems.iter().map(|problem| format!("{problem}\n")).collect::<String>());
+            if shows_services(&scenario.name) {
+                insta::assert_snapshot!("services", services(&plan));
+            }
         });
     });
+}
+
+/// Whether a fixture is that of a setting whose effect is on our own services, of which the other snapshots say little.
+fn shows_services(fixture: &str) -> bool {
+    let setting = fixture.strip_prefix("setting-");
+    reference().iter().any(|key| Some(key.name) == setting && !key.section.ends_with(".Config"))
+}
+
+/// The services that a plan creates: one line for each value, under its place in the spec.
+fn services(plan: &Plan) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        if let Action::CreateService { name, spec } = &step.action {
+            text += &format!("==> {name} <==\n");
+            lines(&mut text, "", spec);
+        }
+        if let Action::CreateConfig { data, .. } = &step.action
+            && !data.starts_with("# Written by interlock for service cluster")
+        {
+            text += &format!("==> {} <==\n{data}", step.action.object());
+        }
+    }
+    text
+}
+
+fn lines(text: &mut String, place: &str, value: &Value) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            // What was applied is a hash of what stands here anyway.
+            let fields = fields.iter().filter(|(key, _)| *key != "com.docker.interlock.applied");
+            fields.for_each(|(key, value)| lines(text, &format!("{place}/{key}"), value));
+        }
+        _ => *text += &format!("{place} = {value}\n"),
+    }
 }

@@ -72,7 +72,7 @@ fn every_snapshot_belongs_to_a_fixture() {
     for path in files().iter().filter(|path| path.starts_with("snapshots")) {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let (kind, fixture) = name.split_once('@').unwrap_or_else(|| panic!("{name} is not kind@fixture"));
-        assert!(["nginx", "plan", "problems"].contains(&kind), "{name}");
+        assert!(["nginx", "plan", "problems", "services"].contains(&kind), "{name}");
         assert!(fixtures.contains(fixture), "{name} has no fixture");
     }
 }

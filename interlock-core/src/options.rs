@@ -210,6 +210,22 @@ impl FromStr for TimeSpan {
 }
 
 impl TimeSpan {
+    /// Reads a time of whole seconds: NGINX knows no shorter unit for some, and refuses a file that has one.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has milliseconds.
+    pub(crate) fn whole_seconds(text: &str) -> Result<Self, Invalid> {
+        let time: Self = text.parse()?;
+        if time.millis.is_multiple_of(1000) {
+            return Ok(time);
+        }
+        Err(Invalid::new(
+            "is not a time of whole seconds",
+            "write a whole number with s, m, h or d behind it, like 30s",
+        ))
+    }
+
     /// Reads a time within bounds.
     ///
     /// # Errors
@@ -242,12 +258,14 @@ impl TryFrom<String> for TimeSpan {
 
     fn try_from(text: String) -> Result<Self, Invalid> {
         // As it is printed: minutes and longer units are seconds then, with more digits than a label may have.
-        match text.strip_suffix("ms").or_else(|| text.strip_suffix('s')).and_then(|number| number.parse::<u64>().ok()) {
-            Some(number) => {
-                Ok(Self { millis: if text.ends_with("ms") { number } else { number.saturating_mul(1000) } })
-            }
-            None => text.parse(),
-        }
+        let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(number), _) => (number, 1),
+            (None, Some(number)) => (number, 1000),
+            (None, None) => return text.parse(),
+        };
+        let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        let millis = if plain { number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) } else { None };
+        millis.map(|millis| Self { millis }).ok_or_else(|| Invalid::new("is not a time", "write it like 30s"))
     }
 }
 

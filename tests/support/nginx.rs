@@ -36,19 +36,30 @@ pub fn write(files: &[File], root: &Path, port: u16) -> String {
     for file in files {
         let path = format!("{root}{}", file.path);
         std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        let content = file
-            .content
-            .replace("pid /var/run/proxy.pid;", &format!("pid {root}/proxy.pid;"))
+        let content: String = file.content.lines().map(|line| here(line, root, port) + "\n").collect();
+        let content = content
             .replace("unix:/var/run/", &format!("unix:{root}/"))
             .replace("/run/secrets", &format!("{root}/secrets"))
-            .replace("/dev/stdout", &format!("{root}/log"))
-            .replace("listen 127.0.0.1:18989;", &format!("listen unix:{root}/health.sock;"))
-            .replace("server 127.0.0.1:18989;", &format!("server unix:{root}/health.sock;"))
-            .replace("listen 80", &format!("listen 127.0.0.1:{port}"))
-            .replace("listen 443", &format!("listen 127.0.0.1:{}", port + 1));
+            .replace("server 127.0.0.1:18989;", &format!("server unix:{root}/health.sock;"));
         std::fs::write(&path, content).unwrap();
     }
     format!("{root}{}", files[0].path)
+}
+
+/// A directive with a place of this test's instead of one in a container.
+fn here(line: &str, root: &str, port: u16) -> String {
+    let text = line.trim_start().trim_end_matches(';');
+    match text.split(' ').collect::<Vec<_>>().as_slice() {
+        ["pid", _] => format!("pid {root}/proxy.pid;"),
+        ["error_log", _] => format!("error_log {root}/log;"),
+        ["access_log", path, format] if path.starts_with('/') => format!("access_log {root}/log {format};"),
+        ["listen", "127.0.0.1:18989"] => format!("listen unix:{root}/health.sock;"),
+        ["listen", at, rest @ ..] if at.parse::<u16>().is_ok() => {
+            let port = if at.ends_with("443") { port + 1 } else { port };
+            format!("listen 127.0.0.1:{port} {};", rest.join(" "))
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// What is loaded for these files, by the command line as the agent does it.

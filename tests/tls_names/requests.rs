@@ -116,7 +116,7 @@ fn s_client(http_port: u16, args: &[&str], request: &str) -> String {
 /// A server of the operator's own, for a host whose clients have to show a certificate of this authority.
 fn strict(host: &str, authorities: &str, to: &str) -> String {
     format!(
-        "server {{ listen 443 ssl http2; server_name {host}; ssl_certificate /run/secrets/{host}.pem; ssl_certificate_key /run/secrets/{host}.pem; \
+        "server {{\nlisten 443 ssl http2;\nserver_name {host}; ssl_certificate /run/secrets/{host}.pem; ssl_certificate_key /run/secrets/{host}.pem; \
          ssl_client_certificate /run/secrets/{authorities}; ssl_verify_client on; location / {{ proxy_pass http://{to}; }} }}"
     )
 }

@@ -27,7 +27,8 @@ pub struct Malformed {
 }
 
 fn malformed(field: &'static str, wrong: impl Display) -> Malformed {
-    Malformed { field, wrong: wrong.to_string() }
+    // What is quoted in it is a peer's.
+    Malformed { field, wrong: crate::problem::said(&wrong.to_string()) }
 }
 
 fn text<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Result<T, Malformed> {

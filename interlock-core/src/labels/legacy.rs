@@ -35,7 +35,14 @@ fn mesh(labels: &Labels) -> Reading {
         if value == "true" || !(suffix.is_empty() || suffix.starts_with('.')) {
             continue;
         }
-        let read = || Ok::<_, Invalid>((suffix.trim_start_matches('.').parse()?, mesh_route(text(value)?)?));
+        let name = suffix.trim_start_matches('.').to_ascii_lowercase().parse::<RouteName>();
+        let read = || {
+            let name = name?;
+            if reading.routes.contains_key(&name) {
+                return Err(Invalid::new("names a route that another label names", "give each route another name"));
+            }
+            Ok((name, mesh_route(text(value)?)?))
+        };
         match read() {
             Ok((name, route)) => drop(reading.routes.insert(name, route)),
             Err(invalid) => reading.findings.push(finding(key, value, FindingKind::Bad, invalid)),
@@ -180,6 +187,16 @@ mod tests {
             assert_eq!(reading.findings.len(), 1, "{wrong}");
             assert!(reading.routes.is_empty(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn names_of_the_mesh_that_differ_in_case_alone_are_one() {
+        let value = "external_route=http://x.example.com,internal_port=80";
+        let reading = read(&labels(&[("com.docker.ucp.mesh.http.Web", value)]));
+        assert_eq!((reading.findings.len(), reading.routes.len()), (0, 1));
+        let reading =
+            read(&labels(&[("com.docker.ucp.mesh.http.Web", value), ("com.docker.ucp.mesh.http.web", value)]));
+        assert_eq!((reading.findings.len(), reading.routes.len()), (1, 1));
     }
 
     #[test]

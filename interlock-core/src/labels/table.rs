@@ -200,13 +200,13 @@ pub const TABLE: &[Label] = &[
     },
     Label {
         key: "fail_timeout",
-        syntax: "a number with ms, s, m, h or d",
+        syntax: "a number with s, m, h or d",
         default: "10s",
         example: "30s",
-        counterexample: "soon",
+        counterexample: "500ms",
         doc: "The time in which failures are counted, and for which a task is then taken out.",
         inherited: true,
-        set: |route, text| put(&mut route.fail_timeout, text.parse()),
+        set: |route, text| put(&mut route.fail_timeout, TimeSpan::whole_seconds(text)),
     },
     Label {
         key: "weight",

@@ -130,8 +130,32 @@ fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from, to) = (from.trim(), to.trim());
     let (from_https, from_host) =
         url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
-    if from == to {
-        return Err(Invalid::new("redirects a URL to itself", REDIRECT));
+    if !is_whole_host(from) {
+        // All requests for the host are redirected, not those for a path alone.
+        return Err(Invalid::new("has a source with a path", REDIRECT));
     }
-    Ok(Redirect { from_https, from_host, to: to.parse()? })
+    let to: RedirectTarget = to.parse()?;
+    let (own_scheme, own_host) = url_host(to.as_str()).unzip();
+    if own_scheme == Some(from_https)
+        && own_host.as_ref() == Some(&from_host)
+        && port(from, from_https) == port(to.as_str(), from_https)
+    {
+        // The request's own path is put behind the target, so that no other path makes an end of it.
+        return Err(Invalid::new("redirects a host to itself", REDIRECT));
+    }
+    Ok(Redirect { from_https, from_host, to })
+}
+
+/// Whether nothing but a slash follows the host and port of a URL.
+fn is_whole_host(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find(['/', '?', '#']).is_none_or(|end| &rest[end..] == "/")
+}
+
+/// The port that a URL names or means.
+fn port(url: &str, https: bool) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let usual = if https { "443" } else { "80" };
+    authority.split_once(':').map_or(usual, |(_, port)| port)
 }

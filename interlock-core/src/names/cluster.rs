@@ -49,8 +49,9 @@ impl Cluster {
     }
 }
 
-/// The name of one of several routes of a service, the suffix in `com.docker.lb.hosts.admin`: 1 to 32 of letters, digits, `-`
-/// and `_`. The empty name is the route that labels without a suffix describe.
+/// The name of one of several routes of a service, the suffix in `com.docker.lb.hosts.admin`: 1 to 32 of lower-case letters, digits,
+/// `-` and `_`. Names that differ in case alone would be one upstream to NGINX, and two of one name are an error to it. The empty name
+/// is the route that labels without a suffix describe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RouteName(String);
@@ -60,13 +61,13 @@ impl FromStr for RouteName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
         if text.len() <= 32 && text.bytes().all(inside) {
             return Ok(Self(text.to_owned()));
         }
         Err(Invalid::new(
             "is not a route's name",
-            "write a suffix of 1 to 32 letters, digits, `-` and `_`, like .admin",
+            "write a suffix of 1 to 32 lower-case letters, digits, `-` and `_`, like .admin",
         ))
     }
 }

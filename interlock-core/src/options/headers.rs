@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{Invalid, text_type};
 
-/// The name of a header: 1 to 64 letters, digits and hyphens, beginning with a letter. None that belongs to the connection, to the
-/// message's framing, or to what proxies say about clients.
+/// The name of a header: 1 to 40 letters, digits and hyphens, beginning with a letter. None that belongs to the connection, to the
+/// message's framing, or to what proxies say about clients. NGINX has no room for longer ones among the headers of gRPC.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HeaderName(String);
@@ -50,10 +50,10 @@ impl FromStr for HeaderName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RIGHT: &str = "write 1 to 64 letters, digits and hyphens, like X-Frame-Options";
+        const RIGHT: &str = "write 1 to 40 letters, digits and hyphens, like X-Frame-Options";
         let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
-        if !begins || text.len() > 64 || !text.bytes().all(inside) {
+        if !begins || text.len() > 40 || !text.bytes().all(inside) {
             return Err(Invalid::new("has something that is not a header's name", RIGHT));
         }
         let lower = text.to_ascii_lowercase();

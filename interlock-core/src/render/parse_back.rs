@@ -82,6 +82,9 @@ pub(super) enum Token<'a> {
     End,
 }
 
+/// How deep blocks may be in each other. NGINX has no more than five levels; what goes through all of them calls itself for each.
+const DEEPEST: usize = 32;
+
 /// Reads the text of one file.
 pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
     let mut open: Vec<(Vec<Cow<'_, str>>, Vec<Directive<'_>>)> = Vec::new();
@@ -93,6 +96,7 @@ pub fn parse_text(mut text: &str) -> Result<Vec<Directive<'_>>, String> {
             Token::End if words.is_empty() => return Err("unexpected `;`".to_owned()),
             Token::End => here.push(Directive { words: std::mem::take(&mut words), block: None }),
             Token::Open if words.is_empty() => return Err("unexpected `{`".to_owned()),
+            Token::Open if open.len() == DEEPEST => return Err(format!("blocks are more than {DEEPEST} deep")),
             Token::Open => open.push((std::mem::take(&mut words), std::mem::take(&mut here))),
             Token::Close if !words.is_empty() => return Err(format!("`}}` after {}", words.join(" "))),
             Token::Close => {
@@ -238,6 +242,15 @@ mod tests {
         for broken in ["a", "a;}", "a {", "; a;", "{}", "a 'b", "a 'b'c;", "a b }"] {
             assert!(parse_text(broken).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn blocks_without_end_are_refused() {
+        let deep = |levels: usize| format!("{}{}", "a{".repeat(levels), "}".repeat(levels));
+        assert!(parse_text(&deep(32)).is_ok());
+        assert!(parse_text(&deep(33)).is_err());
+        // An extension may post this; reading it must not end core.
+        assert!(parse_text(&deep(1_000_000)).is_err());
     }
 
     #[test]

@@ -9,14 +9,21 @@ use crate::names::Cluster;
 /// Checks the extensions together. Each comes with its place in the file.
 pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)]) {
     let mut clusters = BTreeMap::new();
+    let mut slugs = BTreeMap::new();
     let mut ports = Vec::new();
     let mut services = BTreeMap::new();
     let mut sorted: Vec<_> = extensions.iter().collect();
     sorted.sort_by_key(|(offset, _)| *offset);
     for (offset, extension) in sorted {
         let path = format!("Extensions.{}", extension.name);
-        if let Err(invalid) = extension.service_cluster.parse::<Cluster>() {
-            reader.error(format!("{path}.ServiceCluster"), *offset, invalid.wrong);
+        match extension.service_cluster.parse::<Cluster>() {
+            Ok(cluster) if !clusters.contains_key(&extension.service_cluster) => {
+                // Long names alike in their beginning can come to the same.
+                let slug = cluster.slug();
+                claim(reader, &mut slugs, slug.clone(), &format!("object names with {slug}"), &path, *offset);
+            }
+            Ok(_) => {}
+            Err(invalid) => reader.error(format!("{path}.ServiceCluster"), *offset, invalid.wrong),
         }
         let title = if extension.service_cluster.is_empty() { "(the default one)" } else { &extension.service_cluster };
         claim(

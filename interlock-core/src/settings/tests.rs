@@ -287,3 +287,36 @@ fn the_schema_has_every_key() {
         assert_eq!(properties[key.name]["description"], key.doc, "{}", key.name);
     }
 }
+
+#[test]
+fn what_nginx_or_docker_would_refuse_is_refused_here() {
+    for (key, value) in [
+        ("KeepaliveTimeout", "\"2years\""),
+        ("KeepaliveTimeout", "\"1us\""),
+        ("ReadTimeout", "\"1us\""),
+        ("ClientBodyBufferSize", "\"999999999g\""),
+        ("ClientHeaderBufferSize", "\"0\""),
+        ("LargeClientHeaderBuffers", "\"0 8k\""),
+        ("LargeClientHeaderBuffers", "\"+4 8k\""),
+        ("LargeClientHeaderBuffers", "\"4 100\""),
+        ("LargeClientHeaderBuffers", "\"4 9g\""),
+        ("SSLProtocols", "\"TLSv1.2 TLSv9\""),
+    ] {
+        let said = wrong(&format!("[Extensions.default.Config]\n{key} = {value}"));
+        assert!(said.len() == 1 && said[0].contains(key), "{key} = {value}: {said:?}");
+    }
+    assert_eq!(wrong("[Extensions.default]\nProxyStopGracePeriod = \"300years\"").len(), 1);
+}
+
+#[test]
+fn b2_service_clusters_never_share_the_names_of_objects() {
+    let slug = |number: usize| format!("production-{number}").parse::<crate::names::Cluster>().unwrap().slug();
+    let mut seen = BTreeMap::new();
+    // Sixteen bits of a hash are in a slug, so some two of a few hundred names have the same.
+    let (one, two) = (0..100_000).find_map(|number| Some((seen.insert(slug(number), number)?, number))).unwrap();
+    let toml = format!(
+        "[Extensions.a]\nServiceCluster = \"production-{one}\"\n[Extensions.b]\nServiceCluster = \"production-{two}\"\n\
+         PublishedPort = 1\nPublishedSSLPort = 2"
+    );
+    assert!(wrong(&toml)[0].contains("claims object names with production-"), "{:?}", wrong(&toml));
+}

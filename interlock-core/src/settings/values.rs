@@ -24,6 +24,17 @@ impl Size {
     pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
+
+    fn bytes(&self) -> u64 {
+        let digits = self.0.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match self.0.bytes().last() {
+            Some(b'k' | b'K') => 1 << 10,
+            Some(b'm' | b'M') => 1 << 20,
+            Some(b'g' | b'G') => 1 << 30,
+            _ => 1,
+        };
+        digits.parse::<u64>().unwrap_or(0).saturating_mul(unit)
+    }
 }
 
 impl fmt::Display for Size {
@@ -125,11 +136,16 @@ pub(super) fn small(value: &Value<'_>, least: u32, most: u32) -> Result<u32, Wro
     integer(value, least.into(), most.into()).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-/// `3s`, `1m30s`, `500ms`.
+/// `3s`, `1m30s`, `500ms`: whole milliseconds, at most a year. Docker and NGINX overflow at some point, and NGINX knows nothing shorter.
 pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Wrong> {
+    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
     let text = value.as_str().ok_or_else(|| expected("a duration like \"3s\"", value))?;
-    humantime::parse_duration(text)
-        .map_err(|_| format!("is {text:?}, expected a duration like \"3s\", \"1m30s\" or \"500ms\""))
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| format!("is {text:?}, expected a duration like \"3s\", \"1m30s\" or \"500ms\""))?;
+    if duration > LONGEST || duration.subsec_nanos() % 1_000_000 != 0 {
+        return Err(format!("is {text:?}, expected whole milliseconds, and a year at most"));
+    }
+    Ok(duration)
 }
 
 /// A whole number of seconds, as Interlock has it for time limits; a duration is understood, too.
@@ -140,6 +156,12 @@ pub(super) fn seconds(value: &Value<'_>) -> Result<Duration, Wrong> {
         other => return Err(expected("a number of seconds", other)),
     };
     if limit.is_zero() { Err("is zero".to_owned()) } else { Ok(limit) }
+}
+
+/// The size of a buffer, which is reserved: not nothing, and not more than a gigabyte.
+pub(super) fn buffer(value: &Value<'_>) -> Result<Size, Wrong> {
+    let size = size(value)?;
+    if (1..=1 << 30).contains(&size.bytes()) { Ok(size) } else { Err(format!("is {size}, expected 1 to 1g")) }
 }
 
 pub(super) fn size(value: &Value<'_>) -> Result<Size, Wrong> {
@@ -156,12 +178,23 @@ pub(super) fn size(value: &Value<'_>) -> Result<Size, Wrong> {
     }
 }
 
-/// `4 8k`: a number and a size.
+/// `4 8k`: a number and a size. NGINX wants one at least, of more than 512 bytes.
 pub(super) fn buffers(value: &Value<'_>) -> Result<String, Wrong> {
     let text = words(value)?;
-    let right =
-        text.split_once(' ').is_some_and(|(n, s)| n.parse::<u16>().is_ok() && size(&DeValue::String(s.into())).is_ok());
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse().is_ok_and(|n: u16| n > 0);
+    let large = |text: &str| buffer(&DeValue::String(text.into())).is_ok_and(|size| size.bytes() >= 1024);
+    let right = text.split_once(' ').is_some_and(|(count, size)| number(count) && large(size));
     if right { Ok(text) } else { Err(format!("is {text:?}, expected a number and a size like \"4 8k\"")) }
+}
+
+/// Versions of TLS, with blanks between them.
+pub(super) fn tls_versions(value: &Value<'_>) -> Result<String, Wrong> {
+    const VERSIONS: [&str; 6] = ["TLSv1.3", "TLSv1.2", "TLSv1.1", "TLSv1", "SSLv3", "SSLv2"];
+    let text = words(value)?;
+    match text.split_whitespace().find(|word| !VERSIONS.contains(word)) {
+        Some(word) => Err(format!("has {word:?}, expected TLS versions like \"TLSv1.2 TLSv1.3\"")),
+        None => Ok(text),
+    }
 }
 
 pub(super) fn list(value: &Value<'_>) -> Result<Vec<String>, Wrong> {

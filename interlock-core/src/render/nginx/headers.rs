@@ -1,6 +1,7 @@
 //! Headers: what applications are told about clients, and what clients get besides an application's own.
 
 use crate::options::{BackendProtocol, HeaderEdit};
+use crate::settings::NginxOptions;
 
 /// What applications are told about the client is what this proxy saw, never what the client said.
 pub(super) const SET: &[(&str, &str)] = &[
@@ -39,8 +40,31 @@ pub(super) const CLEARED: &[&str] = &[
 ];
 
 /// The lines for all requests.
-pub(super) fn for_all() -> Vec<String> {
-    lines("proxy", |_| true).collect()
+pub(super) fn for_all(options: &NginxOptions) -> Vec<String> {
+    lines("proxy", |_| true).chain(aliases("proxy", options)).collect()
+}
+
+/// Where the operator has names with underscores accepted, each name above has others that applications take for the same: CGI, WSGI and
+/// Rack know no difference between `-` and `_`. Otherwise nginx drops them by itself.
+fn aliases<'a>(program: &'a str, options: &NginxOptions) -> impl Iterator<Item = String> + 'a {
+    let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().copied());
+    let names = names.filter(|name| name.contains('-')).filter(move |_| options.underscores_in_headers);
+    names
+        .collect::<Vec<_>>()
+        .into_iter()
+        .flat_map(spellings)
+        .map(move |name| format!("{program}_set_header {name} \"\""))
+}
+
+/// All ways to write a name with `_` in the place of some of its hyphens.
+fn spellings(name: &str) -> Vec<String> {
+    let mut spellings = vec![String::new()];
+    for c in name.chars() {
+        let with = |c: char| spellings.iter().map(move |spelling| format!("{spelling}{c}"));
+        spellings = if c == '-' { with('-').chain(with('_')).collect() } else { with(c).collect() };
+    }
+    spellings.retain(|spelling| spelling != name);
+    spellings
 }
 
 fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
@@ -50,7 +74,7 @@ fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = Str
 }
 
 /// All lines for a location that has some of its own: nginx takes none from outside then.
-pub(super) fn request(protocol: BackendProtocol, edits: &[HeaderEdit]) -> Vec<String> {
+pub(super) fn request(options: &NginxOptions, protocol: BackendProtocol, edits: &[HeaderEdit]) -> Vec<String> {
     let grpc = protocol.is_grpc();
     let program = if grpc { "grpc" } else { "proxy" };
     let edits = edits.iter().map(|HeaderEdit { name, value }| {
@@ -58,7 +82,8 @@ pub(super) fn request(protocol: BackendProtocol, edits: &[HeaderEdit]) -> Vec<St
         format!("{program}_set_header {name} \"{value}\"")
     });
     // HTTP/2 has neither of the two.
-    lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade")).chain(edits).collect()
+    let lines = lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade"));
+    lines.chain(aliases(program, options)).chain(edits).collect()
 }
 
 /// All lines for a location that has some of its own. What is set replaces what the application says.

@@ -8,6 +8,7 @@ use super::{SECRETS, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
+use crate::settings::NginxOptions;
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
 const NO_HTTP: &str = "503 Service Unavailable: this host is served over TLS alone";
@@ -58,6 +59,7 @@ pub(super) struct Maker<'a> {
     pub(super) listen: &'a Listen,
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
+    pub(super) settings: &'a NginxOptions,
 }
 
 impl Maker<'_> {
@@ -214,7 +216,7 @@ impl Maker<'_> {
             lines.extend(backend_tls(pattern, options, program));
         }
         if grpc || !options.request_headers.is_empty() {
-            lines.extend(headers::request(options.backend_protocol, &options.request_headers));
+            lines.extend(headers::request(self.settings, options.backend_protocol, &options.request_headers));
         }
         let hsts = options.hsts.filter(|_| scheme == Scheme::Https);
         if hsts.is_some() || !options.response_headers.is_empty() {

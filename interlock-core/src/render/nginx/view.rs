@@ -201,7 +201,7 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers };
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, settings: &options };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves) {
@@ -229,7 +229,7 @@ impl<'a> View<'a> {
             http,
             hashes: hashes(virtual_hosts),
             host: directives::host(proxy.version),
-            set_headers: headers::for_all(),
+            set_headers: headers::for_all(&options),
             info_headers,
             blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
             health: Health::section(revision),
@@ -346,8 +346,11 @@ fn hashes(virtual_hosts: &BTreeMap<HostPattern, VirtualHost>) -> Vec<String> {
     let element = 8 + (longest + 2).next_multiple_of(8);
     let bucket = (4 * element + 8).next_power_of_two().max(128);
     let size = (2 * virtual_hosts.len()).next_power_of_two().max(1024);
-    ["server_names_hash", "map_hash"]
+    // Some tens of headers are our own, several hundred spellings of them where underscores count.
+    [("server_names_hash", (size, bucket)), ("map_hash", (size, bucket)), ("proxy_headers_hash", (1024, 128))]
         .iter()
-        .flat_map(|table| [format!("{table}_max_size {size};"), format!("{table}_bucket_size {bucket};")])
+        .flat_map(|(table, (size, bucket))| {
+            [format!("{table}_max_size {size};"), format!("{table}_bucket_size {bucket};")]
+        })
         .collect()
 }

@@ -1,0 +1,166 @@
+//! Values of labels: what is read is printed in one way, which is read as the same, and has the characters of its type alone.
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use interlock_core::labels::{Redirect, RouteLabels};
+use interlock_core::names::{
+    Cluster, CookieName, Host, HostPattern, NetworkName, PathPrefix, Port, RouteName, SecretName,
+};
+use interlock_core::options::{
+    BackendProtocol, ByteSize, Canary, HeaderEdit, HeaderName, HeaderValue, RateLimit, RedirectTarget, TimeSpan, Token,
+};
+use interlock_core::proxy_config::{Generation, ProxyVersion, Revision, UpstreamName};
+
+/// Characters besides letters and digits that some value of a type may have.
+const NAME: &str = "-_.";
+const PATH: &str = "/-_.~";
+const URL: &str = ":/?&=#%.,_~+@!*()-";
+/// Values of headers stand in quotes, and have to be able to say `default-src 'self'`: all that is visible but `;`, `$` and backslash.
+const HEADER: &str = " !\"#%&'()*+,-./:<=>?@[]^_`{|}~";
+
+/// Reads any text as each type.
+pub fn any_text(text: &str) {
+    read::<Host>(text, NAME);
+    read::<HostPattern>(text, "-_.*");
+    read::<Port>(text, "");
+    read::<PathPrefix>(text, PATH);
+    read::<SecretName>(text, NAME);
+    read::<NetworkName>(text, NAME);
+    read::<CookieName>(text, NAME);
+    read::<Cluster>(text, NAME);
+    read::<RouteName>(text, "-_");
+    read::<ByteSize>(text, "");
+    read::<RedirectTarget>(text, URL);
+    read::<Token>(text, NAME);
+    read::<HeaderName>(text, "-");
+    read::<HeaderValue>(text, HEADER);
+    read::<UpstreamName>(text, "-_.+");
+    read::<Revision>(text, "");
+    read::<Generation>(text, "");
+    read::<ProxyVersion>(text, ".");
+    if let Ok(time) = text.parse::<TimeSpan>() {
+        this_time(time);
+    }
+    if let Ok(rate) = text.parse::<RateLimit>() {
+        this_rate(rate);
+    }
+}
+
+fn read<T: FromStr + Display + PartialEq + Debug>(text: &str, besides: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        this(&value, besides);
+    }
+}
+
+fn this<T: FromStr + Display + PartialEq + Debug>(value: &T, besides: &str) {
+    let printed = value.to_string();
+    let odd = printed.chars().find(|c| !(c.is_ascii_alphanumeric() || besides.contains(*c)));
+    assert_eq!(odd, None, "{printed:?}");
+    let again = printed.parse::<T>().ok();
+    assert_eq!(again.as_ref(), Some(value), "{printed:?}");
+    assert_eq!(again.map(|again| again.to_string()), Some(printed));
+}
+
+/// Printed it may have more digits than a label may.
+fn this_time(time: TimeSpan) {
+    let printed = time.to_string();
+    assert!(printed.chars().all(|c| c.is_ascii_digit() || "ms".contains(c)), "{printed}");
+    assert_eq!(TimeSpan::try_from(printed.clone()), Ok(time), "{printed}");
+}
+
+fn this_rate(rate: RateLimit) {
+    let RateLimit { per_second, burst } = rate;
+    assert_eq!(format!("{per_second},{burst}").parse::<RateLimit>(), Ok(rate));
+}
+
+/// Checks all that was read of a route's labels. A new field of these does not compile before it is checked.
+pub fn route(labels: &RouteLabels) {
+    let RouteLabels {
+        hosts,
+        port,
+        network,
+        context_root,
+        context_root_rewrite: _,
+        default_backend: _,
+        service_cluster,
+        backend_mode: _,
+        ssl_cert,
+        ssl_key,
+        ssl_only: _,
+        ssl_passthrough: _,
+        ssl_backend: _,
+        ssl_backend_tls_verify: _,
+        websocket_endpoints,
+        sticky_session_cookie,
+        ip_hash: _,
+        redirects,
+        max_fails,
+        fail_timeout,
+        weight,
+        backend_protocol,
+        ssl_backend_ca,
+        canary_header,
+        canary_cookie,
+        max_body_size,
+        connect_timeout,
+        read_timeout,
+        send_timeout,
+        rate_limit,
+        allow,
+        basic_auth,
+        hsts,
+        compress: _,
+        request_headers,
+        response_headers,
+    } = labels;
+    hosts.iter().flatten().for_each(|host| this(host, "-_.*"));
+    port.iter().for_each(|port| this(port, ""));
+    network.iter().for_each(|network| this(network, NAME));
+    context_root.iter().chain(websocket_endpoints.iter().flatten()).for_each(|path| this(path, PATH));
+    service_cluster.iter().for_each(|cluster| this(cluster, NAME));
+    [ssl_cert, ssl_key, ssl_backend_ca, basic_auth].into_iter().flatten().for_each(|secret| this(secret, NAME));
+    sticky_session_cookie.iter().for_each(|cookie| this(cookie, NAME));
+    redirects.iter().flatten().for_each(redirect);
+    assert!(max_fails.is_none_or(|fails| fails <= 99_999) && weight.is_none_or(|weight| weight <= 1000));
+    assert!(
+        fail_timeout.is_none_or(|time| time.millis % 1000 == 0),
+        "nginx takes no part of a second: {fail_timeout:?}"
+    );
+    let times = [fail_timeout, connect_timeout, read_timeout, send_timeout, hsts];
+    times.into_iter().flatten().for_each(|time| this_time(*time));
+    backend_protocol.iter().for_each(|it| assert_eq!(it.as_str().parse::<BackendProtocol>(), Ok(*it)));
+    canary_header.iter().chain(canary_cookie).for_each(canary);
+    max_body_size.iter().for_each(|size| this(size, ""));
+    rate_limit.iter().for_each(|rate| this_rate(*rate));
+    allow.iter().flatten().for_each(|network| this(network, ".:/"));
+    request_headers.iter().chain(response_headers).flatten().for_each(header);
+}
+
+fn redirect(redirect: &Redirect) {
+    let Redirect { from_https, from_host, to } = redirect;
+    this(from_host, "-_.");
+    this(to, URL);
+    let itself = format!("{}://{from_host}", if *from_https { "https" } else { "http" });
+    let beyond = to.as_str().strip_prefix(&itself).and_then(|rest| rest.chars().next().or(Some('/')));
+    assert!(!matches!(beyond, Some('/' | '?' | '#')), "{redirect:?} has no end");
+}
+
+fn canary(canary: &Canary) {
+    let value = match canary {
+        Canary::Header(name, value) => {
+            this(name, "-");
+            value
+        }
+        Canary::Cookie(name, value) => {
+            this(name, NAME);
+            value
+        }
+    };
+    value.iter().for_each(|value| this(value, NAME));
+}
+
+fn header(edit: &HeaderEdit) {
+    this(&edit.name, "-");
+    edit.value.iter().for_each(|value| this(value, HEADER));
+}
