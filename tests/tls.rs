@@ -4,7 +4,6 @@
 mod support;
 
 use std::process::Command;
-use std::sync::Arc;
 
 use support::nginx::{Nginx, application};
 use support::pki::{Authority, Pair};
@@ -126,13 +125,7 @@ fn old_protocols_and_weak_ciphers_are_refused() {
 
 /// An application that speaks TLS itself, answers with the host that was asked for, and ends with the test.
 async fn speaks_tls(address: &str, pair: &Pair) {
-    use rustls::pki_types::pem::PemObject;
-    let certificate = rustls::pki_types::CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let acceptor = pair.acceptor(&[]);
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

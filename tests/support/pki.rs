@@ -1,8 +1,12 @@
 //! Certificates of an authority that test clients believe.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// An authority that clients believe.
 pub struct Authority {
@@ -33,6 +37,16 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// For clients that believe it and would speak these protocols.
+    pub fn connector(&self, protocols: &[&str]) -> tokio_rustls::TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.file()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = bytes(protocols);
+        Arc::new(config).into()
+    }
+
     /// A certificate for a host.
     pub fn pair(&self, host: &str) -> Pair {
         self.numbered(host, 1)
@@ -47,4 +61,24 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
+}
+
+impl Pair {
+    /// For servers that show it and speak these protocols.
+    pub fn acceptor(&self, protocols: &[&str]) -> tokio_rustls::TlsAcceptor {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        config.alpn_protocols = bytes(protocols);
+        Arc::new(config).into()
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn bytes(protocols: &[&str]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
 }

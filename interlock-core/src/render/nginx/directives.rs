@@ -134,7 +134,7 @@ fn sets(lines: &[String], name: &str) -> bool {
 }
 
 /// A time as nginx writes it.
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     match duration.as_millis() {
         millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
         millis => format!("{millis}ms"),

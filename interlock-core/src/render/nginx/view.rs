@@ -176,7 +176,7 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers };
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options: &options };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves) {
@@ -192,7 +192,7 @@ impl<'a> View<'a> {
         let tls = tls(config, &options, &mut make);
         let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
-        http.extend(found.lines());
+        http.extend(found.lines(&options));
         Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
@@ -282,8 +282,8 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
 /// Hosts that answer 503 to whatever is asked.
 fn is_unavailable(host: &VirtualHost) -> bool {
     let unavailable = |forward: &Forward| forward.upstream.is_none() && forward.canaries.is_empty();
-    let ssl_only = |forward: &Forward| forward.options.ssl_only;
-    host.locations.values().all(|forward| unavailable(forward) && !ssl_only(forward))
+    let own = |forward: &Forward| forward.options.ssl_only || forward.options.backend_protocol.is_grpc();
+    host.locations.values().all(|forward| unavailable(forward) && !own(forward))
         && host.locations.keys().all(PathPrefix::is_root)
         && servers::is_http_only(host)
 }

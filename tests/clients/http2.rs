@@ -1,0 +1,1 @@
+//! Many requests at once over HTTP/2, by h2load.
