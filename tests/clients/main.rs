@@ -13,7 +13,7 @@ mod websocket;
 use std::time::Duration;
 
 use support::nginx::Nginx;
-use support::pki::Authority;
+use support::pki::{Authority, Pair};
 use support::routes::{labelled, rendered_with};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -34,6 +34,11 @@ impl Site {
     fn start(tasks: &[&str], labels: &[(&str, &str)], toml: &str) -> Self {
         let authority = Authority::new();
         let pair = authority.pair(HOST);
+        Self::showing(authority, &pair, tasks, labels, toml)
+    }
+
+    /// The same with this certificate.
+    fn showing(authority: Authority, pair: &Pair, tasks: &[&str], labels: &[(&str, &str)], toml: &str) -> Self {
         let secrets = [("shop.cert", pair.certificate.as_str()), ("shop.key", &pair.key)];
         let certificate = [("ssl_cert", "shop.cert"), ("ssl_key", "shop.key")];
         let own = [&[("hosts", HOST)], &certificate[..], labels].concat();

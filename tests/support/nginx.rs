@@ -94,6 +94,11 @@ impl Nginx {
         self.port
     }
 
+    /// The process id of its master.
+    pub fn id(&self) -> i32 {
+        self.process.id().try_into().unwrap()
+    }
+
     pub fn start(files: &[File]) -> Self {
         Self::start_with(files, &[])
     }

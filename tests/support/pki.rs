@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -25,6 +27,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.distinguished_name.push(DnType::CommonName, "test authority");
         let certificate = params.self_signed(&key).unwrap();
         let authority = Self { issuer: Issuer::new(params, key), folder: tempfile::tempdir().unwrap() };
@@ -54,11 +57,20 @@ impl Authority {
 
     /// A certificate for a host that says this number.
     pub fn numbered(&self, host: &str, number: u64) -> Pair {
-        let key = KeyPair::generate().unwrap();
+        self.signed(host, number, &KeyPair::generate().unwrap())
+    }
+
+    /// A certificate for a host and the owner of this key, as public authorities make them: for 90 days.
+    pub fn signed(&self, host: &str, number: u64, key: &KeyPair) -> Pair {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.serial_number = Some(number.into());
         params.distinguished_name.push(DnType::CommonName, host);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = time::OffsetDateTime::now_utc() - time::Duration::days(1);
+        params.not_after = params.not_before + time::Duration::days(90);
+        let certificate = params.signed_by(key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }
