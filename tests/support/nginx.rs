@@ -105,6 +105,11 @@ impl Nginx {
         self.port
     }
 
+    /// The process id of its master.
+    pub fn id(&self) -> i32 {
+        self.process.id().try_into().unwrap()
+    }
+
     pub fn start(files: &[File]) -> Self {
         Self::start_with(files, &[])
     }
@@ -151,7 +156,7 @@ impl Nginx {
 }
 
 /// A port that is free, as is the next one.
-fn two_ports() -> u16 {
+pub fn two_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();

@@ -224,7 +224,7 @@ pub const TABLE: &[Label] = &[
         default: "http",
         example: "grpc",
         counterexample: "h2c",
-        doc: "What the service's containers speak. https and grpcs are the others over TLS. gRPC clients need HTTP/2, which the proxies speak on TLS hosts, and with NGINX 1.25.1 or later also without TLS.",
+        doc: "What the service's containers speak. https and grpcs are the others over TLS. gRPC clients need HTTP/2, which the proxies speak on TLS hosts, and with NGINX 1.25.1 or later also without TLS. What the proxies answer themselves is in gRPC's form: UNAVAILABLE while no task is running. max_body_size counts all that a client sends in one call.",
         inherited: true,
         set: |route, text| put(&mut route.backend_protocol, text.parse()),
     },

@@ -13,6 +13,7 @@ use super::{File, RenderError, parse_back, twin};
 use crate::proxy_config::ProxyConfig;
 
 mod directives;
+pub(super) mod grpc;
 mod headers;
 mod helpers;
 mod listen;

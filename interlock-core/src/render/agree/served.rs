@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::HostPattern;
 use crate::problem::shown;
-use crate::render::nginx::HEALTH_PORT;
+use crate::render::nginx::{self, HEALTH_PORT};
 use crate::render::parse_back::Directive;
 
 /// What each host does: by the port or socket, and the host, the default one being `None`.
@@ -234,7 +234,7 @@ impl Reader<'_, '_> {
         let mut locations = BTreeMap::new();
         for location in blocks(server, "location") {
             let path = match arguments(location)[..] {
-                [path] if path.starts_with('/') => path.to_owned(),
+                [path] if path.starts_with('/') || path == nginx::grpc::FAILURE => path.to_owned(),
                 ["=", path] => format!("= {path}"),
                 _ => return Err(format!("`{}` is no location by prefix", line(location))),
             };

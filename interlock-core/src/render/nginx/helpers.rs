@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::HEALTH_PORT;
+use super::{HEALTH_PORT, grpc};
 use crate::hash;
 use crate::names::{CookieName, PathPrefix};
 use crate::options::{Balance, Canary, RateLimit, Token};
 use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, ProxySettings};
+use crate::settings::NginxOptions;
 
 /// An upstream that answers 503: the catch-all of the server for health checks.
 const NONE: &str = "no-task";
@@ -29,6 +30,12 @@ pub(super) struct Helpers {
 pub(super) struct Block {
     head: String,
     lines: Vec<String>,
+}
+
+impl Block {
+    pub(super) fn new(head: &str, lines: Vec<String>) -> Self {
+        Self { head: head.to_owned(), lines }
+    }
 }
 
 impl Helpers {
@@ -78,7 +85,7 @@ impl Helpers {
     }
 
     /// Lines for the http context.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self, options: &NginxOptions) -> Vec<String> {
         let zone = |(name, rate): (&String, &RateLimit)| {
             format!("limit_req_zone $binary_remote_addr zone={name}:1m rate={}r/s;", rate.per_second)
         };
@@ -88,11 +95,7 @@ impl Helpers {
             lines.push("limit_req_log_level info;".to_owned());
         }
         if self.grpc {
-            // As for HTTP.
-            lines.extend(
-                ["next_upstream error timeout", "next_upstream_tries 3", "next_upstream_timeout 5s"]
-                    .map(|line| format!("grpc_{line};")),
-            );
+            lines.extend(grpc::http(options));
         }
         lines
     }
@@ -115,25 +118,24 @@ impl Helpers {
             head: format!("upstream {NONE}"),
             lines: vec![format!("server 127.0.0.1:{HEALTH_PORT};")],
         });
-        cookies.chain(canaries).chain(none).collect()
+        cookies.chain(canaries).chain(none).chain(self.grpc.then(grpc::codes)).collect()
     }
 }
 
 /// What is said to applications about where clients came in: the port that they know, and the scheme. Who is trusted knows better.
 pub(super) fn clients(proxy: &ProxySettings) -> Vec<Block> {
-    let block = |head: &str, lines: Vec<String>| Block { head: head.to_owned(), lines };
     let ports = vec![format!("default {};", proxy.published_port), format!("https {};", proxy.published_ssl_port)];
-    let ports = block("map $scheme $published_port", ports);
+    let ports = Block::new("map $scheme $published_port", ports);
     if proxy.trusted_proxies.is_empty() {
-        return vec![ports, block("map $scheme $client_scheme", vec!["default $scheme;".to_owned()])];
+        return vec![ports, Block::new("map $scheme $client_scheme", vec!["default $scheme;".to_owned()])];
     }
     let networks = proxy.trusted_proxies.iter().map(|network| format!("{network} 1;"));
     let trusted = ["default 0;".to_owned()].into_iter().chain(networks).collect();
     let scheme = ["default $scheme;", "1http http;", "1https https;"].map(str::to_owned).to_vec();
     vec![
         ports,
-        block("geo $realip_remote_addr $is_trusted", trusted),
-        block("map $is_trusted$http_x_forwarded_proto $client_scheme", scheme),
+        Block::new("geo $realip_remote_addr $is_trusted", trusted),
+        Block::new("map $is_trusted$http_x_forwarded_proto $client_scheme", scheme),
     ]
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::helpers::Helpers;
 use super::listen::Listen;
-use super::{SECRETS, headers};
+use super::{SECRETS, grpc, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
@@ -34,7 +34,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
+    pub(super) fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
         Self { r#match: r#match.into(), directives }
     }
 
@@ -59,7 +59,7 @@ pub(super) struct Maker<'a> {
     pub(super) listen: &'a Listen,
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
-    pub(super) settings: &'a NginxOptions,
+    pub(super) options: &'a NginxOptions,
 }
 
 impl Maker<'_> {
@@ -126,6 +126,9 @@ impl Maker<'_> {
         if !host.locations.keys().any(PathPrefix::is_root) {
             locations.push(Location::new("/", vec![unavailable(NO_PATH)]));
         }
+        if host.locations.values().any(|forward| forward.options.backend_protocol.is_grpc()) {
+            locations.push(grpc::failure());
+        }
         locations
     }
 
@@ -142,14 +145,15 @@ impl Maker<'_> {
             if path.is_root() { vec!["/".to_owned()] } else { vec![format!("= {path}"), format!("{path}/")] }
         };
         let answer = if scheme == Scheme::Http && options.ssl_only {
-            Some(format!("return 308 \"{}$request_uri\"", self.listen.https_url(pattern)))
+            Some(vec![format!("return 308 \"{}$request_uri\"", self.listen.https_url(pattern))])
         } else if forward.upstream.is_none() && forward.canaries.is_empty() {
-            Some(unavailable(NO_TASK))
+            let grpc = options.backend_protocol.is_grpc();
+            Some(if grpc { vec![grpc::failures(), "return 503".to_owned()] } else { vec![unavailable(NO_TASK)] })
         } else {
             None
         };
         if let Some(answer) = answer {
-            return matches(path).into_iter().map(|r#match| Location::new(r#match, vec![answer.clone()])).collect();
+            return matches(path).into_iter().map(|r#match| Location::new(r#match, answer.clone())).collect();
         }
         let upstream = self.helpers.upstream(forward);
         let cut = forward.rewrite && !path.is_root();
@@ -215,8 +219,11 @@ impl Maker<'_> {
         if options.backend_protocol.is_tls() {
             lines.extend(backend_tls(pattern, options, program));
         }
+        if grpc {
+            lines.extend(grpc::location(self.options, options.read_timeout));
+        }
         if grpc || !options.request_headers.is_empty() {
-            lines.extend(headers::request(self.settings, options.backend_protocol, &options.request_headers));
+            lines.extend(headers::request(self.options, options.backend_protocol, &options.request_headers));
         }
         let hsts = options.hsts.filter(|_| scheme == Scheme::Https);
         if hsts.is_some() || !options.response_headers.is_empty() {

@@ -16,9 +16,17 @@ use crate::proxy_config::{self, Forward, ProxyConfig, Revision, Tls, UpstreamNam
 use crate::render::RenderError;
 use crate::settings::NginxOptions;
 
-/// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only, and nginx
-/// reserves memory for each in each upstream.
-const KEEPALIVE: u32 = 8;
+/// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only: what more requests at once
+/// need is connected anew each time, which costs as much as the rest of a request. nginx reserves memory for each in each upstream, some
+/// 150 bytes, so that many upstreams get fewer, in steps: a number that changed with each upstream would change all of them.
+const fn keepalive(upstreams: usize) -> u32 {
+    match upstreams {
+        0..=512 => 64,
+        513..=1024 => 32,
+        1025..=2048 => 16,
+        _ => 8,
+    }
+}
 
 /// How many names a server has at most, so that a list of servers can be cut into files.
 const NAMES_OF_A_SERVER: usize = 500;
@@ -110,13 +118,13 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
-    fn of((name, upstream): (&'a UpstreamName, &'a proxy_config::Upstream)) -> Self {
+    fn of(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream, keepalive: u32) -> Self {
         let balance = match &upstream.balance {
             Balance::RoundRobin => None,
             Balance::IpHash => Some("ip_hash".to_owned()),
             Balance::Cookie(cookie) => Some(format!("hash $sticky_{cookie} consistent")),
         };
-        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive: KEEPALIVE }
+        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive }
     }
 }
 
@@ -201,7 +209,7 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, settings: &options };
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options: &options };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves) {
@@ -220,7 +228,7 @@ impl<'a> View<'a> {
         }
         let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
-        http.extend(found.lines());
+        http.extend(found.lines(&options));
         Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
@@ -240,7 +248,11 @@ impl<'a> View<'a> {
             listen: listen.http(""),
             upstreams: Section::of(
                 "upstreams",
-                upstreams.iter().filter(|(name, _)| in_http(config, name)).map(Upstream::of).collect(),
+                upstreams
+                    .iter()
+                    .filter(|(name, _)| in_http(config, name))
+                    .map(|(name, upstream)| Upstream::of(name, upstream, keepalive(upstreams.len())))
+                    .collect(),
             ),
             default_locations,
             tls,
@@ -314,15 +326,15 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
         passing: listen.passing(),
         sockets: hosts.map(|host| SocketEntry { host, socket: socket(host) }).collect(),
         hosts: passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
-        upstreams: upstreams.map(Upstream::of).collect(),
+        upstreams: upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
     }
 }
 
 /// Hosts that answer 503 to whatever is asked.
 fn is_unavailable(host: &VirtualHost) -> bool {
     let unavailable = |forward: &Forward| forward.upstream.is_none() && forward.canaries.is_empty();
-    let ssl_only = |forward: &Forward| forward.options.ssl_only;
-    host.locations.values().all(|forward| unavailable(forward) && !ssl_only(forward))
+    let own = |forward: &Forward| forward.options.ssl_only || forward.options.backend_protocol.is_grpc();
+    host.locations.values().all(|forward| unavailable(forward) && !own(forward))
         && host.locations.keys().all(PathPrefix::is_root)
         && servers::is_http_only(host)
 }
