@@ -130,6 +130,26 @@ fn paths_redirects_and_missing_tasks_are_compared() {
 }
 
 #[test]
+fn where_tls_connections_go_is_compared() {
+    let wild = fixture("wildcard-beside-hosts-of-their-own");
+    let (ended, passed) = ("unix:/var/run/interlock-tls.sock", "unix:/var/run/interlock-passthrough.sock");
+    for (from, to, expected) in [
+        (format!("        bank.example.com {ended};\n"), String::new(), "bank.example.com on stream is missing"),
+        (format!("        bank.example.com {ended};"), format!("        bank.example.com {passed};"), "instead of"),
+        (format!("        *.example.com {passed};\n"), String::new(), "half the way"),
+        (format!("        *.example.com {passed};"), format!("        *.example.com {ended};"), "instead of"),
+        ("        *.example.com through.8443;\n".to_owned(), String::new(), "instead of"),
+        (
+            "        server_name plain.bank.example.com;\n        server_name *.".to_owned(),
+            "        server_name *.".to_owned(),
+            "is missing",
+        ),
+    ] {
+        refused(&wild, &from, &to, expected);
+    }
+}
+
+#[test]
 fn what_a_rendering_does_not_hold_is_refused() {
     let plain = fixture("one-host");
     for line in [

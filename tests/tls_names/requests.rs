@@ -72,6 +72,44 @@ fn c6_a_host_asked_for_in_another_ones_connection_keeps_its_own_rules() {
     }
 }
 
+/// A request of HTTP/2 may name its host twice. NGINX takes no such request, or the first name alone decides and is what is told.
+#[test]
+fn c6_f6_http2_knows_one_host_of_a_request() {
+    let authority = Authority::new();
+    let pair = authority.shared(&["*.example.com"]);
+    let strict = [("hosts", "strict.example.com"), ("ssl_cert", "shop.pem"), ("allow", "10.0.0.0/8")];
+    let services: [Service<'_>; 2] = [("shop", &SHOP), ("strict", &strict)];
+    let site = Site::start_with("127.20.18", &services, &[("shop.pem", &pem(&pair))], "");
+    let client = client(&site).by_http2();
+    let ask = |more: &[(&str, &str)]| {
+        let fields = [&[(":method", "GET"), (":scheme", "https"), (":path", "/x")], more].concat();
+        client.connect("shop.example.com").unwrap().exchange_http2(&fields)
+    };
+    // In the table that both sides know, 8 is the status 200.
+    let ok = 0x80 | 8;
+    assert_eq!(ask(&[(":authority", "shop.example.com")]).first(), Some(&ok));
+    assert_eq!(ask(&[("host", "shop.example.com")]).first(), Some(&ok));
+    assert_eq!(site.requests(), 2);
+    for fields in [
+        &[(":authority", "shop.example.com"), ("host", "strict.example.com")][..],
+        &[(":authority", "strict.example.com"), ("host", "shop.example.com")],
+        &[("host", "shop.example.com"), ("host", "strict.example.com")],
+        &[(":authority", "shop.example.com"), (":authority", "strict.example.com")],
+        &[("host", "strict.example.com"), (":authority", "shop.example.com")],
+        &[(":authority", "shop.example.com"), ("Host", "strict.example.com")],
+        &[(":authority", "strict.example.com")],
+        &[(":authority", "shop.example.com\0")],
+        &[(":authority", "shop.example.com"), ("connection", "x")],
+        &[],
+    ] {
+        ask(fields);
+    }
+    assert_eq!(site.seen("strict").len(), 0);
+    for seen in site.seen("shop") {
+        assert_eq!(seen.values("Host"), ["shop.example.com"], "{}", seen.head);
+    }
+}
+
 #[test]
 fn c5_a_name_in_a_handshake_is_the_same_in_any_spelling() {
     let authority = Authority::new();

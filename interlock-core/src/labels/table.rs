@@ -324,7 +324,7 @@ pub const TABLE: &[Label] = &[
         default: "everybody",
         example: "staff.htpasswd",
         counterexample: "../htpasswd",
-        doc: "The secret with the users that may send requests, as `htpasswd` writes it; others get 401.",
+        doc: "The secret with the users that may send requests, as `htpasswd` writes it; others get 401. An application that reads paths in another way than NGINX is better protected by a host of its own than by a path.",
         inherited: true,
         set: |route, text| put(&mut route.basic_auth, text.parse()),
     },

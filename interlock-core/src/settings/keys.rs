@@ -182,7 +182,7 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
     "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::duration(v));
     "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| put(&mut o.client_header_buffer_size, values::buffer(v));
     "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| put(&mut o.large_client_header_buffers, values::buffers(v));
-    "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names.", |o, v| put(&mut o.underscores_in_headers, values::boolean(v));
+    "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names. Applications that take X_Real_IP for X-Real-IP then believe clients.", |o, v| put(&mut o.underscores_in_headers, values::boolean(v));
     "HTTPVersion" Text, "\"1.1\"", Works, "The HTTP version that tasks are spoken to in: 1.0 or 1.1. WebSocket and connections that stay open need 1.1.", |o, v| {
         o.http_version = values::choice(v, &[("1.1", "1.1"), ("1.0", "1.0")])?.to_owned();
         Ok(()) };
