@@ -11,6 +11,7 @@ pub mod nginx;
 pub mod pki;
 pub mod real;
 pub mod routes;
+pub mod tenant;
 pub mod world;
 
 use std::path::{Path, PathBuf};
