@@ -24,8 +24,9 @@ fn the_list_of_labels_is_current() {
          A service is taken as a whole: one label that breaks its contract, and none of its labels count. The service then keeps its\n\
          last good route, or is left out, and the log says what would be right. Keys that begin with `com.docker.lb.` and are not in\n\
          this list do nothing and are reported.\n\n\
-         A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route. A named\n\
-         route has the labels without a suffix as defaults, except for those marked *own*.\n\n",
+         A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route; it\n\
+         has lower-case letters, digits, `-` and `_`. A named route has the labels without a suffix as defaults, except for those marked\n\
+         *own*.\n\n",
     );
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };

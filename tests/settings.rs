@@ -1,4 +1,5 @@
 //! What settings ask for, on the real nginx.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
 

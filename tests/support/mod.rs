@@ -12,6 +12,7 @@ pub mod nginx;
 pub mod pki;
 pub mod real;
 pub mod routes;
+pub mod tenant;
 pub mod tls;
 pub mod world;
 

@@ -88,16 +88,45 @@ fn agent_file(cluster: &Cluster, extension: &Extension, attachments: &Attachment
 }
 
 fn named(cluster: &Cluster, part: &str, target: &str, data: &str) -> ConfigFile {
-    let slug = cluster.slug();
-    let hash = hash::hex16(data.as_bytes());
     let part = if part.is_empty() { String::new() } else { format!(".{part}") };
+    let end = format!(".{}{part}", hash::hex16(data.as_bytes()));
+    let slug = short_slug(cluster, LONGEST_NAME.saturating_sub(ownership::CONFIG_PREFIX.len() + end.len()));
     ConfigFile {
-        name: format!("{}{slug}.{hash}{part}", ownership::CONFIG_PREFIX),
+        name: format!("{}{slug}{end}", ownership::CONFIG_PREFIX),
         target: target.to_owned(),
         data: data.to_owned(),
         labels: Labels::from([
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
         ]),
+    }
+}
+
+/// The most characters that Swarm takes in the name of a config object.
+const LONGEST_NAME: usize = 64;
+
+/// A service cluster's part of a name with so much room: as everywhere else, or where that is too long, some digits of its hash.
+fn short_slug(cluster: &Cluster, room: usize) -> String {
+    let slug = cluster.slug();
+    if slug.len() <= room { slug } else { hash::hex16(slug.as_bytes())[..room.min(8)].to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b2_swarm_takes_the_names_of_all_files() {
+        let name = |cluster: &str, part: &str| {
+            let cluster: Cluster = cluster.parse().unwrap_or_default();
+            named(&cluster, part, "/etc/x", "").name
+        };
+        for part in ["", "agent", "upstreams-01", "servers-32", "hosts-10", "names-10", "unavailable-01"] {
+            for cluster in ["", "us-east", "production-east-1"] {
+                assert!(name(cluster, part).len() <= LONGEST_NAME, "{}", name(cluster, part));
+                assert_ne!(name(cluster, part), name("production-east-2", part));
+            }
+        }
+        assert_eq!(name("us-east", "").split('.').nth(4), Some("us-east-9c5e"));
     }
 }

@@ -1,0 +1,199 @@
+//! The contract of labels, point by point: what is taken, what is refused, and that a service is taken or refused as a whole.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::sync::Arc;
+
+use interlock_core::labels::TABLE;
+use interlock_core::problem::Effect;
+use support::tenant::{beside, neighbour, of_tenant, refused, taken, told};
+
+/// Labels that are on or off.
+const SWITCHES: &[&str] = &["context_root_rewrite", "default_backend", "ip_hash", "compress", "ssl_backend"];
+
+#[test]
+fn an_unknown_key_of_ours_is_told_and_does_nothing_and_other_keys_are_not_read() {
+    let told = beside(&[("speed", "fast"), ("COM.docker.lb.hosts", "evil.example.com"), ("com.docker.lbx", "\n")]);
+    assert!(told.serves("127.30.0.66:8080") && !told.serves("fast") && !told.serves("evil"));
+    assert_eq!(told.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [Effect::Ignored]);
+    assert_eq!(told.problems[0].label.as_deref(), Some("com.docker.lb.speed"));
+}
+
+#[test]
+fn a_switch_is_on_or_off_and_never_off_by_a_mistake() {
+    for switch in SWITCHES {
+        for (value, other) in [("true", "TRUE"), ("true", "1"), ("false", "False"), ("false", "0")] {
+            assert_eq!(taken(&[(switch, value)]).text(), taken(&[(switch, other)]).text(), "{switch}={other}");
+        }
+        for wrong in ["", "yes", "on", "no", "off", "t", " true", "true ", "2", "truetrue", "tru"] {
+            refused(switch, wrong);
+        }
+    }
+}
+
+#[test]
+fn hosts_are_a_list_of_names_in_one_spelling() {
+    let plain = taken(&[("hosts", "a.example.com,b.example.com")]).text();
+    for same in ["b.example.com , A.Example.COM.", ",a.example.com,,b.example.com,a.example.com,"] {
+        assert_eq!(taken(&[("hosts", same)]).text(), plain, "{same}");
+    }
+    for right in ["10.0.0.1", "_dmarc.example.com", "*.example.com", "a.b.c.d.e.example.com"] {
+        taken(&[("hosts", right)]);
+    }
+    let many = |count: usize| (0..count).map(|i| format!("h{i}.example.com")).collect::<Vec<_>>().join(",");
+    taken(&[("hosts", &many(256))]);
+    refused("hosts", &many(257));
+    let longest = |labels: usize| format!("{}example.com", format!("{}.", "a".repeat(47)).repeat(labels));
+    taken(&[("hosts", &format!("{}.example.com", "a".repeat(63)))]);
+    refused("hosts", &format!("{}.example.com", "a".repeat(64)));
+    taken(&[("hosts", &longest(5))]);
+    refused("hosts", &longest(6));
+    for wrong in [
+        "",
+        " , ",
+        "localhost",
+        "*",
+        "*.com",
+        "a.example.com:80",
+        "http://a.example.com",
+        "a.example.com/x",
+        "a..com",
+        "-a.example.com",
+        "[::1]",
+    ] {
+        refused("hosts", wrong);
+    }
+}
+
+#[test]
+fn a_port_is_a_plain_number() {
+    for right in ["1", "80", "65535"] {
+        assert!(beside(&[("port", right)]).serves(&format!("127.30.0.66:{right}")), "{right}");
+    }
+    for wrong in ["", "0", "080", "65536", "+80", "80 ", "8080/tcp", "80-81", "http", "８０"] {
+        refused("port", wrong);
+    }
+}
+
+#[test]
+fn paths_have_segments_of_harmless_characters() {
+    for right in ["/", "/app", "/a.b/c_d/~e-f/G9", &format!("/{}", "a".repeat(1023))] {
+        taken(&[("context_root", right)]);
+        taken(&[("websocket_endpoints", right)]);
+    }
+    let wrong = [
+        "", "app", "//", "/a//b", "/./a", "/../a", "/a/..", "/a%2f", "/a b", "/a?b", "/a#b", "/a;b", "/é", "/*", "/$a",
+        "/a{2}",
+    ];
+    for wrong in wrong.into_iter().chain([format!("/{}", "a".repeat(1024)).as_str()]) {
+        refused("context_root", wrong);
+        refused("websocket_endpoints", &format!("/ws,{wrong},").replace(",,", ",app,"));
+    }
+    let many = |count: usize| (0..count).map(|i| format!("/w{i}")).collect::<Vec<_>>().join(",");
+    taken(&[("websocket_endpoints", &many(64))]);
+    refused("websocket_endpoints", &many(65));
+}
+
+#[test]
+fn a_redirect_leads_from_a_host_of_its_own_to_another_url() {
+    let own = "http://tenant.example.com";
+    for right in
+        ["https://tenant.example.com", "http://new.example.com:8080/x?y=z&a=%20#f;", "https://new.example.com/ ;"]
+    {
+        let text = beside(&[("redirects", &format!("{own},{right}"))]);
+        assert_eq!(text.problems, [], "{right}");
+        assert!(text.serves("return 302"), "{right}");
+    }
+    for wrong in [
+        "",
+        "new.example.com",
+        "ftp://new.example.com",
+        "https://a@new.example.com",
+        "https://new",
+        "https://new.example.com/'",
+        "https://new.example.com/$uri",
+        "https://new.example.com/\"",
+        "https://new.example.com/{a}",
+        own,
+        &format!("{own}/x"),
+        &format!("{own}:80/"),
+    ] {
+        refused("redirects", &format!("{own},{wrong}"));
+    }
+    refused("redirects", "http://shop.example.com,https://new.example.com");
+    refused("redirects", "http://tenant.example.com/x,https://new.example.com");
+    let many = |count: usize| format!("{own},https://new.example.com;").repeat(count);
+    assert_eq!(beside(&[("redirects", &many(64))]).problems, []);
+    refused("redirects", &many(65));
+}
+
+#[test]
+fn a_cookie_is_one_that_nginx_can_address() {
+    taken(&[("sticky_session_cookie", "SESSION_id9")]);
+    for wrong in ["", "connect.sid", "laravel-session", "a b", "a=b", "a;b", "é", &"a".repeat(65)] {
+        refused("sticky_session_cookie", wrong);
+    }
+}
+
+#[test]
+fn secrets_networks_clusters_and_modes_are_those_that_there_are() {
+    let served = told(&of_tenant(&[("ssl_cert", "both.pem")], &["both.pem"], ""));
+    assert!(served.problems.is_empty() && served.serves("ssl_certificate_key $secrets/both.pem"));
+    for (label, wrong) in [
+        ("ssl_key", "both.pem"),
+        ("ssl_cert", "missing.pem"),
+        ("ssl_cert", "../both.pem"),
+        ("ssl_cert", ""),
+        ("network", "ingress"),
+        ("network", "host"),
+        ("network", "none"),
+        ("network", "elsewhere"),
+        ("service_cluster", "us-east"),
+        ("service_cluster", " "),
+        ("backend_mode", "VIP"),
+        ("backend_mode", "dnsrr"),
+        ("max_fails", "100000"),
+        ("max_fails", "-1"),
+        ("fail_timeout", "1.5s"),
+        ("fail_timeout", "500ms"),
+        ("fail_timeout", "1w"),
+        ("weight", "1001"),
+    ] {
+        refused(label, wrong);
+    }
+    for (label, right) in [("network", "n"), ("backend_mode", "task"), ("max_fails", "99999"), ("fail_timeout", "2m")] {
+        taken(&[(label, right)]);
+    }
+}
+
+#[test]
+fn nothing_longer_than_64_kib_is_looked_at() {
+    for label in TABLE {
+        refused(label.key, &format!("{}{}", label.example, ",".repeat(64 * 1024)));
+    }
+}
+
+/// With one route wrong, the others of the service do not count either.
+#[test]
+fn a_service_is_taken_as_a_whole() {
+    for label in TABLE {
+        let named = format!("{}.b", label.key);
+        let told = beside(&[("hosts.a", "a.example.com"), ("port.a", "8081"), (&named, label.counterexample)]);
+        assert!(told.files == neighbour().files, "{named}");
+        assert!(told.problems.iter().any(|problem| problem.effect == Effect::LeftOut), "{named}: {:?}", told.problems);
+    }
+}
+
+#[test]
+fn a_service_that_was_good_keeps_its_last_good_route() {
+    let good = of_tenant(&[], &[], "");
+    for label in TABLE {
+        let mut bad = of_tenant(&[(label.key, label.counterexample)], &[], "");
+        let id = bad.snapshot.services[1].id.clone();
+        bad.memory.last_good.insert(id, Arc::new(good.snapshot.services[1].spec.labels.clone()));
+        let told_now = told(&bad);
+        assert!(told_now.files == told(&good).files, "{}", label.key);
+        assert_eq!(told_now.problems[0].effect, Effect::LastGood, "{}", label.key);
+    }
+}
