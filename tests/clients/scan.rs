@@ -18,6 +18,7 @@ fn keys() -> [KeyPair; 2] {
 #[test]
 #[ignore = "needs sslyze: scripts/test installs it"]
 fn tls_is_as_mozilla_recommends() {
+    #[expect(clippy::disallowed_methods, reason = "there is no command line")]
     let sslyze = std::env::var("INTERLOCK_SSLYZE").expect("INTERLOCK_SSLYZE is the path of the program");
     application("shop", &format!("127.30.50.1:{PORT}"));
     for key in keys() {

@@ -145,7 +145,7 @@ impl Nginx {
 }
 
 /// A port that is free, as is the next one.
-fn two_ports() -> u16 {
+pub fn two_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();

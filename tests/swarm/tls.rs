@@ -85,7 +85,7 @@ async fn g1_g4_certificates_come_and_are_replaced() {
 
 async fn served(site: &Site, authority: &Authority, host: &str, serial: &str) {
     site.until(&format!("both proxies show certificate {serial} for {host}"), |site| {
-        let number = |node: &String| get(&authority, std::slice::from_ref(node), host, &[]);
+        let number = |node: &String| get(authority, std::slice::from_ref(node), host, &[]);
         site.workers().iter().all(|node| number(node).is_ok_and(|(number, _)| number.ends_with(serial)))
     })
     .await;

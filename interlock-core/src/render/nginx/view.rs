@@ -16,9 +16,17 @@ use crate::proxy_config::{self, Forward, ProxyConfig, Tls, UpstreamName, Virtual
 use crate::render::RenderError;
 use crate::settings::NginxOptions;
 
-/// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only, and nginx
-/// reserves memory for each in each upstream.
-const KEEPALIVE: u32 = 8;
+/// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only: what more requests at once
+/// need is connected anew each time, which costs as much as the rest of a request. nginx reserves memory for each in each upstream, some
+/// 150 bytes, so that many upstreams get fewer, in steps: a number that changed with each upstream would change all of them.
+const fn keepalive(upstreams: usize) -> u32 {
+    match upstreams {
+        0..=512 => 64,
+        513..=1024 => 32,
+        1025..=2048 => 16,
+        _ => 8,
+    }
+}
 
 /// The main file.
 #[derive(Serialize)]
@@ -106,13 +114,13 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
-    fn of((name, upstream): (&'a UpstreamName, &'a proxy_config::Upstream)) -> Self {
+    fn of(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream, keepalive: u32) -> Self {
         let balance = match &upstream.balance {
             Balance::RoundRobin => None,
             Balance::IpHash => Some("ip_hash".to_owned()),
             Balance::Cookie(cookie) => Some(format!("hash $sticky_{cookie} consistent")),
         };
-        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive: KEEPALIVE }
+        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive }
     }
 }
 
@@ -211,7 +219,11 @@ impl<'a> View<'a> {
             listen: listen.http(""),
             upstreams: Section::of(
                 "upstreams",
-                upstreams.iter().filter(|(name, _)| in_http(config, name)).map(Upstream::of).collect(),
+                upstreams
+                    .iter()
+                    .filter(|(name, _)| in_http(config, name))
+                    .map(|(name, upstream)| Upstream::of(name, upstream, keepalive(upstreams.len())))
+                    .collect(),
             ),
             default_locations,
             tls,
@@ -275,7 +287,7 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
         terminating: listen.terminating(),
         passing: listen.passing(),
         hosts: passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
-        upstreams: upstreams.map(Upstream::of).collect(),
+        upstreams: upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
     }
 }
 
