@@ -1,6 +1,6 @@
 //! `nginx -t` and a reload of what is rendered for many plain hosts, next to a hand-written layout with the same hosts.
 //!
-//! Both have one `server` for all hosts, a `map` from host to upstream, and an `upstream` with one address and `keepalive 8` a
+//! Both have one `server` for all hosts, a `map` from host to upstream, and an `upstream` with one address and kept connections a
 //! host. The hand-written one says nothing else; it is what one would write who wants nothing but a fast reload. The two take turns.
 //! Prints a table with medians and ranges. A reload ends when a new connection is answered by the new configuration.
 

@@ -134,9 +134,13 @@ impl Nginx {
             .unwrap();
         let nginx = Self { process, port, folder };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.log());
-            std::thread::sleep(Duration::from_millis(10));
+        // It begins to listen at one after the other.
+        let tls = files.iter().any(|file| file.content.contains("listen 443"));
+        for port in port..=port + u16::from(tls) {
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.log());
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         nginx
     }
