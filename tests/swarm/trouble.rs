@@ -75,7 +75,7 @@ async fn told_while_served(site: &Site, texts: &[&str], served: &[(u16, &str)]) 
 async fn a_port_that_is_taken_and_nodes_that_are_not_there(site: &Site) {
     let publish =
         ["--mode", "global", "--constraint", "node.role==worker", "--publish", "mode=host,published=9090,target=8080"];
-    site.global("squatter", &publish);
+    site.app("squatter", &publish);
     two_clusters(site, "PublishedPort = 9090\n", "ProxyConstraints = [\"node.labels.nowhere==yes\"]\n");
     site.install_from("interlock:offline");
     let texts = ["host-mode port already in use", "no node meets the constraints of service interlock-proxy-b"];
@@ -111,12 +111,14 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
 /// What somebody changed at the proxies stays; a proxy service that somebody removed comes back.
 async fn hands_of_other_people(site: &Site) {
     let update = ["service", "update", "--detach", "--quiet", "--env-add", "X=1", "--label-add", "mine=yes"];
-    site.docker(&[&update[..], &["interlock-proxy-a"]].concat());
+    site.docker(&[&update[..], &["--replicas", "1", "interlock-proxy-a"]].concat());
     site.updated("interlock-proxy-a").await;
     site.service("last", &["demo"], 1, &["hosts=last.local.test", "port=8080", "service_cluster=a"]);
-    both_serve(site, (8080, "last.local.test")).await;
+    site.until("the one proxy that is left serves it", |site| serves(site, (8080, "last.local.test"))).await;
     let spec = site.docker(&["service", "inspect", "interlock-proxy-a", "--format", "{{json .Spec}}"]);
-    assert!(spec.contains("\"X=1\"") && spec.contains("\"mine\":\"yes\""), "{spec}");
+    for edit in ["\"X=1\"", "\"mine\":\"yes\"", "\"Replicas\":1"] {
+        assert!(spec.contains(edit), "{edit}: {spec}");
+    }
     site.docker(&["service", "rm", "interlock-proxy-a"]);
     assert!(serves(site, B), "the other service cluster has nothing to do with it");
     both_serve(site, A).await;
