@@ -120,7 +120,6 @@ async fn c2_blue_green(site: &Site) {
         weigh(from, "0");
         site.until(&format!("C2: only {version} answers"), |site| answers(site) == [version.to_owned()].into()).await;
     }
-    site.docker(&["service", "rm", "green"]);
 }
 
 /// The versions that answer at both nodes.
