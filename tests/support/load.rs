@@ -42,6 +42,11 @@ impl Load {
         Self::of(addresses, host, per_second, &[kept, anew])
     }
 
+    /// For each address one answer of three seconds after the other, of a client that tries another node when a connection is refused.
+    pub fn slow(addresses: &[String], host: &str) -> Self {
+        Self::of(addresses, host, 1, &[slow])
+    }
+
     fn of(addresses: &[String], host: &str, per_second: u32, jobs: &[fn(&Shared, &str, &str, Duration)]) -> Self {
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
@@ -152,6 +157,18 @@ fn stream(shared: &Shared, address: &str, host: &str, _: Duration) {
             until(&mut stream, "end\n\r\n0\r\n\r\n").map(drop)
         });
         shared.note(&format!("long answer from {address}"), result);
+    }
+}
+
+fn slow(shared: &Shared, address: &str, host: &str, _: Duration) {
+    while shared.goes_on() {
+        match connect(address) {
+            Ok(mut stream) => {
+                let request = format!("GET /slow?ms=3000 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                shared.note(&format!("slow answer from {address}"), ask(&mut stream, &request).map(drop));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A lab that `scripts/lab` brought up, and fixtures on it.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use interlock_core::settings::{PublishMode, Settings};
 use interlock_core::snapshot::{Mode, Snapshot, TaskState};
@@ -13,6 +13,7 @@ use super::world::World;
 const NAME: &str = "ilt";
 
 pub struct Lab {
+    name: String,
     pub host: String,
     pub registry: String,
     /// Addresses of the nodes, the manager's first.
@@ -21,13 +22,17 @@ pub struct Lab {
     pub sockets: Vec<String>,
 }
 
+fn script(name: &str, args: &[&str]) -> Output {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab");
+    Command::new(script).args(args).args(["--name", name]).output().unwrap()
+}
+
 impl Lab {
     /// The lab, which has to be up.
     pub fn find() -> Self {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab");
         #[expect(clippy::disallowed_methods, reason = "there is no command line")]
         let name = std::env::var("INTERLOCK_LAB").unwrap_or_else(|_| NAME.to_owned());
-        let output = Command::new(script).args(["env", "--name", &name]).output().unwrap();
+        let output = script(&name, &["env"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let value =
             |key: &str| text.lines().find_map(|line| line.strip_prefix(&format!("export {key}="))).map(str::to_owned);
@@ -38,7 +43,13 @@ impl Lab {
             value(key).unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect()
         };
         let sockets = list("LAB_SOCKETS").into_iter().map(|path| format!("unix://{path}")).collect();
-        Self { host, registry, nodes: list("LAB_NODES"), sockets }
+        Self { name, host, registry, nodes: list("LAB_NODES"), sockets }
+    }
+
+    /// Runs a command of the lab, such as a fault.
+    pub fn command(&self, args: &[&str]) {
+        let output = script(&self.name, args);
+        assert!(output.status.success(), "lab {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs a docker command. Returns what it printed, or what it complained about.

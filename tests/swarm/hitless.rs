@@ -1,13 +1,15 @@
 //! Core, extension and proxies as three services on three nodes: what `interlock install` sets up.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::kinds::h2_places_of_sessions;
 use crate::site::Site;
 use crate::support::load::Load;
 
 const HITLESS: &str = "HitlessServiceUpdate = true\nImage = \"REGISTRY/interlock:lab\"\n";
 
-/// A2, A3, A6, K1, K2: from installing to uninstalling, under load.
+/// A2, A3, C2, H2, K1: from installing to uninstalling, under load.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
 async fn k1_changes_reach_proxies_without_new_tasks() {
@@ -24,11 +26,21 @@ async fn k1_changes_reach_proxies_without_new_tasks() {
     let closes = ["--env", "IDLE_CLOSE_MS=5000"];
     site.service_with("shop", &["demo"], 2, &["hosts=shop.local.test", "port=8080"], &closes);
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
+    site.service("sticky", &["demo"], 5, &["hosts=sticky.local.test", "port=8080", "sticky_session_cookie=session"]);
+    site.all_serve("sticky", 5).await;
     site.at_rest().await;
 
     let before = site.proxy_tasks();
-    let load = Load::start(&site.addresses(), "shop.local.test", 250);
+    let places = h2_places_of_sessions(&site);
+    // Half of it on kept connections: 500 a second over both proxies.
+    let load = Load::start(&site.addresses(), "shop.local.test", 500);
     changes(&site).await;
+    assert_eq!(
+        h2_places_of_sessions(&site),
+        places,
+        "H2: sessions stay where they are when nginx reads its configuration again"
+    );
+    c2_blue_green(&site).await;
     faults(&site).await;
     absences(&site).await;
     let outcome = load.stop();
@@ -40,7 +52,9 @@ async fn k1_changes_reach_proxies_without_new_tasks() {
         first(&outcome.failed)
     );
     assert_eq!(site.proxy_tasks(), before, "no proxy was replaced");
-    assert!(outcome.answered > 10_000, "{outcome:?}");
+    assert!(outcome.answered > 20_000, "{outcome:?}");
+    let reloads = site.logs("interlock-proxy").matches("nginx serves ").count();
+    assert!(reloads >= 2 * 100, "only {reloads} reloads of two proxies");
 
     k1_a_new_network_replaces_proxies_one_by_one(&site).await;
     a_proxy_is_killed(&site).await;
@@ -87,6 +101,31 @@ async fn changes(site: &Site) {
             site.eventually(&format!("renamed-{round}-12.local.test"), "/ping", |answer| answer.status == 503).await;
         }
     }
+}
+
+/// All requests move to another version and back by labels.
+async fn c2_blue_green(site: &Site) {
+    let labels = ["hosts=shop.local.test", "port=8080", "weight=0"];
+    site.service_with("green", &["demo"], 2, &labels, &["--env", "VERSION=0.2", "--env", "IDLE_CLOSE_MS=5000"]);
+    site.run("green", 2).await;
+    let weigh = |name: &str, weight: &str| {
+        let label = format!("com.docker.lb.weight={weight}");
+        site.docker(&["service", "update", "--detach", "--quiet", "--label-add", &label, name]);
+    };
+    weigh("shop", "100");
+    for (to, from, version) in [("green", "shop", "0.2"), ("shop", "green", "0.1")] {
+        // First this one: if both were at zero, nobody would answer.
+        weigh(to, "100");
+        site.until("C2: both answer", |site| answers(site).len() == 2).await;
+        weigh(from, "0");
+        site.until(&format!("C2: only {version} answers"), |site| answers(site) == [version.to_owned()].into()).await;
+    }
+}
+
+/// The versions that answer at both nodes.
+fn answers(site: &Site) -> BTreeSet<String> {
+    let asked = site.workers().iter().flat_map(|node| (0..8).map(move |_| site.get(node, "shop.local.test", "/ping")));
+    asked.map(|answer| answer.unwrap().json("version")).collect()
 }
 
 /// Whatever dies, routes that worked keep working, and a change made meanwhile arrives.

@@ -8,6 +8,8 @@
 mod support;
 
 mod hitless;
+mod kinds;
+mod production;
 mod site;
 mod stories;
 mod template;
@@ -42,12 +44,14 @@ async fn routing() {
     demo("other-path", &["hosts=paths.local.test", "port=8080", "context_root=/other"]);
     demo("bad-host", &["hosts=bad.local.test; return 200", "port=8080"]);
     demo("bad-port", &["hosts=badport.local.test", "port=http"]);
+    kinds::deploy(&site);
     for host in ["demo.local", "b.local.test", "two.local.test", "stack.local.test", "canary.local.test"] {
         site.eventually(host, "/ping", |answer| answer.status == 200).await;
     }
     site.eventually("paths.local.test", "/other/x", |answer| answer.status == 200).await;
     site.eventually("paths.local.test", "/cut/x", |answer| answer.status == 200).await;
     site.eventually("paths.local.test", "/app/x", |answer| answer.status == 200).await;
+    kinds::served(&site).await;
     site.at_rest().await;
 
     b1_basic(&site);
@@ -58,7 +62,9 @@ async fn routing() {
     d1_d2_d3_paths(&site);
     k3_bad_labels(&site);
     headers_of_clients_are_not_believed(&site);
-    websocket(&site);
+    assert_eq!(websocket(&site, "demo.local", "/any/path"), "hello");
+    kinds::looks(&site);
+    kinds::i1_changes_behind_a_virtual_ip(&site).await;
     e1_default_backend(&site).await;
     b2_scale(&site).await;
     b3_remove(&site).await;
@@ -141,13 +147,13 @@ fn headers_of_clients_are_not_believed(site: &Site) {
     assert!(!answer.contains("6.6.6.6"), "{answer}");
 }
 
-fn websocket(site: &Site) {
+/// What comes back when a client says hello over a WebSocket.
+fn websocket(site: &Site, host: &str, path: &str) -> String {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     let request = format!(
-        "GET /any/path HTTP/1.1\r\nHost: demo.local\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
-    let echoed = site.websocket(&site.workers()[0], &request, "hello");
-    assert_eq!(echoed, "hello");
+    site.websocket(&site.workers()[0], &request, "hello")
 }
 
 async fn e1_default_backend(site: &Site) {

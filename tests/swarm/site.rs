@@ -42,10 +42,10 @@ impl Answer {
         self.headers.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A field of the demo app's answer.
+    /// A field of the demo app's answer, `headers/x-real-ip` being one inside another.
     pub(crate) fn json(&self, field: &str) -> String {
         let json: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
-        json[field].as_str().unwrap_or_default().to_owned()
+        json.pointer(&format!("/{field}")).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
     }
 }
 
@@ -75,9 +75,7 @@ impl Site {
 
     /// Gives a core that was made by hand other settings, by another config object.
     pub(crate) fn swap_settings(&self, name: &str, text: &str) {
-        let file = self.folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
-        self.docker(&["config", "create", name, file.to_str().unwrap()]);
+        self.make_config(name, text);
         let mounted = self.docker(&[
             "service",
             "inspect",
@@ -99,6 +97,13 @@ impl Site {
         ]);
     }
 
+    /// Makes a config object of a text.
+    pub(crate) fn make_config(&self, name: &str, text: &str) {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        self.docker(&["config", "create", name, file.to_str().unwrap()]);
+    }
+
     /// Writes the settings file as it is, but for `REGISTRY`.
     pub(crate) fn whole_settings(&self, text: &str) {
         let text = text.replace("REGISTRY", &self.lab.registry);
@@ -107,7 +112,7 @@ impl Site {
 
     /// `interlock install`. Its exit code and what it complained about.
     pub(crate) fn try_install(&self) -> (Option<i32>, String) {
-        let image = format!("{}/interlock:lab", self.lab.registry);
+        let image = self.image("interlock");
         let output = self.command("install").args(["--image", &image]).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -118,7 +123,7 @@ impl Site {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let file = self.folder.path().join("interlock.toml");
         self.docker(&["config", "create", "service.interlock.conf", file.to_str().unwrap()]);
-        let image = format!("{}/interlock:lab", self.lab.registry);
+        let image = self.image("interlock");
         self.docker(&[
             "service",
             "create",
@@ -155,7 +160,7 @@ impl Site {
 
     /// `interlock install`, which has to succeed. Returns what it printed.
     pub(crate) fn install(&self) -> String {
-        self.install_from(&format!("{}/interlock:lab", self.lab.registry))
+        self.install_from(&self.image("interlock"))
     }
 
     /// The same with core's image of this name.
@@ -302,6 +307,11 @@ impl Site {
         self.lab.clear().await;
     }
 
+    /// A command of the lab, such as a fault.
+    pub(crate) fn lab(&self, args: &[&str]) {
+        self.lab.command(args);
+    }
+
     pub(crate) fn docker(&self, args: &[&str]) -> String {
         self.lab.docker(args)
     }
@@ -328,7 +338,7 @@ impl Site {
     pub(crate) fn service_with(&self, name: &str, networks: &[&str], replicas: u32, labels: &[&str], more: &[&str]) {
         let replicas = replicas.to_string();
         let labels: Vec<_> = labels.iter().map(|label| format!("com.docker.lb.{label}")).collect();
-        let image = format!("{}/demo:lab", self.lab.registry);
+        let image = self.image("demo");
         let mut args = vec![
             "service",
             "create",
@@ -348,9 +358,9 @@ impl Site {
         self.docker(&args);
     }
 
-    /// A service of the demo app without labels.
-    pub(crate) fn global(&self, name: &str, more: &[&str]) {
-        let image = format!("{}/demo:lab", self.lab.registry);
+    /// A service of the demo app that is what these arguments say.
+    pub(crate) fn app(&self, name: &str, more: &[&str]) {
+        let image = self.image("demo");
         let create = ["service", "create", "--detach", "--quiet", "--name", name];
         self.docker(&[&create[..], more, &[&image]].concat());
     }
@@ -364,6 +374,22 @@ impl Site {
         );
         std::fs::write(&file, text).unwrap();
         self.docker(&["stack", "deploy", "--compose-file", file.to_str().unwrap(), name]);
+    }
+
+    /// The name of one of the lab's images.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}:lab", self.lab.registry)
+    }
+
+    /// The addresses of all nodes, the manager's first.
+    pub(crate) fn nodes(&self) -> &[String] {
+        &self.lab.nodes
+    }
+
+    /// The address that this process has for the nodes.
+    pub(crate) fn client(&self) -> String {
+        let stream = TcpStream::connect((self.workers()[0].as_str(), 8080)).unwrap();
+        stream.local_addr().unwrap().ip().to_string()
     }
 
     /// The nodes that proxies run on.
@@ -380,7 +406,12 @@ impl Site {
     }
 
     pub(crate) fn get_at(&self, address: (&str, u16), host: &str, path: &str) -> Result<Answer, String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        self.get_with(address, host, path, "")
+    }
+
+    /// The same with these header lines.
+    pub(crate) fn get_with(&self, address: (&str, u16), host: &str, path: &str, more: &str) -> Result<Answer, String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
         let text = http::exchange(address, &request).map_err(|error| error.to_string())?;
         Answer::parse(&text).ok_or(text)
     }
@@ -447,12 +478,17 @@ impl Site {
 
     /// Waits until the tasks that a service lost are gone, and so many instances answer.
     pub(crate) async fn only_answers(&self, name: &str, instances: usize) {
-        self.until(&format!("the other tasks of {name} have ended"), |site| {
-            let running = site.docker(&["service", "ps", "--format", "{{.CurrentState}}", name]);
-            running.lines().filter(|state| state.starts_with("Running")).count() == instances
+        self.run(name, instances).await;
+        self.all_serve(name, instances).await;
+    }
+
+    /// Waits until exactly so many tasks of a service run.
+    pub(crate) async fn run(&self, name: &str, instances: usize) {
+        self.until(&format!("{instances} tasks of {name} run"), |site| {
+            let states = site.docker(&["service", "ps", "--format", "{{.CurrentState}}", name]);
+            states.lines().filter(|state| state.starts_with("Running")).count() == instances
         })
         .await;
-        self.all_serve(name, instances).await;
     }
 
     /// Waits until a service's update is over.
@@ -479,6 +515,16 @@ impl Site {
         self.try_docker(&["service", "inspect", "interlock-proxy", "--format", format])
             .ok()
             .map(|said| said.trim().to_owned())
+    }
+
+    /// The name of the config object that the proxies mount.
+    pub(crate) fn config_name(&self) -> String {
+        self.proxies("{{(index .Spec.TaskTemplate.ContainerSpec.Configs 0).ConfigName}}").unwrap()
+    }
+
+    /// What it says.
+    pub(crate) fn config(&self) -> String {
+        self.docker(&["config", "inspect", "--pretty", &self.config_name()])
     }
 
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {

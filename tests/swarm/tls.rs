@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::site::Site;
+use crate::support::load::Load;
 use crate::support::pki::Authority;
 
 /// A certificate for a host that says this number, and its key.
@@ -30,14 +31,40 @@ fn get(authority: &Authority, nodes: &[String], host: &str, more: &[&str]) -> Re
     Ok((number.to_owned(), text))
 }
 
-/// G1, G2, G3, G4: termination and passthrough on one port, and a certificate that is replaced while requests come.
+/// An application that ends TLS itself, on one network that no label names.
+fn speaks_tls(site: &Site, authority: &Authority, host: &str) {
+    const SERVER: &str = "events {} http { server { listen 8443 ssl; ssl_certificate /run/secrets/itself; \
+                          ssl_certificate_key /run/secrets/itself; return 200 itself; } }";
+    site.store("secret", "itself", &both(authority, host, 9));
+    site.make_config("itself", SERVER);
+    let create = ["service", "create", "--detach", "--quiet", "--name", "itself", "--network", "demo"];
+    let files =
+        ["--endpoint-mode", "dnsrr", "--secret", "itself", "--config", "source=itself,target=/etc/nginx/nginx.conf"];
+    let host = format!("com.docker.lb.hosts={host}");
+    let labels =
+        ["--label", &host, "--label", "com.docker.lb.port=8443", "--label", "com.docker.lb.ssl_passthrough=true"];
+    site.docker(&[&create[..], &files, &labels, &[&site.image("nginx")]].concat());
+}
+
+/// F2, G1 to G5: termination and passthrough on one port, and a certificate that is replaced while requests come.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
 async fn g1_g4_certificates_come_and_are_replaced() {
     let authority = Authority::new();
     let site = Site::new("").await;
-    site.settings("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
+    // Longer than the slow answers below.
+    let text = site.settings_text("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
+    site.whole_settings(&text.replace("ProxyStopGracePeriod = \"2s\"", "ProxyStopGracePeriod = \"5s\""));
     site.network("demo").await;
+    speaks_tls(&site, &authority, "itself.local.test");
+    site.store("secret", "pay", &both(&authority, "pay.local.test", 5));
+    let labels = [
+        "hosts=pay.local.test",
+        "port=8080",
+        "ssl_cert=pay",
+        "redirects=http://pay.local.test,https://pay.local.test:8443",
+    ];
+    site.service("pay", &["demo"], 1, &labels);
     site.install();
     site.store("secret", "shop.1", &both(&authority, "shop.local.test", 1));
     site.service("shop", &["demo"], 2, &["hosts=shop.local.test", "port=8080", "ssl_cert=shop.1"]);
@@ -47,8 +74,12 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "G1: plain HTTP is served as well");
     get(&authority, site.workers(), "other.local.test", &["--insecure"]).expect_err("G3: an unknown name is closed");
 
-    // G4: the next certificate. A client that tries the other node notices nothing.
+    g2_g5_passthrough(&site, &authority).await;
+    f2_redirect_to_https(&site, &authority).await;
+
+    // G4: the next certificate. What is shorter than the grace is finished, and a client that tries the other node notices nothing.
     site.store("secret", "shop.2", &both(&authority, "shop.local.test", 2));
+    let load = Load::slow(&site.addresses(), "shop.local.test");
     let label = "com.docker.lb.ssl_cert=shop.2";
     site.docker(&["service", "update", "--detach", "--quiet", "--label-add", label, "shop"]);
     site.until("G4: both proxies show the next certificate", |site| {
@@ -59,6 +90,8 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     })
     .await;
     site.at_rest().await;
+    let outcome = load.stop();
+    assert!(outcome.failed.is_empty() && outcome.answered > 2, "G4: requests of 3 s are finished: {outcome:#?}");
     site.docker(&["secret", "rm", "shop.1"]);
 
     // What is no certificate costs this host its TLS, and the proxies say so.
@@ -73,6 +106,21 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     served(&site, &authority, "shop.local.test", "02").await;
     site.uninstall();
     site.end().await;
+}
+
+async fn g2_g5_passthrough(site: &Site, authority: &Authority) {
+    served(site, authority, "itself.local.test", "09").await;
+    let (_, answer) = get(authority, site.workers(), "itself.local.test", &[]).unwrap();
+    assert!(answer.contains("itself") && !answer.contains("x-request-id"), "G2: {answer}");
+    assert_eq!(site.ask("itself.local.test", "/").status, 503, "G2: nobody answers without TLS");
+}
+
+async fn f2_redirect_to_https(site: &Site, authority: &Authority) {
+    served(site, authority, "pay.local.test", "05").await;
+    let answer = site.ask("pay.local.test", "/ping");
+    assert_eq!((answer.status, answer.header("location").as_str()), (302, "https://pay.local.test:8443/ping"), "F2");
+    let (_, answer) = get(authority, site.workers(), "pay.local.test", &[]).unwrap();
+    assert!(answer.contains("HTTP/2 200"), "F2: no loop: {answer}");
 }
 
 async fn served(site: &Site, authority: &Authority, host: &str, serial: &str) {

@@ -2,22 +2,24 @@
 
 use crate::site::Site;
 
-/// Two hitless service clusters, each on both workers, with images that are on the nodes and in no registry.
-fn two_clusters(site: &Site, of_a: &str, of_b: &str) {
-    let cluster = |name: &str, ports: [u16; 2], more: &str| {
-        let [port, ssl] = ports;
-        let more = if more.contains("ProxyImage") {
-            more.to_owned()
-        } else {
-            format!("ProxyImage = \"interlock-proxy-nginx:offline\"\n{more}")
-        };
-        format!(
-            "[Extensions.{name}]\nServiceCluster = \"{name}\"\nHitlessServiceUpdate = true\nPublishMode = \"host\"\nProxyStopGracePeriod = \"1s\"\n\
-             PublishedSSLPort = {ssl}\n{}{more}\n",
-            if more.contains("PublishedPort") { String::new() } else { format!("PublishedPort = {port}\n") }
-        )
-    };
-    site.whole_settings(&(cluster("a", [8080, 8443], of_a) + &cluster("b", [8081, 8444], of_b)));
+/// Three hitless service clusters, each on both workers, with images that are on the nodes and in no registry. What is said of one of
+/// them stands for what all have.
+fn clusters(site: &Site, said: [&str; 3]) {
+    let mut text = String::new();
+    for (number, (name, said)) in ["a", "b", "c"].into_iter().zip(said).enumerate() {
+        text += &format!(
+            "[Extensions.{name}]\nServiceCluster = \"{name}\"\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n\
+             ProxyStopGracePeriod = \"1s\"\nPublishedSSLPort = {}\n",
+            8443 + number
+        );
+        let image = "ProxyImage = \"interlock-proxy-nginx:offline\"\n".to_owned();
+        for line in [image, format!("PublishedPort = {}\n", 8080 + number)] {
+            let (key, _) = line.split_once(' ').unwrap();
+            text += if said.contains(key) { "" } else { &line };
+        }
+        text += said;
+    }
+    site.whole_settings(&text);
 }
 
 fn serves(site: &Site, (port, host): (u16, &str)) -> bool {
@@ -35,6 +37,7 @@ async fn both_serve(site: &Site, (port, host): (u16, &str)) {
 
 const A: (u16, &str) = (8080, "a.local.test");
 const B: (u16, &str) = (8081, "b.local.test");
+const C: (u16, &str) = (8082, "c.local.test");
 
 /// A4, K4, and what else can be wrong with settings: a port that is taken, nodes that nobody has, an image that is nowhere, options that
 /// nginx refuses; and hands of other people.
@@ -45,15 +48,17 @@ async fn a4_k4_what_is_wrong_stops_nothing_that_works() {
     site.preload("interlock", "interlock:offline");
     site.preload("interlock-proxy-nginx", "interlock-proxy-nginx:offline");
     site.network("demo").await;
-    two_clusters(&site, "", "");
+    clusters(&site, [""; 3]);
     site.install_from("interlock:offline");
-    site.service("a", &["demo"], 1, &["hosts=a.local.test", "port=8080", "service_cluster=a"]);
-    site.service("b", &["demo"], 1, &["hosts=b.local.test", "port=8080", "service_cluster=b"]);
-    both_serve(&site, A).await;
-    both_serve(&site, B).await;
+    for name in ["a", "b", "c"] {
+        let (host, cluster) = (format!("hosts={name}.local.test"), format!("service_cluster={name}"));
+        site.service(name, &["demo"], 1, &[&host, "port=8080", &cluster]);
+    }
+    for one in [A, B, C] {
+        both_serve(&site, one).await;
+    }
 
-    a_port_that_is_taken_and_nodes_that_are_not_there(&site).await;
-    an_image_that_is_nowhere(&site).await;
+    a_port_that_is_taken_nodes_that_are_not_there_and_an_image_that_is_nowhere(&site).await;
     k4_options_that_nginx_refuses(&site).await;
     hands_of_other_people(&site).await;
     site.uninstall();
@@ -72,37 +77,43 @@ async fn told_while_served(site: &Site, texts: &[&str], served: &[(u16, &str)]) 
     .await;
 }
 
-async fn a_port_that_is_taken_and_nodes_that_are_not_there(site: &Site) {
+/// At once, since each takes Swarm and core a minute to give up.
+async fn a_port_that_is_taken_nodes_that_are_not_there_and_an_image_that_is_nowhere(site: &Site) {
     let publish =
         ["--mode", "global", "--constraint", "node.role==worker", "--publish", "mode=host,published=9090,target=8080"];
-    site.global("squatter", &publish);
-    two_clusters(site, "PublishedPort = 9090\n", "ProxyConstraints = [\"node.labels.nowhere==yes\"]\n");
+    site.app("squatter", &publish);
+    clusters(
+        site,
+        [
+            "PublishedPort = 9090\n",
+            "ProxyConstraints = [\"node.labels.nowhere==yes\"]\n",
+            "ProxyImage = \"registry.invalid/nothing:1\"\n",
+        ],
+    );
     site.install_from("interlock:offline");
-    let texts = ["host-mode port already in use", "no node meets the constraints of service interlock-proxy-b"];
-    told_while_served(site, &texts, &[A, B]).await;
-    both_serve(site, A).await;
-    both_serve(site, B).await;
+    let texts = [
+        "host-mode port already in use",
+        "no node meets the constraints of service interlock-proxy-b",
+        "No such image: registry.invalid/nothing:1",
+    ];
+    told_while_served(site, &texts, &[A, B, C]).await;
+    for one in [A, B, C] {
+        both_serve(site, one).await;
+    }
     site.docker(&["service", "rm", "squatter"]);
 }
 
-async fn an_image_that_is_nowhere(site: &Site) {
-    two_clusters(site, "ProxyImage = \"registry.invalid/nothing:1\"\n", "");
-    site.install_from("interlock:offline");
-    told_while_served(site, &["No such image: registry.invalid/nothing:1"], &[A, B]).await;
-    both_serve(site, A).await;
-}
-
 async fn k4_options_that_nginx_refuses(site: &Site) {
-    two_clusters(site, "", "");
+    clusters(site, [""; 3]);
     site.install_from("interlock:offline");
     both_serve(site, A).await;
     let tasks = |site: &Site| site.tasks_of("interlock-proxy-a");
     let before = tasks(site);
-    two_clusters(site, "[Extensions.a.Config]\nHTTPOptions = [\"no_such_option on;\"]\n", "");
+    clusters(site, ["[Extensions.a.Config]\nHTTPOptions = [\"no_such_option on;\"]\n", "", ""]);
     site.install_from("interlock:offline");
     told_while_served(site, &["unknown directive \"no_such_option\""], &[A, B]).await;
     site.service("later", &["demo"], 1, &["hosts=later.local.test", "port=8080", "service_cluster=a"]);
-    two_clusters(site, "", "");
+    clusters(site, [""; 3]);
     site.install_from("interlock:offline");
     both_serve(site, (8080, "later.local.test")).await;
     assert_eq!(tasks(site), before, "K4: no proxy was replaced");
@@ -111,12 +122,14 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
 /// What somebody changed at the proxies stays; a proxy service that somebody removed comes back.
 async fn hands_of_other_people(site: &Site) {
     let update = ["service", "update", "--detach", "--quiet", "--env-add", "X=1", "--label-add", "mine=yes"];
-    site.docker(&[&update[..], &["interlock-proxy-a"]].concat());
+    site.docker(&[&update[..], &["--replicas", "1", "interlock-proxy-a"]].concat());
     site.updated("interlock-proxy-a").await;
     site.service("last", &["demo"], 1, &["hosts=last.local.test", "port=8080", "service_cluster=a"]);
-    both_serve(site, (8080, "last.local.test")).await;
+    site.until("the one proxy that is left serves it", |site| serves(site, (8080, "last.local.test"))).await;
     let spec = site.docker(&["service", "inspect", "interlock-proxy-a", "--format", "{{json .Spec}}"]);
-    assert!(spec.contains("\"X=1\"") && spec.contains("\"mine\":\"yes\""), "{spec}");
+    for edit in ["\"X=1\"", "\"mine\":\"yes\"", "\"Replicas\":1"] {
+        assert!(spec.contains(edit), "{edit}: {spec}");
+    }
     site.docker(&["service", "rm", "interlock-proxy-a"]);
     assert!(serves(site, B), "the other service cluster has nothing to do with it");
     both_serve(site, A).await;
