@@ -34,14 +34,20 @@ fn our_own_renderings_agree() {
     agree(&config, &files, LIMIT).unwrap();
 }
 
-/// A config with so many hosts that its lists move into files of their own.
-fn split() -> (ProxyConfig, Vec<File>) {
+/// So many hosts that they share a server.
+fn shared(limit: usize) -> (ProxyConfig, Vec<File>) {
     let (mut config, _) = fixture("several-hosts-and-wildcards");
     let paths = config.virtual_hosts.values().next().unwrap().clone();
-    for i in 0..300 {
+    for i in 0..1000 {
         config.virtual_hosts.insert(format!("h{i}.example.com").parse().unwrap(), paths.clone());
     }
-    let files = render::render(&config, 10_000).result.unwrap();
+    let files = render::render(&config, limit).result.unwrap();
+    (config, files)
+}
+
+/// The same in several files.
+fn split() -> (ProxyConfig, Vec<File>) {
+    let (config, files) = shared(10_000);
     assert!(files.len() > 2);
     (config, files)
 }
@@ -58,7 +64,7 @@ fn refused(fixture: &(ProxyConfig, Vec<File>), from: &str, to: &str, expected: &
 
 #[test]
 fn any_other_answer_is_refused() {
-    let plain = fixture("several-hosts-and-wildcards");
+    let plain = shared(LIMIT);
     let content = &plain.1[0].content;
     let server = content.lines().find(|line| line.starts_with("        server 10.")).unwrap();
     let name = content.lines().rfind(|line| line.starts_with("        server_name ")).unwrap();

@@ -192,3 +192,21 @@ fn a_default_backend_answers_for_hosts_that_nobody_names() {
     let nameless = nginx.raw("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(app(&nameless), Some("all"));
 }
+
+/// Many hosts share a server, which finds their upstreams by a map.
+#[test]
+fn more_than_a_thousand_hosts_are_routed_as_few_are() {
+    application("one", "127.10.90.1:19000");
+    let host = |number: usize| format!("com.docker.lb.hosts: h{number}.example.com");
+    let services: String = (0..1100).map(|number| service(&format!("s{number}"), 19_000, &host(number))).collect();
+    let names: Vec<_> = (0..1100).map(|number| format!("s{number}")).collect();
+    let tasks: Vec<_> = names.iter().map(|name| (name.as_str(), "127.10.90.1")).collect();
+    let files = rendered(&services, &tasks);
+    assert!(files[0].content.contains("map $host $upstream {"));
+    accepts(&files).unwrap();
+    let nginx = Nginx::start(&files);
+    for number in [0, 1099] {
+        assert_eq!(app(&nginx.get(&format!("h{number}.example.com"), "/x")), Some("one"));
+    }
+    assert_eq!(status(&nginx.get("h1100.example.com", "/x")), "503");
+}

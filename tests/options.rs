@@ -85,6 +85,12 @@ fn a_canary_gets_what_asks_for_it_and_nothing_else() {
     let alone = pool(5, &[("v2", &["v2"], &canary)]);
     assert_eq!(status(&request(&alone, "")), "503", "nobody but the canary is there");
     assert_eq!(app(&request(&alone, "X-Canary: yes\r\n")), Some("v2"));
+    // The health check's own answer is nobody else's.
+    assert_eq!(status(&alone.get("shop.example.com", "/healthz")), "503");
+    // What means something to nginx's maps is a value like others.
+    let words = pool(27, &[("v1", &["v1"], &[]), ("v2", &["v2"], &[("canary_header", "X-Canary:default")])]);
+    assert_eq!(app(&request(&words, "")), Some("v1"));
+    assert_eq!(app(&request(&words, "X-Canary: default\r\n")), Some("v2"));
 }
 
 #[test]
@@ -226,13 +232,20 @@ fn f1_redirects_keep_the_uri() {
 fn who_is_trusted_says_who_the_client_is() {
     application("shop", "127.11.18.1:19100");
     let text = labelled("shop", 19_100, &[HOST]);
-    let said = "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n";
+    let said = "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.com\r\n";
     for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
         let toml = format!("[Extensions.default]\nTrustedProxies = [\"{trusted}\"]\n");
         let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.18.1")], &[], &toml));
         let told = request(&nginx, said);
         assert_eq!(told.contains("X-Real-IP: 192.0.2.9\r\n"), believed, "{told}");
         assert_eq!(told.contains("X-Forwarded-Proto: https\r\n"), believed, "{told}");
+        assert_eq!(told.contains("X-Forwarded-Host: www.example.com\r\n"), believed, "{told}");
+        assert!(
+            told.contains(if believed { "X-Forwarded-Port: 443\r\n" } else { "X-Forwarded-Port: 8080\r\n" }),
+            "{told}"
+        );
+        let port = request(&nginx, &format!("{said}X-Forwarded-Port: 4443\r\n"));
+        assert_eq!(port.contains("X-Forwarded-Port: 4443\r\n"), believed, "{port}");
     }
 }
 

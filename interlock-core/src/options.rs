@@ -407,6 +407,12 @@ impl Canary {
         let (name, value) = named(text)?;
         Ok(Self::Cookie(name.parse()?, value))
     }
+
+    /// The value that it has to have; `None` for any.
+    pub fn value(&self) -> Option<&str> {
+        let (Self::Header(_, value) | Self::Cookie(_, value)) = self;
+        value.as_ref().map(Token::as_str)
+    }
 }
 
 fn named(text: &str) -> Result<(&str, Option<Token>), Invalid> {

@@ -40,7 +40,7 @@ pub fn write(files: &[File], root: &Path, port: u16) -> String {
         let content = content
             .replace("unix:/var/run/", &format!("unix:{root}/"))
             .replace("/run/secrets", &format!("{root}/secrets"))
-            .replace("server 127.0.0.1:18989;", &format!("server unix:{root}/health.sock;"));
+            .replace("server 127.0.0.1:18988;", &format!("server unix:{root}/none.sock;"));
         std::fs::write(&path, content).unwrap();
     }
     format!("{root}{}", files[0].path)
@@ -54,6 +54,7 @@ fn here(line: &str, root: &str, port: u16) -> String {
         ["error_log", _] => format!("error_log {root}/log;"),
         ["access_log", path, format] if path.starts_with('/') => format!("access_log {root}/log {format};"),
         ["listen", "127.0.0.1:18989"] => format!("listen unix:{root}/health.sock;"),
+        ["listen", "127.0.0.1:18988"] => format!("listen unix:{root}/none.sock;"),
         ["listen", at, rest @ ..] if at.parse::<u16>().is_ok() => {
             let port = if at.ends_with("443") { port + 1 } else { port };
             format!("listen 127.0.0.1:{port} {};", rest.join(" "))

@@ -30,6 +30,7 @@ const RESERVED: &[&str] = &[
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "server",
     "strict-transport-security",
     "te",
     "trailer",

@@ -1,5 +1,6 @@
 //! Directives that follow from the operator's settings alone.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::proxy_config::{ProxySettings, ProxyVersion};
@@ -50,12 +51,9 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     lines.push(format!("worker_rlimit_nofile {};", options.rlimit_nofile));
     lines.push(format!("pid {};", options.pid_path));
     lines.push(format!("error_log {};", options.error_log_path));
-    if !sets(&options.global_options, "worker_shutdown_timeout") {
-        // A worker that a reload replaced ends its last connections after this time.
-        lines.push("worker_shutdown_timeout 1h;".to_owned());
-    }
-    lines.extend(options.global_options.iter().cloned());
-    lines
+    // A worker that a reload replaced ends its last connections after this time.
+    lines.push("worker_shutdown_timeout 1h;".to_owned());
+    with_raw(lines, &options.global_options)
 }
 
 /// The beginning of the http context.
@@ -73,8 +71,7 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         format!("access_log {} main;", options.access_log_path),
         format!("keepalive_timeout {};", time(options.keepalive_timeout)),
     ];
-    let knows_min_timeout = version.is_some_and(|version| version >= KEEPALIVE_MIN_TIMEOUT);
-    if knows_min_timeout && !sets(&options.http_options, "keepalive_min_timeout") {
+    if version.is_some_and(|version| version >= KEEPALIVE_MIN_TIMEOUT) {
         // A worker that a reload replaces closes idle connections of clients at once, also those on which a request is under way.
         // With this they stay open a little, so that such a request is answered.
         lines.push("keepalive_min_timeout 5s;".to_owned());
@@ -103,8 +100,7 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         lines.push(format!("real_ip_header {source};"));
         lines.push("real_ip_recursive on;".to_owned());
     }
-    lines.extend(options.http_options.iter().cloned());
-    lines
+    with_raw(lines, &options.http_options)
 }
 
 /// What TLS is like, for the http context.
@@ -137,8 +133,7 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
     if proxy.proxy_protocol {
         lines.extend(proxy.trusted_proxies.iter().map(|network| format!("set_real_ip_from {network};")));
     }
-    lines.extend(options.tcp_options.iter().cloned());
-    lines
+    with_raw(lines, &options.tcp_options)
 }
 
 /// What requests are logged with where somebody wants to know more.
@@ -146,9 +141,16 @@ pub(super) fn trace_log_format() -> String {
     format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}")
 }
 
-/// Whether the operator's own lines set this, which may stand only once.
-fn sets(lines: &[String], name: &str) -> bool {
-    lines.iter().flat_map(|line| line.split(';')).any(|line| line.split_whitespace().next() == Some(name))
+/// Directives that may stand more than once.
+const REPEATED: &[&str] = &["access_log", "error_log", "log_format", "set_real_ip_from"];
+
+/// Our lines, without those that the operator's own lines say otherwise, and the operator's.
+fn with_raw(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {
+    let name = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    let said: BTreeSet<_> = raw.iter().flat_map(|line| line.split([';', '\n'])).map(name).collect();
+    lines.retain(|line| REPEATED.contains(&&*name(line)) || !said.contains(&name(line)));
+    lines.extend(raw.iter().cloned());
+    lines
 }
 
 /// A time as nginx writes it.
@@ -193,13 +195,16 @@ mod tests {
     #[test]
     fn what_the_operator_sets_is_not_set_twice() {
         let raw = |line: &str| vec!["env X;".to_owned(), line.to_owned()];
+        let tcp = NginxOptions { tcp_options: raw("proxy_timeout 12h;"), ..NginxOptions::default() };
+        assert!(!has(&stream(&tcp, &proxy(None)), "proxy_timeout 600s;"));
         let options = NginxOptions {
             global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
-            http_options: raw("\tkeepalive_min_timeout\t1s;"),
+            http_options: raw("\tkeepalive_min_timeout\t1s; server_tokens off;"),
             ..NginxOptions::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
         assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
+        assert_eq!(http(&options, &proxy(None)).iter().filter(|line| line.contains("server_tokens")).count(), 1);
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
     }
 }

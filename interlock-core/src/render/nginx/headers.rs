@@ -11,7 +11,7 @@ pub(super) const SET: &[(&str, &str)] = &[
     ("X-Real-IP", "$remote_addr"),
     ("X-Forwarded-For", "$remote_addr"),
     ("X-Forwarded-Proto", "$client_scheme"),
-    ("X-Forwarded-Host", "$upstream_host"),
+    ("X-Forwarded-Host", "$client_host"),
     ("X-Forwarded-Port", "$published_port"),
     ("X-Request-ID", "$request_id"),
 ];

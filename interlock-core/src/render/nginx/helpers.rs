@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{HEALTH_PORT, grpc};
+use super::{grpc, servers};
 use crate::hash;
 use crate::names::{CookieName, PathPrefix};
 use crate::options::{Balance, Canary, RateLimit, Token};
-use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, ProxySettings};
+use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, ProxySettings, UpstreamName};
 use crate::settings::NginxOptions;
 
-/// An upstream that answers 503: the catch-all of the server for health checks.
+/// An upstream that answers 503.
 const NONE: &str = "no-task";
+/// Where it is.
+const NONE_ADDRESS: &str = "127.0.0.1:18988";
+
+/// What means something else to a map than the text that it is.
+const MAP_WORDS: &[&str] = &["default", "hostnames", "include", "volatile"];
 
 /// What locations need in the http context.
 #[derive(Default)]
@@ -78,8 +83,9 @@ impl Helpers {
 
     /// The zone in which a route's clients are counted: its own, whatever its hosts are.
     pub(super) fn zone(&mut self, rate: RateLimit, path: &PathPrefix, forward: &Forward) -> String {
-        let upstream = forward.upstream.as_ref().map_or("", |upstream| upstream.as_str());
-        let name = format!("rate_{}", &hash::hex16(format!("{upstream} {path}").as_bytes())[..8]);
+        let canaries = forward.canaries.iter().map(|canary| &canary.upstream);
+        let upstreams: Vec<_> = forward.upstream.iter().chain(canaries).map(UpstreamName::as_str).collect();
+        let name = format!("rate_{}", &hash::hex16(format!("{} {path}", upstreams.join(" ")).as_bytes())[..8]);
         self.zones.insert(name.clone(), rate);
         name
     }
@@ -103,7 +109,7 @@ impl Helpers {
     /// Blocks for the http context.
     pub(super) fn blocks(&self) -> Vec<Block> {
         let cookies = self.cookies.iter().map(|cookie| Block {
-            head: format!("map $cookie_{cookie} $sticky_{cookie}"),
+            head: format!("map $cookie_{cookie} {}", sticky(cookie)),
             // Without the cookie each request is one of its own.
             lines: vec![format!("default $cookie_{cookie};"), "\"\" $request_id;".to_owned()],
         });
@@ -111,31 +117,71 @@ impl Helpers {
             head: format!("map {source} {variable}"),
             lines: match value.as_str() {
                 "" => vec![format!("default {upstream};"), format!("\"\" {otherwise};")],
-                value => vec![format!("default {otherwise};"), format!("\"{value}\" {upstream};")],
+                value => {
+                    let escape = if MAP_WORDS.contains(&value) { "\\" } else { "" };
+                    vec![format!("default {otherwise};"), format!("\"{escape}{value}\" {upstream};")]
+                }
             },
         });
-        let none = self.needs_none.then(|| Block {
-            head: format!("upstream {NONE}"),
-            lines: vec![format!("server 127.0.0.1:{HEALTH_PORT};")],
-        });
-        cookies.chain(canaries).chain(none).chain(self.grpc.then(grpc::codes)).collect()
+        let none = [
+            Block::new(&format!("upstream {NONE}"), vec![format!("server {NONE_ADDRESS};")]),
+            Block::new(
+                "server",
+                vec![
+                    format!("listen {NONE_ADDRESS};"),
+                    "server_name _;".to_owned(),
+                    "access_log off;".to_owned(),
+                    format!("return 503 \"{}\\n\";", servers::NO_TASK),
+                ],
+            ),
+        ];
+        cookies
+            .chain(canaries)
+            .chain(none.into_iter().filter(|_| self.needs_none))
+            .chain(self.grpc.then(grpc::codes))
+            .collect()
     }
+}
+
+/// The variable with what a cookie's value is, or something else for each request without it. Its name is short whatever the cookie's is.
+pub(super) fn sticky(cookie: &CookieName) -> String {
+    format!("$sticky_{}", &hash::hex16(cookie.as_str().as_bytes())[..8])
 }
 
 /// What is said to applications about where clients came in: the port that they know, and the scheme. Who is trusted knows better.
 pub(super) fn clients(proxy: &ProxySettings) -> Vec<Block> {
-    let ports = vec![format!("default {};", proxy.published_port), format!("https {};", proxy.published_ssl_port)];
-    let ports = Block::new("map $scheme $published_port", ports);
+    let (plain, tls) = (proxy.published_port, proxy.published_ssl_port);
     if proxy.trusted_proxies.is_empty() {
-        return vec![ports, Block::new("map $scheme $client_scheme", vec!["default $scheme;".to_owned()])];
+        return vec![
+            Block::new("map $scheme $published_port", vec![format!("default {plain};"), format!("https {tls};")]),
+            Block::new("map $scheme $client_scheme", vec!["default $scheme;".to_owned()]),
+            Block::new("map $http_host $client_host", vec!["default $upstream_host;".to_owned()]),
+        ];
     }
     let networks = proxy.trusted_proxies.iter().map(|network| format!("{network} 1;"));
     let trusted = ["default 0;".to_owned()].into_iter().chain(networks).collect();
     let scheme = ["default $scheme;", "1http http;", "1https https;"].map(str::to_owned).to_vec();
+    // What somebody who is trusted says, and otherwise what is seen here. Where it says another scheme and no port, it has the usual one.
+    let said = |what: &str| {
+        Block::new(
+            &format!("map $is_trusted $said_{what}"),
+            vec!["default \"\";".to_owned(), format!("1 $http_x_forwarded_{what};")],
+        )
+    };
+    let seen = vec![
+        format!("default {plain};"),
+        format!("httpshttps {tls};"),
+        "httphttps 443;".to_owned(),
+        "httpshttp 80;".to_owned(),
+    ];
     vec![
-        ports,
         Block::new("geo $realip_remote_addr $is_trusted", trusted),
         Block::new("map $is_trusted$http_x_forwarded_proto $client_scheme", scheme),
+        Block::new("map $scheme$client_scheme $seen_port", seen),
+        said("port"),
+        Block::new("map $said_port $published_port", vec!["default $said_port;".into(), "\"\" $seen_port;".into()]),
+        said("host"),
+        Block::new("map $said_host $client_host", vec!["default $said_host;".into(), "\"\" $upstream_host;".into()]),
     ]
 }
 
