@@ -198,6 +198,7 @@ fn what_a_rendering_does_not_hold_is_refused() {
         refused(&plain, "server_tokens off;", &format!("server_tokens off;\n    {line}"), "");
     }
     refused(&plain, "proxy_set_header X-Real-IP $remote_addr;", "", "is missing");
+    refused(&plain, "proxy_set_header X-Original-URL \"\";", "", "is missing");
     refused(&plain, "default $http_host;", "default evil;", "not as it has to be");
     refused(&plain, "websocket upgrade;", "websocket upgrade; h2c upgrade;", "not");
     // Harmless: one more header that clients cannot set, and another version of interlock.

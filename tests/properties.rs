@@ -197,3 +197,13 @@ proptest! {
         claims::wire::any_bytes(&bytes);
     }
 }
+
+/// There are few enough of them to try all.
+#[test]
+fn a7_no_ascii_character_at_any_place_is_overlooked() {
+    for label in TABLE {
+        for place in 0..=label.example.chars().count() {
+            (0..128).for_each(|more: u8| claims::labels::one_more_character(label, place, char::from(more)));
+        }
+    }
+}

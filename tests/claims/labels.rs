@@ -58,7 +58,7 @@ pub fn one_more_character(label: &Label, place: usize, more: char) {
             "hosts" => more == ' ' || more == ',' || more == '.' || !more.is_ascii(),
             "context_root" => more == '/',
             "websocket_endpoints" => more == ' ' || more == ',' || more == '/' || !more.is_ascii(),
-            "redirects" => more == ' ' || more == ';' || more == '/' || !more.is_ascii(),
+            "redirects" => " ;/.".contains(more) || !more.is_ascii(),
             "allow" => more == ' ' || more == ',' || more.is_ascii_digit() || !more.is_ascii(),
             "request_headers" | "response_headers" => more == ' ' || more == ';',
             "canary_header" | "canary_cookie" => more == ' ',

@@ -111,7 +111,8 @@ impl Own {
     fn headers(&self, directives: &[Directive<'_>]) -> Result<(), String> {
         let own = |name: &'static str| self.words.iter().map(|(_, words)| words).filter(move |words| words[0] == name);
         let set = |words: &&Vec<String>| words.last().is_some_and(|value| !value.is_empty());
-        let wanted: BTreeSet<_> = own("proxy_set_header").filter(set).collect();
+        // Those that are cleared, too: by them a client would say who it is.
+        let wanted: BTreeSet<_> = own("proxy_set_header").collect();
         let http = directives.iter().filter(|directive| directive.name() == "http");
         let found: Vec<_> = http.filter_map(|http| http.block.as_ref()).flatten().map(words).collect();
         let found = |name: &'static str| found.iter().filter(move |words| words[0] == name);
