@@ -155,7 +155,7 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "Constraints" List, "", Works, "Where the extension runs.", |e, v| put(&mut e.constraints, values::constraints(v));
     "PlacementPreferences" List, "[]", Works, "How the extension is spread.", |e, v| put(&mut e.placement_preferences, values::preferences(v));
     "Template" Text, "", Works, "A Docker config object with a template of your own for the proxies' configuration: docs/templates.md.", |e, v| put(&mut e.template, values::optional(v));
-    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For and X-Forwarded-Proto or the PROXY protocol, like [\"10.0.0.0/8\"].", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
+    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For, -Proto, -Host and -Port or the PROXY protocol, like [\"10.0.0.0/8\"]. On the TLS port X-Forwarded-For is not read while a host there is passed through.", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
     "ProxyProtocol" Boolean, "false", Works, "Connections begin with the PROXY protocol, all of them; what it says is believed of TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
     "ProxyVersion" Text, "", Works, "The version of the proxy program, like 1.30.7: newer ones get more directives. Without it: what the agents report, else the oldest supported one.", |e, v| put(&mut e.proxy_version, values::version(v));
     "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_image, values::optional(v));
