@@ -133,7 +133,7 @@ async fn f2_redirect_to_https(site: &Site, authority: &Authority) {
 
 async fn served(site: &Site, authority: &Authority, host: &str, serial: &str) {
     site.until(&format!("both proxies show certificate {serial} for {host}"), |site| {
-        let number = |node: &String| get(&authority, std::slice::from_ref(node), host, &[]);
+        let number = |node: &String| get(authority, std::slice::from_ref(node), host, &[]);
         site.workers().iter().all(|node| number(node).is_ok_and(|(number, _)| number.ends_with(serial)))
     })
     .await;
