@@ -63,6 +63,30 @@ async fn a_network_is_attached_with_its_first_route_and_detached_with_its_last()
 }
 
 #[tokio::test]
+async fn tasks_behind_a_virtual_ip_come_and_go_unnoticed() {
+    let mut swarm = with_shop();
+    let labels = [("hosts", "vip.example.com"), ("port", "8080"), ("backend_mode", "vip")];
+    let service = swarm.service("vip").network("demo").replicas(1);
+    labels.iter().fold(service, |service, (key, value)| service.label(&format!("com.docker.lb.{key}"), value)).create();
+    swarm.settle();
+    let world = World::new(swarm, settings("")).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    let edit = |spec: &mut Value| spec["TaskTemplate"]["ContainerSpec"]["Env"] = json!(["A=b"]);
+    world.swarm().edit_service("vip", edit).unwrap();
+    for _ in 0..40 {
+        world.swarm().tick(std::time::Duration::from_millis(250));
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "its only task is replaced: {plan}");
+    }
+    assert!(mounted(&world).contains("vip.example.com"));
+    world.swarm().scale("vip", 0);
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert!(!mounted(&world).contains("vip.8080"), "nobody is wanted behind it");
+}
+
+#[tokio::test]
 async fn changes_during_a_roll_go_into_the_next_one() {
     let (world, mut mind) = deployed().await;
     route(&mut world.swarm(), "one", "demo");

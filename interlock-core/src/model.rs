@@ -291,12 +291,14 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
             format!("its network {} is not among the Networks of its service cluster", world.network_name(network));
         return Err(Refusal::new(wrong, format!("attach it to one of: {}", fixed.join(", "))));
     }
-    let mut targets = world.targets(service, &reach, port);
-    if labels.backend_mode == Some(BackendMode::Vip) {
-        let address = vip(service, &reach, labels)?;
-        // Without a running task nobody is behind it.
-        targets = targets.first().map(|_| SocketAddr::new(address, port.get())).into_iter().collect();
-    }
+    let targets = match labels.backend_mode {
+        Some(BackendMode::Vip) => {
+            let address = SocketAddr::new(vip(service, &reach, labels)?, port.get());
+            // As long as tasks are wanted: that they are replaced, even all at once, changes nothing at the proxies.
+            if service.spec.mode == Mode::Replicated(0) { Vec::new() } else { vec![address] }
+        }
+        _ => world.targets(service, &reach, port),
+    };
     let asks = asks::asks(world, service, extension, labels)?;
     Ok(Route {
         service: service.spec.name.clone(),

@@ -464,7 +464,7 @@ mod tests {
         let chunked = next()?;
         assert_eq!((chunked.path(), chunked.body_bytes, chunked.keep_alive()), ("/c", 12, true));
         let slow = next()?;
-        assert_eq!((slow.asked_delay(), slow.keep_alive()), (Duration::from_millis(7), false));
+        assert_eq!((slow.asked("/slow?"), slow.keep_alive()), (Duration::from_millis(7), false));
         assert!(Request::read(&mut bytes)?.is_none());
         Ok(())
     }
