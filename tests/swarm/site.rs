@@ -536,9 +536,10 @@ impl Site {
     }
 
     /// What there is to see when something is wrong.
-    fn look(&self) -> String {
-        let commands: [&[&str]; 3] =
-            [&["service", "ls"], &["service", "ps", "interlock-proxy", "--no-trunc"], &["config", "ls"]];
+    pub(crate) fn look(&self) -> String {
+        let ours = self.try_docker(&["service", "ls", "--quiet", "--filter", "name=interlock"]).unwrap_or_default();
+        let tasks: Vec<_> = ["service", "ps", "--no-trunc"].into_iter().chain(ours.lines()).collect();
+        let commands: [&[&str]; 3] = [&["service", "ls"], &tasks, &["config", "ls"]];
         let seen: Vec<_> = commands.iter().map(|args| self.try_docker(args).unwrap_or_else(|error| error)).collect();
         let log = self.log();
         let tail: Vec<_> = log.lines().rev().take(25).collect();

@@ -69,7 +69,7 @@ async fn a4_k4_what_is_wrong_stops_nothing_that_works() {
 async fn told_while_served(site: &Site, texts: &[&str], served: &[(u16, &str)]) {
     site.until(&format!("core tells {texts:?}"), |site| {
         for &one in served {
-            assert!(serves(site, one), "{one:?} is served meanwhile");
+            assert!(serves(site, one), "{one:?} is served meanwhile\n{}", site.look());
         }
         let log = site.logs("interlock-core");
         texts.iter().all(|text| log.contains(text))
