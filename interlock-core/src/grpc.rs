@@ -8,6 +8,9 @@ pub mod convert;
 pub mod extensions;
 pub mod server;
 pub mod tls;
+mod turns;
+
+use turns::InTurns;
 
 /// What is generated from the contract.
 #[expect(
@@ -23,6 +26,10 @@ pub mod v1 {
 
 /// The most bytes that a message may have: 16 MiB.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
+/// The most bytes that a message of an agent may have: 1 MiB. The longest is a Hello with what some thousand secrets are.
+pub const AGENT_LIMIT: usize = 1 << 20;
+/// How many streams a connection may have. A peer needs two, and has to see that it is healthy.
+const STREAMS: u32 = 4;
 
 /// Serves the contract, until the listener ends.
 ///
@@ -41,10 +48,12 @@ pub async fn serve(
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(32)
+        .max_concurrent_streams(STREAMS)
         .add_service(health_service)
-        .add_service(extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
-        .add_service(proxies.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+        .add_service(InTurns::new(
+            extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT),
+        ))
+        .add_service(proxies.max_decoding_message_size(AGENT_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .serve_with_incoming(incoming)
         .await
 }
