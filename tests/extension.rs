@@ -146,6 +146,23 @@ async fn restarted(address: &str) -> Core {
     Core::start(address)
 }
 
+/// A checker that comes to no result is asked again, though core sends nothing new.
+#[tokio::test]
+async fn what_failed_for_a_reason_that_passes_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let failed = folder.path().join("failed");
+    let once = format!("if [ ! -e {0} ]; then : >{0}; kill -KILL $$; fi", failed.display());
+    let (generation, config) = model("one-host");
+    let mut core = Core::start("127.0.0.1:0");
+    extension(&core, program(folder.path(), &once).await);
+    core.tell.send_replace(event(&generation, &config));
+    let (_, first) = rendering_from_wire(next(&mut core.posts).await).unwrap();
+    assert!(matches!(first.result, Err(RenderError::Failed(_))), "{first:?}");
+    let (of, second) = rendering_from_wire(next(&mut core.posts).await).unwrap();
+    assert_eq!((of, &second.revision), (generation, &config.revision));
+    assert!(second.result.is_ok(), "{second:?}");
+}
+
 #[tokio::test]
 async fn a_refused_post_is_not_repeated_and_ends_nothing() {
     let (generation, config) = model("one-host");
