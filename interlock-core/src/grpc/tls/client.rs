@@ -27,7 +27,6 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
     let connector = TlsConnector::from(Arc::new(client(identity)?));
     let endpoint = Endpoint::from_shared(format!("http://{core}"))
         .map_err(|error| Error::Certificate(format!("{core} is no address: {error}")))?
-        .connect_timeout(CONNECT)
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
@@ -41,7 +40,10 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
 async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-    for address in lookup_host((host, uri.port_u16().unwrap_or(8080))).await? {
+    let late = |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"));
+    let found = tokio::time::timeout(CONNECT, lookup_host((host, uri.port_u16().unwrap_or(8080)))).await;
+    // Each has its own time: the first may be the core that is gone.
+    for address in found.map_err(|_| late("the resolver"))?? {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -50,7 +52,7 @@ async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<Tc
         match tokio::time::timeout(CONNECT, attempt).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error,
-            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer")),
+            Err(_) => last = late(&address.to_string()),
         }
     }
     Err(last)
