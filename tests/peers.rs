@@ -57,7 +57,8 @@ impl Core {
 
     /// Shows this as what proxies of the default service cluster shall have.
     fn delivers(&self, number: u64) -> v1::Files {
-        let files = vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() }];
+        let files =
+            vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() }];
         let rendering = Rendering { revision: revision(number), result: Ok(files.clone()) };
         let deliveries = [((Cluster::default(), generation()), rendering)].into();
         self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
@@ -170,9 +171,7 @@ async fn posts_of_a_service_cluster_are_read_one_after_the_other() {
     };
     let second = core.peer(Role::Extension, "a");
     // Until the first is there, the second may be answered.
-    let held = async {
-        while tokio::time::timeout(Duration::from_millis(500), post(second.clone())).await.is_ok() {}
-    };
+    let held = async { while tokio::time::timeout(Duration::from_millis(500), post(second.clone())).await.is_ok() {} };
     tokio::time::timeout(SOON, held).await.expect("the second waits for the first");
     assert_eq!(post(core.peer(Role::Extension, "b")).await, Code::InvalidArgument, "nobody else waits");
     hangs.abort();
