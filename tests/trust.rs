@@ -21,8 +21,8 @@ struct Core {
     address: String,
     authority: Authority,
     admitted: watch::Sender<Arc<Admitted>>,
-    published: watch::Sender<Arc<Published>>,
-    said: mpsc::Receiver<Said>,
+    _published: watch::Sender<Arc<Published>>,
+    _said: mpsc::Receiver<Said>,
 }
 
 impl Core {
@@ -35,7 +35,7 @@ impl Core {
         let (sender, said) = mpsc::channel(64);
         let connections = incoming(listener, &authority, to_admit, limits).unwrap();
         tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
-        Self { address, authority, admitted, published, said }
+        Self { address, authority, admitted, _published: published, _said: said }
     }
 
     /// An identity whose secret exists.

@@ -1,10 +1,12 @@
 //! A peer's connection to core.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -37,13 +39,27 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
     Ok(endpoint.connect_with_connector_lazy(tower::service_fn(connect)))
 }
 
+/// Where core is at `host:port`, or at `host` with the usual port: all addresses of the name.
+///
+/// # Errors
+///
+/// When the name has none, or when that is not known in time.
+pub async fn addresses(core: &str) -> io::Result<Vec<SocketAddr>> {
+    let authority: Authority = core.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::time::timeout(CONNECT, lookup_host((host, authority.port_u16().unwrap_or(8080)))).await;
+    Ok(found.map_err(|_| late("the resolver"))??.collect())
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"))
+}
+
 async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-    let late = |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"));
-    let found = tokio::time::timeout(CONNECT, lookup_host((host, uri.port_u16().unwrap_or(8080)))).await;
+    let core = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{core} has no address"));
     // Each has its own time: the first may be the core that is gone.
-    for address in found.map_err(|_| late("the resolver"))?? {
+    for address in addresses(&core).await? {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
