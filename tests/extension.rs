@@ -135,6 +135,30 @@ async fn a_core_that_comes_back_gets_the_files_again_without_a_new_check() {
     assert_eq!(std::fs::read_to_string(&checks).unwrap(), "x\nx\n");
 }
 
+/// While a node seems to be gone and is not there are two cores, each with proxies that follow it.
+#[tokio::test]
+async fn all_cores_that_there_are_get_files() {
+    let (generation, config) = model("one-host");
+    let (mut one, mut two) = (Core::start("127.0.0.1:0"), Core::start("127.0.0.1:0"));
+    let addresses = vec![one.address, two.address];
+    tokio::spawn(async move {
+        let connect =
+            |address| tonic::transport::Endpoint::from_shared(format!("http://{address}")).map(|it| it.connect_lazy());
+        let checker = Checker::find("nginx").await.unwrap();
+        extensions::follow_all(|| std::future::ready(Ok(addresses.clone())), connect, Some(&checker)).await.map(drop)
+    });
+    for number in 1..=2 {
+        for core in [&mut one, &mut two] {
+            core.tell.send_replace(event(&generation, &revision(&config, number)));
+            assert_eq!(next(&mut core.posts).await.revision, format!("{number:016x}"));
+        }
+    }
+    // The other one goes on without it.
+    drop(one);
+    two.tell.send_replace(event(&generation, &revision(&config, 3)));
+    assert_eq!(next(&mut two.posts).await.revision, "0000000000000003");
+}
+
 /// A core on the same port, once the old one has let go of it.
 async fn restarted(address: &str) -> Core {
     let free = async {
@@ -144,6 +168,23 @@ async fn restarted(address: &str) -> Core {
     };
     tokio::time::timeout(Duration::from_secs(20), free).await.unwrap();
     Core::start(address)
+}
+
+/// A checker that comes to no result is asked again, though core sends nothing new.
+#[tokio::test]
+async fn what_failed_for_a_reason_that_passes_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let failed = folder.path().join("failed");
+    let once = format!("if [ ! -e {0} ]; then : >{0}; kill -KILL $$; fi", failed.display());
+    let (generation, config) = model("one-host");
+    let mut core = Core::start("127.0.0.1:0");
+    extension(&core, program(folder.path(), &once).await);
+    core.tell.send_replace(event(&generation, &config));
+    let (_, first) = rendering_from_wire(next(&mut core.posts).await).unwrap();
+    assert!(matches!(first.result, Err(RenderError::Failed(_))), "{first:?}");
+    let (of, second) = rendering_from_wire(next(&mut core.posts).await).unwrap();
+    assert_eq!((of, &second.revision), (generation, &config.revision));
+    assert!(second.result.is_ok(), "{second:?}");
 }
 
 #[tokio::test]

@@ -274,6 +274,33 @@ async fn an_extension_cannot_take_all_routes_away_by_refusing_them() {
     }
 }
 
+/// What an extension refuses is counted for its own service cluster.
+#[tokio::test]
+async fn refusals_of_one_service_cluster_do_not_count_for_another() {
+    let east = "[Extensions.east]\nServiceCluster = \"east\"\nPublishMode = \"host\"\nPublishedPort = 8080\nPublishedSSLPort = 8444\n";
+    let (mut swarm, names) = (with_shop(), ["one", "two", "three"]);
+    names.iter().chain(&["odd"]).for_each(|name| route(&mut swarm, name, "demo"));
+    swarm.settle();
+    let world = World::new(swarm, settings(&format!("{HITLESS}{east}"))).await;
+    label(&world, "odd", &[("service_cluster", "east")]);
+    world.swarm().settle();
+    let mut mind = Mind::default();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let refuse = |mind: &mut Mind, cluster: &str, names: &[&str]| {
+        let suspect =
+            |name: &&str| Suspect { host: format!("{name}.example.com").parse().ok(), path: "/".parse().unwrap() };
+        let key = outcome.proxy_configs.keys().find(|(of, _)| of.as_str() == cluster).unwrap();
+        mind.renderings.get_mut(key).unwrap().result =
+            Err(RenderError::Refused { message: "no".to_owned(), suspects: names.iter().map(suspect).collect() });
+    };
+    refuse(&mut mind, "", &names);
+    refuse(&mut mind, "east", &["odd"]);
+    let _ = world.decide(&mut mind).await.unwrap();
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    let left_out = outcome.problems.iter().filter(|problem| problem.effect == Effect::LeftOut).count();
+    assert_eq!(left_out, 4, "{:?}", outcome.problems);
+}
+
 /// What the proxies' tasks have under /run/secrets for routes.
 fn secrets(world: &World) -> Vec<String> {
     let secrets = spec(world)["TaskTemplate"]["ContainerSpec"]["Secrets"].as_array().cloned().unwrap_or_default();

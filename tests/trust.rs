@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_core::grpc::server::{Hub, Published};
+use interlock_core::grpc::server::{Hub, Published, Said};
 use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::{self, v1};
@@ -12,8 +12,9 @@ use interlock_core::names::Cluster;
 use interlock_core::trust::{Authority, Identity, Role};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::client::TlsStream;
 use tonic::Status;
 
 struct Core {
@@ -21,7 +22,7 @@ struct Core {
     authority: Authority,
     admitted: watch::Sender<Arc<Admitted>>,
     _published: watch::Sender<Arc<Published>>,
-    _said: mpsc::Receiver<grpc::server::Said>,
+    _said: mpsc::Receiver<Said>,
 }
 
 impl Core {
@@ -82,6 +83,20 @@ impl Core {
         identity: Option<&Identity>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> std::io::Result<()> {
+        self.connects([127, 0, 0, 1], identity, versions).await.map(drop)
+    }
+
+    /// As somebody at this address.
+    async fn connects_from(&self, from: [u8; 4], identity: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connects(from, Some(identity), TLS13).await
+    }
+
+    async fn connects(
+        &self,
+        from: [u8; 4],
+        identity: Option<&Identity>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.authority.certificate().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -94,7 +109,9 @@ impl Core {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(&self.address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let stream = socket.connect(self.address.parse().unwrap()).await?;
         let name = ServerName::try_from("core.interlock.internal").unwrap();
         let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         // In TLS 1.3 the server looks at the client's certificate after the client thinks that all is done.
@@ -102,7 +119,7 @@ impl Core {
         let mut byte = [0];
         match stream.read(&mut byte).await? {
             0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+            _ => Ok(stream),
         }
     }
 }
@@ -209,9 +226,29 @@ async fn a_thousand_silent_connections_are_bounded_and_keep_nobody_out() {
     drop(idle);
 }
 
+/// All proxies of a service cluster show the same certificate: what one of them does must not keep the others out.
+#[tokio::test]
+async fn the_holders_of_a_certificate_have_places_of_their_own_by_address() {
+    let core = Core::start(Limits { connections: 4, connections_of_one: 2, ..Limits::default() }).await;
+    let good = core.peer(Role::Proxy, "");
+    let mut open = Vec::new();
+    for (last, count) in [(1, 2), (2, 2)] {
+        for _ in 0..count {
+            open.push(core.connects_from([127, 0, 0, last], &good).await.unwrap());
+        }
+        core.connects_from([127, 0, 0, last], &good).await.expect_err("one more of this address");
+    }
+    core.connects_from([127, 0, 0, 3], &good).await.expect_err("one more of this certificate");
+    drop(open);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while core.connects_from([127, 0, 0, 3], &good).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "places are given back");
+    }
+}
+
 #[tokio::test]
 async fn one_certificate_has_a_bounded_number_of_connections() {
-    let core = Core::start(Limits { connections: 3, ..Limits::default() }).await;
+    let core = Core::start(Limits { connections_of_one: 3, ..Limits::default() }).await;
     let good = core.peer(Role::Extension, "");
     let mut open = Vec::new();
     for _ in 0..3 {

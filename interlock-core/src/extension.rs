@@ -12,6 +12,7 @@ mod checker;
 mod process;
 mod serve;
 
+pub(crate) use checker::is_exhausted;
 pub use checker::{CheckError, Checker, CheckerError};
 pub use serve::{Event, Kept, serve};
 

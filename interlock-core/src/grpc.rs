@@ -8,6 +8,9 @@ pub mod convert;
 pub mod extensions;
 pub mod server;
 pub mod tls;
+mod turns;
+
+use turns::InTurns;
 
 /// What is generated from the contract.
 #[expect(
@@ -21,8 +24,12 @@ pub mod v1 {
     tonic::include_proto!("interlock.v1");
 }
 
-/// The most bytes that a message may have: 16 MiB.
-pub const MESSAGE_LIMIT: usize = 16 << 20;
+/// The most bytes that a message may have: 40 MiB, so that all files fit into one that Swarm can hold.
+pub const MESSAGE_LIMIT: usize = 40 << 20;
+/// The most bytes that a message of an agent may have: 1 MiB. The longest is a Hello with what some thousand secrets are.
+pub const AGENT_LIMIT: usize = 1 << 20;
+/// How many streams a connection may have. A peer needs two, and has to see that it is healthy.
+const STREAMS: u32 = 4;
 
 /// Serves the contract, until the listener ends.
 ///
@@ -41,10 +48,33 @@ pub async fn serve(
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(32)
+        .max_concurrent_streams(STREAMS)
         .add_service(health_service)
-        .add_service(extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
-        .add_service(proxies.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+        .add_service(InTurns::new(
+            extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT),
+        ))
+        .add_service(proxies.max_decoding_message_size(AGENT_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .serve_with_incoming(incoming)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::render::{File, MOST_FILES};
+    use crate::snapshot::Engine;
+
+    #[test]
+    fn the_largest_configuration_fits_into_a_message() {
+        let content = "x".repeat(Engine::DEFAULT_CONFIG_LIMIT);
+        let file = |number: usize| File {
+            path: format!("/etc/nginx/interlock.d/unavailable-{number:02}.conf"),
+            part: format!("unavailable-{number:02}"),
+            content: content.clone(),
+        };
+        let files: Vec<_> = (0..MOST_FILES).map(file).collect();
+        assert!(convert::files_to_wire(&files).encoded_len() + 1024 < MESSAGE_LIMIT);
+    }
 }

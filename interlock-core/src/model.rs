@@ -41,6 +41,8 @@ pub type Refused = BTreeMap<ServiceId, CheckerRefusal>;
 /// What a checker did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckerRefusal {
+    /// The service cluster whose checker it was.
+    pub cluster: Cluster,
     /// The labels that the service had. With others it is tried again.
     pub labels: Arc<Labels>,
     /// What the checker said.

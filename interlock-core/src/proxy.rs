@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Guarantees: nginx gets nothing that its own checker did not accept. What it does not serve within some time is taken back, and core
-//! is told. Without core, what runs keeps running for ever. A crash of nginx ends in the configuration of before, or in the newest one
+//! is told, and unless nginx's checker refused it, it is tried again later. Without core, what runs keeps running for ever. A crash of nginx ends in the configuration of before, or in the newest one
 //! that works. No request is lost to a reload, and none to a crash of nginx's master process.
 
 mod candidate;
@@ -19,6 +19,7 @@ pub mod health;
 mod master;
 mod processes;
 mod program;
+mod retry;
 mod secrets;
 mod serving;
 mod signals;
@@ -97,6 +98,12 @@ pub struct Times {
     pub stop: Duration,
     /// The shortest and the longest pause before core is tried again, and before nginx is started again. Default: 100 ms and 3 s.
     pub pause: (Duration, Duration),
+    /// The shortest and the longest pause before a revision is tried again that nginx's checker did not refuse, and that is not served all
+    /// the same. Default: 2 s and 5 min.
+    pub retry: (Duration, Duration),
+    /// How long a revision waits for connections to end when as many reloads have left old workers as may be. Default: 5 s, which is how
+    /// long a worker can stay for a connection without a request.
+    pub pace: Duration,
 }
 
 impl Default for Options {
@@ -115,6 +122,8 @@ impl Default for Options {
                 serve: Duration::from_secs(10),
                 stop: Duration::from_secs(4),
                 pause: (Duration::from_millis(100), Duration::from_secs(3)),
+                retry: (Duration::from_secs(2), Duration::from_secs(300)),
+                pace: Duration::from_secs(5),
             },
         }
     }
@@ -235,6 +244,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         master: None,
         current: None,
         refused: None,
+        retry: None,
         untold: Vec::new(),
         early_deaths: 0,
         generations: Default::default(),

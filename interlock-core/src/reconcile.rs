@@ -16,7 +16,7 @@ use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
 use crate::render::{self, RenderError, Renderings};
-use crate::reports::Reports;
+use crate::reports::{Reports, Waits};
 use crate::routes::{self, Routes};
 use crate::settings::{Extension, Settings};
 use crate::snapshot::Snapshot;
@@ -72,6 +72,8 @@ pub struct Memory {
     pub accepted: Renderings,
     /// The certificates that each generation serves.
     pub shown: Shown,
+    /// Since when extensions and agents are waited for.
+    pub waits: Waits,
 }
 
 /// What follows from the inputs.
@@ -94,7 +96,12 @@ pub struct Outcome {
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
 pub fn reconcile(inputs: &Inputs) -> Outcome {
-    finish(inputs, route(inputs), &inputs.renderings)
+    let mut outcome = finish(inputs, route(inputs), &inputs.renderings);
+    let (waits, told) = inputs.memory.waits.renewed(inputs, &outcome.proxy_configs);
+    outcome.memory.waits = waits;
+    outcome.problems.extend(told);
+    outcome.problems.sort();
+    outcome
 }
 
 /// As [`reconcile`], with all proxy configs rendered in this process: for whoever has no extension, and does not wait for one. The second
@@ -201,7 +208,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
         idle.extend(found.idle.clone());
         let rendered = configs.get_key_value(&(cluster.clone(), found.wanted.generation()));
         let rendered = rendered.and_then(|(key, config)| Some((config, desired::usable(config, renderings.get(key))?)));
-        let version = reports.proxy_version(&cluster).or_else(|| remembered_version(snapshot, extension));
+        let version = reports.version_to_remember(&cluster, remembered_version(snapshot, extension));
         let mut proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
         if let Some(content) = proxy.as_mut().and_then(|proxy| proxy.content.as_mut()) {
             content.hitless &= *delivery == Delivery::ByCore;
@@ -223,7 +230,15 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
         generations: wanted_generations,
         plan,
         problems,
-        memory: Memory { last_good: model.last_good, attempts, refused, idle, accepted, shown },
+        memory: Memory {
+            last_good: model.last_good,
+            attempts,
+            refused,
+            idle,
+            accepted,
+            shown,
+            waits: Waits::default(),
+        },
     }
 }
 
@@ -276,11 +291,14 @@ fn refused(
         if let RenderError::Refused { message, suspects } = error {
             let blamed: BTreeSet<_> = suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect();
             let most = MOST_REFUSED.max(model.services(&key.0) / 10);
-            if refused.len() + blamed.len() <= most {
+            // One service cluster's refusals are no reason to disbelieve another's.
+            let before = refused.values().filter(|refusal| refusal.cluster == key.0).count();
+            if before + blamed.len() <= most {
                 for id in blamed {
                     let Some(labels) = labels(id) else { continue };
                     found = true;
-                    let refusal = model::CheckerRefusal { labels: labels.clone().into(), message: message.clone() };
+                    let (labels, message, cluster) = (labels.clone().into(), message.clone(), key.0.clone());
+                    let refusal = model::CheckerRefusal { cluster, labels, message };
                     refused.insert(id.clone(), refusal);
                 }
             }

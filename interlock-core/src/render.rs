@@ -16,7 +16,7 @@ pub mod rewrite;
 mod twin;
 
 /// How many files a rendering may have. Each is a config object, and each task loads all of them.
-const MOST_FILES: usize = 32;
+pub(crate) const MOST_FILES: usize = 32;
 
 /// What extensions posted, by service cluster and generation.
 pub type Renderings = BTreeMap<(Cluster, Generation), Rendering>;

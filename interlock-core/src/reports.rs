@@ -8,6 +8,10 @@ use crate::names::{Cluster, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 
+mod waits;
+
+pub use waits::Waits;
+
 /// What is known from those that are connected now.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reports {
@@ -58,6 +62,14 @@ impl Reports {
         versions?.into_iter().min()
     }
 
+    /// The version that the next core shall take for that of a service cluster's proxies until they tell it. It goes up with the oldest, and
+    /// down when all say so: one that tells lies, now this and now that, shall not have it written all the time.
+    pub(crate) fn version_to_remember(&self, cluster: &Cluster, before: Option<ProxyVersion>) -> Option<ProxyVersion> {
+        let Some(oldest) = self.proxy_version(cluster) else { return before };
+        let all_say_so = self.of(cluster).all(|agent| agent.version == Some(oldest));
+        before.filter(|before| oldest < *before && !all_say_so).or(Some(oldest))
+    }
+
     /// The oldest version that a service cluster's files are checked with; `None` when it is not known.
     pub fn checker_version(&self, cluster: &Cluster) -> Option<ProxyVersion> {
         self.checkers.values().filter(|(of, _)| of == cluster).map(|(_, version)| *version).min()
@@ -105,10 +117,12 @@ impl Reports {
         self.of(cluster).find_map(|agent| agent.secrets.get(name))
     }
 
-    /// Whether a proxy of this generation has certificates in a secret, so that all of it can start with them.
+    /// Whether the proxies of this generation have certificates in a secret, so that all of it can start with them. One that says otherwise
+    /// counts: a lie costs routes, and does not keep the others from starting.
     pub(crate) fn has_certificates(&self, cluster: &Cluster, generation: &Generation, name: &SecretName) -> bool {
-        let mut agents = self.of(cluster).filter(|agent| agent.generation == *generation);
-        agents.any(|agent| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some()))
+        let mut agents = self.of(cluster).filter(|agent| agent.generation == *generation).peekable();
+        let knows = |agent: &AgentReport| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some());
+        agents.peek().is_some() && agents.all(knows)
     }
 
     fn of(&self, cluster: &Cluster) -> impl Iterator<Item = &AgentReport> {
@@ -120,26 +134,68 @@ impl Reports {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_version_that_lacks_fixes_is_told_once_a_service_cluster() {
-        let agent = AgentReport {
+    fn agent() -> AgentReport {
+        AgentReport {
             cluster: Cluster::default(),
             generation: "00000000000000aa".parse().expect("a generation"),
             hostname: "a".into(),
             version: None,
             secrets: BTreeMap::new(),
-            version_warning: "NGINX 1.30.6 lacks security fixes: use 1.30.7 or later".into(),
+            version_warning: String::new(),
             running: None,
             refused: None,
-        };
+        }
+    }
+
+    fn reports<const N: usize>(agents: [AgentReport; N]) -> Reports {
+        Reports { agents: (1..).zip(agents).collect(), ..Reports::default() }
+    }
+
+    #[test]
+    fn a_version_that_lacks_fixes_is_told_once_a_service_cluster() {
+        let agent =
+            AgentReport { version_warning: "NGINX 1.30.6 lacks security fixes: use 1.30.7 or later".into(), ..agent() };
         let other = AgentReport { hostname: "b".into(), ..agent.clone() };
-        let reports = Reports { agents: [(1, agent), (2, other)].into(), ..Reports::default() };
-        let told: Vec<_> = reports.problems().map(|problem| problem.to_string()).collect();
+        let told: Vec<_> = reports([agent, other]).problems().map(|problem| problem.to_string()).collect();
         assert_eq!(
             told,
             [
                 "service cluster default: its proxies' NGINX 1.30.6 lacks security fixes: use 1.30.7 or later; build the image on a newer base (what is deployed stays)"
             ]
         );
+    }
+
+    #[test]
+    fn the_version_to_remember_goes_up_with_the_oldest_and_down_with_all() {
+        let version = |text: &str| text.parse::<ProxyVersion>().ok();
+        for (before, said, expected) in [
+            ("", ["", ""], ""),
+            ("1.30.7", ["", "1.30.7"], "1.30.7"),
+            ("", ["1.22.1", "1.30.7"], "1.22.1"),
+            ("1.22.1", ["1.22.1", "1.30.7"], "1.22.1"),
+            ("1.22.1", ["1.30.7", "1.30.7"], "1.30.7"),
+            ("1.30.7", ["1.22.1", "1.30.7"], "1.30.7"),
+            ("1.30.7", ["1.22.1", "1.22.1"], "1.22.1"),
+        ] {
+            let reports = reports(said.map(|said| AgentReport { version: version(said), ..agent() }));
+            let remembered = reports.version_to_remember(&Cluster::default(), version(before));
+            assert_eq!(remembered, version(expected), "{before}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_known_when_all_proxies_of_a_generation_say_so() {
+        let name: SecretName = "ca.pem".parse().expect("a name");
+        let secret = |key: Option<&str>| {
+            let public_key = key.map(str::to_owned);
+            SecretReport { public_key, not_after: None, key_of: None, has_key: false }
+        };
+        let with = |key| AgentReport { secrets: [(name.clone(), secret(key))].into(), ..agent() };
+        let generation = agent().generation;
+        let knows = |reports: &Reports| reports.has_certificates(&Cluster::default(), &generation, &name);
+        assert!(!knows(&Reports::default()));
+        assert!(knows(&reports([with(Some("aa")), with(Some("aa"))])));
+        assert!(!knows(&reports([with(Some("aa")), with(None)])));
+        assert!(!knows(&reports([with(Some("aa")), agent()])));
     }
 }

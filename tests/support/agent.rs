@@ -145,6 +145,7 @@ impl Node {
             core: wait,
             serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
+            pace: Duration::from_secs(3),
             ..Options::default().times
         };
         let options = Options {

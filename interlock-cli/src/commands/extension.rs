@@ -1,12 +1,12 @@
 //! `interlock extension`
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use interlock_core::extension::Checker;
 use interlock_core::grpc::{self, tls};
 use interlock_core::settings::{Kind, Settings};
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::transport::Channel;
 
 use crate::args::{ExtensionArgs, Global};
 use crate::failure::Failure;
@@ -23,8 +23,13 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
         let follow = async {
             let checker = Checker::find(&args.checker).await?;
             tracing::info!(version = %checker.version(), "files are checked by {}", args.checker);
-            let channel = connect(args)?;
-            match grpc::extensions::follow(channel, Some(&checker)).await {}
+            let identity = inputs::identity(&args.identity)?;
+            let wrong = |error| Failure::input(format!("--core {}", args.core), error);
+            // What is wrong with the name or the identity shows here, before anybody is connected to.
+            drop(tls::channel(&args.core, &identity).map_err(wrong)?);
+            let connect = |address: SocketAddr| tls::channel(&address.to_string(), &identity).map_err(wrong);
+            let find = || tls::addresses(&args.core);
+            match grpc::extensions::follow_all(find, connect, Some(&checker)).await? {}
         };
         // Nothing has to be finished: what is not posted is made again by whoever comes next.
         tokio::select! {
@@ -33,10 +38,4 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
             _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
         }
     })
-}
-
-/// A channel to core, over which the first call connects.
-fn connect(args: &ExtensionArgs) -> Result<Channel, Failure> {
-    let identity = inputs::identity(&args.identity)?;
-    tls::channel(&args.core, &identity).map_err(|error| Failure::input(format!("--core {}", args.core), error))
 }

@@ -17,6 +17,7 @@ mod copy;
 mod told;
 
 use copy::Copy;
+pub(crate) use told::is_exhausted;
 
 /// Where programs are looked for. The environment is not asked: a library does not read it.
 const FOLDERS: &[&str] =
@@ -133,7 +134,7 @@ impl Checker {
             return Ok(());
         }
         let reason = told::reason(&ended.said, &copy, files);
-        Err(if told::is_exhausted(&ended.said) { CheckError::Failed(reason) } else { CheckError::Refused(reason) })
+        Err(if is_exhausted(&ended.said) { CheckError::Failed(reason) } else { CheckError::Refused(reason) })
     }
 }
 

@@ -1,8 +1,11 @@
 //! The loop of an extension.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{FutureExt, Stream, StreamExt};
+use tokio::time::Instant;
 
 use super::{Checker, render_and_check};
 use crate::grpc::convert::Model;
@@ -35,7 +38,7 @@ pub struct Kept(BTreeMap<Generation, (usize, Rendering)>);
 
 /// Renders models and posts what comes out, until the events end or something fails. A model that was overtaken before it was begun is
 /// left out; one that was begun is finished, so that models that change faster than they can be rendered still give files.
-/// Generations take turns.
+/// Generations take turns. What failed for a reason that may pass is tried again, after pauses that double from 2 s to 5 min.
 ///
 /// # Errors
 ///
@@ -50,23 +53,79 @@ where
     P: Future<Output = Result<(), E>>,
 {
     let mut waiting = VecDeque::new();
+    let mut retries = Retries::default();
     loop {
-        let Some(event) = next(&mut events, &mut waiting).await? else { return Ok(()) };
+        let event = tokio::select! {
+            biased;
+            event = next(&mut events, &mut waiting) => event?,
+            event = retries.next() => Some(event),
+        };
+        let Some(event) = event else { return Ok(()) };
         let (generation, rendering) = match event {
             Event::Model(model) => {
                 let rendering = kept.make(&model, checker).await;
-                (model.generation, rendering)
+                let generation = model.generation.clone();
+                match rendering.result {
+                    // A checker that came to no result may come to one the next time.
+                    Err(RenderError::Failed(_)) => retries.later(model),
+                    _ => retries.forget(&generation),
+                }
+                (generation, rendering)
             }
             Event::Unreadable(generation, revision, wrong) => {
+                retries.forget(&generation);
                 let result = Err(RenderError::Failed(format!("the model cannot be read: {wrong}")));
                 (generation, Rendering { revision, result })
             }
             Event::Withdrawn(generation) => {
                 kept.0.remove(&generation);
+                retries.forget(&generation);
                 continue;
             }
         };
         post(generation, rendering).await?;
+    }
+}
+
+/// The shortest and the longest pause before a model is tried again. Each is longer by up to as much again by chance.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// Models that came to no result.
+#[derive(Default)]
+struct Retries(BTreeMap<Generation, Retry>);
+
+struct Retry {
+    model: Box<Model>,
+    at: Instant,
+    pauses: ExponentialBackoff,
+}
+
+impl Retries {
+    /// The next that is due. It stays until something is said of it.
+    async fn next(&self) -> Event {
+        let Some(next) = self.0.values().min_by_key(|retry| retry.at) else { return std::future::pending().await };
+        tokio::time::sleep_until(next.at).await;
+        Event::Model(next.model.clone())
+    }
+
+    fn later(&mut self, model: Box<Model>) {
+        let (shortest, longest) = PAUSES;
+        let same = |retry: &Retry| retry.model.config.revision == model.config.revision;
+        let mut pauses = match self.0.remove(&model.generation).filter(same) {
+            Some(retry) => retry.pauses,
+            None => ExponentialBuilder::new()
+                .with_min_delay(shortest)
+                .with_max_delay(longest)
+                .without_max_times()
+                .with_jitter()
+                .build(),
+        };
+        let at = Instant::now() + pauses.next().unwrap_or(longest);
+        self.0.insert(model.generation.clone(), Retry { model, at, pauses });
+    }
+
+    fn forget(&mut self, generation: &Generation) {
+        self.0.remove(generation);
     }
 }
 

@@ -170,6 +170,11 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
     })
 }
 
+/// What a peer says for people, without what is beyond 300 characters: nobody would read it, and it is kept.
+pub fn words(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
 /// What secrets are. One with a name that no secret has is left out, and what is no hash is none.
 pub fn secrets_from_wire(secrets: &[v1::Secret]) -> BTreeMap<SecretName, SecretReport> {
     let hash = |text: &str| {
@@ -280,10 +285,13 @@ pub fn rendering_from_wire(posted: v1::PostRequest) -> Result<(Generation, Rende
     Ok((generation(&posted.generation)?, Rendering { revision: revision(&posted.revision)?, result }))
 }
 
+/// How many suspects are read. Our own extension looks no further, and core looks for the services behind each in every decision.
+const MOST_SUSPECTS: usize = 64;
+
 fn failure_from_wire(failure: &v1::Failure) -> Result<RenderError, Malformed> {
     use v1::failure::Kind;
     let message = crate::problem::said(&failure.message);
-    let suspects = failure.suspects.iter().map(|v1::Suspect { host, path }| {
+    let suspects = failure.suspects.iter().take(MOST_SUSPECTS).map(|v1::Suspect { host, path }| {
         let host = match host.as_str() {
             "" => None,
             host => Some(text("suspects.host", host)?),

@@ -1,10 +1,15 @@
 //! The extensions' side of the contract: watch the models of a service cluster, post what is made of them.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -21,9 +26,73 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// See [`SHORTEST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// How often it is looked where cores are.
+const LOOK: Duration = Duration::from_secs(5);
+/// How many cores are followed. There is one, and for a while there may be two.
+const MOST_CORES: usize = 8;
+
+/// Follows all cores that there are: there are two when a node seems to be gone and is not, and the proxies of each need files. `find` says
+/// where they are. One that it does not name any more is followed until the connection ends.
+///
+/// # Errors
+///
+/// The first of `connect`, which makes a channel and does not connect yet.
+pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
+    find: impl Fn() -> F,
+    connect: impl Fn(SocketAddr) -> Result<Channel, E>,
+    checker: Option<&Checker>,
+) -> Result<Infallible, E> {
+    let named = Mutex::new(BTreeSet::new());
+    let is_named = |address: &SocketAddr| named.lock().unwrap_or_else(PoisonError::into_inner).contains(address);
+    let mut followed = BTreeSet::new();
+    let mut cores = FuturesUnordered::new();
+    let mut unknown = None;
+    loop {
+        match find().await {
+            Ok(addresses) => {
+                unknown = None;
+                *named.lock().unwrap_or_else(PoisonError::into_inner) =
+                    addresses.into_iter().take(MOST_CORES).collect();
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if unknown.as_ref() != Some(&error) {
+                    tracing::warn!("core is not found: {error}");
+                }
+                unknown = Some(error);
+            }
+        }
+        let newest = named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for address in newest {
+            if followed.insert(address) {
+                let channel = connect(address)?;
+                let is_named = &is_named;
+                cores.push(async move {
+                    follow_while(channel, checker, || is_named(&address)).await;
+                    address
+                });
+            }
+        }
+        let again = tokio::time::sleep(if followed.is_empty() { SHORTEST_PAUSE } else { LOOK });
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                () = &mut again => break,
+                Some(gone) = cores.next() => drop(followed.remove(&gone)),
+            }
+        }
+    }
+}
+
 /// Follows core over a channel and posts files, for as long as the future lives. When the connection ends, a new one is tried until
 /// one comes about. It is for the channel to notice that core is silent, by HTTP/2 pings.
 pub async fn follow(channel: Channel, checker: Option<&Checker>) -> Infallible {
+    follow_while(channel, checker, || true).await;
+    std::future::pending().await
+}
+
+/// Follows core until a connection ends and no other shall be tried.
+async fn follow_while(channel: Channel, checker: Option<&Checker>, goes_on: impl Fn() -> bool) {
     let client = ExtensionsClient::new(channel)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -34,7 +103,7 @@ pub async fn follow(channel: Channel, checker: Option<&Checker>) -> Infallible {
         .with_jitter();
     let mut kept = Kept::default();
     let mut next = pauses.build();
-    loop {
+    while goes_on() {
         let mut heard = false;
         match session(client.clone(), checker, &mut kept, &mut heard).await {
             Ok(()) => tracing::info!("core ended the connection"),

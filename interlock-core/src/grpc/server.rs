@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -69,6 +69,8 @@ pub struct Hub {
     published: watch::Receiver<Arc<Published>>,
     said: mpsc::Sender<Said>,
     connections: Arc<AtomicU64>,
+    /// Files are compared with models one after the other: decisions need the same threads.
+    comparing: Arc<Semaphore>,
 }
 
 /// How long an agent may take to say who it is.
@@ -79,7 +81,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Hub {
     /// Serves what is published, and passes on what is said.
     pub fn new(published: watch::Receiver<Arc<Published>>, said: mpsc::Sender<Said>) -> Self {
-        Self { published, said, connections: Arc::default() }
+        Self { published, said, connections: Arc::default(), comparing: Arc::new(Semaphore::new(1)) }
     }
 
     /// Says something for as long as the stream lives, and then that it went.
@@ -140,8 +142,12 @@ impl v1::extensions_server::Extensions for Hub {
         tokio::spawn(async move {
             let _guard = guard;
             let mut sent = BTreeMap::new();
-            // Ends when core stops or the extension went.
-            while published.changed().await.is_ok() {
+            // Ends when core stops or the extension went, whatever is published meanwhile.
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    changed = published.changed() => if changed.is_err() { return },
+                }
                 loop {
                     let Ok(permit) = sender.reserve().await else { return };
                     let newest = published.borrow_and_update().clone();
@@ -158,13 +164,19 @@ impl v1::extensions_server::Extensions for Hub {
         let (generation, mut rendering) = convert::rendering_from_wire(request.into_inner()).map_err(refused)?;
         let published = self.published.borrow().clone();
         let key = (peer.cluster.clone(), generation.clone());
-        let is_current = |published: &Published| {
-            published.configs.get(&key).is_some_and(|config| config.revision == rendering.revision)
-        };
+        let revision = rendering.revision.clone();
+        let is_current =
+            |published: &Published| published.configs.get(&key).is_some_and(|config| config.revision == revision);
+        let overtaken = || Status::failed_precondition(format!("revision {revision} is not the current one"));
         if !is_current(&published) {
-            return Err(Status::failed_precondition(format!("revision {} is not the current one", rendering.revision)));
+            return Err(overtaken());
         }
-        let wrong = if let Ok(files) = &rendering.result {
+        // What is delivered was compared before.
+        let is_known = published.deliveries.get(&key) == Some(&rendering);
+        let wrong = if let Ok(files) = &rendering.result
+            && !is_known
+        {
+            let _turn = self.comparing.acquire().await;
             let (files, key) = (files.clone(), key.clone());
             let agreed = tokio::task::spawn_blocking(move || {
                 published.configs.get(&key).map_or(Ok(()), |config| agree::agree(config, &files, published.file_limit))
@@ -173,6 +185,10 @@ impl v1::extensions_server::Extensions for Hub {
         } else {
             None
         };
+        // That took a while. A newer rendering may have come before this one.
+        if !is_current(&self.published.borrow()) {
+            return Err(overtaken());
+        }
         if let Some(wrong) = &wrong {
             tracing::error!(cluster = peer.cluster.title(), "the extension's files are refused: {wrong}");
             rendering.result = Err(RenderError::Differs(wrong.clone()));
@@ -216,9 +232,9 @@ impl v1::proxies_server::Proxies for Hub {
         let mut report = AgentReport {
             cluster: peer.cluster,
             generation: convert::generation(&hello.generation).map_err(refused)?,
-            hostname: hello.hostname,
+            hostname: convert::words(&hello.hostname),
             version: hello.proxy_version.parse().ok(),
-            version_warning: hello.version_warning,
+            version_warning: convert::words(&hello.version_warning),
             secrets: convert::secrets_from_wire(&hello.secrets),
             running: hello.revision.parse().ok(),
             refused: None,
@@ -240,8 +256,11 @@ impl v1::proxies_server::Proxies for Hub {
             let guard = guard;
             let key = (report.cluster.clone(), report.generation.clone());
             let mut sent = hello.hash;
+            let mut has_sent = false;
             loop {
                 tokio::select! {
+                    // Whatever is published meanwhile.
+                    () = sender.closed() => return,
                     changed = published.changed() => {
                         if changed.is_err() {
                             return;
@@ -249,11 +268,20 @@ impl v1::proxies_server::Proxies for Hub {
                         let Ok(permit) = sender.reserve().await else { return };
                         let newest = published.borrow_and_update().clone();
                         if let Some(revision) = next_revision(&newest, &key, &mut sent) {
+                            has_sent = true;
                             permit.send(Ok(v1::FollowResponse { revision: Some(revision) }));
                         }
                     }
                     request = requests.message() => {
                         let Ok(Some(v1::FollowRequest { event: Some(event) })) = request else { return };
+                        if let v1::follow_request::Event::Accepted(accepted) = &event
+                            && !has_sent
+                            && accepted.hash != sent
+                        {
+                            // An earlier stream brought this, and its proxy took it after the Hello.
+                            sent.clone_from(&accepted.hash);
+                            published.mark_changed();
+                        }
                         note(&mut report, event);
                         if said.send(Said::Agent(guard.number, Some(report.clone()))).await.is_err() {
                             return;
@@ -289,7 +317,7 @@ fn note(report: &mut AgentReport, event: v1::follow_request::Event) {
         }
         Event::Refused(refusal) => {
             report.running = refusal.running_revision.parse().ok();
-            report.refused = refusal.revision.parse().ok().map(|revision| (revision, refusal.message));
+            report.refused = refusal.revision.parse().ok().map(|revision| (revision, convert::words(&refusal.message)));
         }
     }
 }

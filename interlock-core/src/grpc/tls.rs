@@ -18,7 +18,7 @@ use crate::trust::{Authority, CORE_NAME, Error, Fingerprint, Identity, Peer, Rol
 mod client;
 mod listen;
 
-pub use client::channel;
+pub use client::{addresses, channel};
 pub use listen::{Connection, Limits, incoming};
 
 /// Whose certificates are accepted, and for what.

@@ -134,6 +134,12 @@ impl Generations {
         self.0.retain(|generation| !generation.is_empty());
     }
 
+    /// Whether another generation would end the oldest.
+    pub(super) fn are_many(&mut self) -> bool {
+        self.forget_dead();
+        self.0.len() >= Self::MOST
+    }
+
     /// Whether no old worker lives.
     pub(super) fn are_gone(&mut self) -> bool {
         self.forget_dead();

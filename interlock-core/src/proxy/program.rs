@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -10,6 +10,8 @@ use tokio::process::Command;
 
 use super::candidate::Candidate;
 use super::children::{Child, Children};
+use super::retry::Unserved;
+use crate::extension::is_exhausted;
 
 /// Debian builds the module for TCP apart. A configuration never loads it itself, as other images have it built in.
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -73,15 +75,26 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// What it said, as it said it, when it refused or took longer than `limit`.
-    pub(super) async fn check(&self, candidate: &Candidate, config: &Path, limit: Duration) -> Result<(), String> {
+    /// When it refused: what it said, as it said it. When it came to no result, or took longer than `limit`: why.
+    pub(super) async fn check(&self, candidate: &Candidate, config: &Path, limit: Duration) -> Result<(), Unserved> {
         let mut command = self.command(candidate, config);
         command.args(["-t", "-q"]).stdout(Stdio::null()).stderr(Stdio::piped());
         match tokio::time::timeout(limit, self.words(command)).await {
-            Ok(Ok((true, _))) => Ok(()),
-            Ok(Ok((false, said))) => Err(said),
-            Ok(Err(error)) => Err(format!("nginx: [emerg] {} cannot be run: {error}", self.program)),
-            Err(_) => Err(format!("nginx: [emerg] the checker took longer than {}", humantime::format_duration(limit))),
+            Ok(Ok((status, _))) if status.success() => Ok(()),
+            // It was ended by somebody, or there was too little of something.
+            Ok(Ok((status, said))) if status.code().is_none() || is_exhausted(&said) => {
+                Err(Unserved::Failed(if said.is_empty() {
+                    format!("nginx: [emerg] the checker was ended: {status}")
+                } else {
+                    said
+                }))
+            }
+            Ok(Ok((_, said))) => Err(Unserved::Refused(said)),
+            Ok(Err(error)) => Err(Unserved::Failed(format!("nginx: [emerg] {} cannot be run: {error}", self.program))),
+            Err(_) => Err(Unserved::Failed(format!(
+                "nginx: [emerg] the checker took longer than {}",
+                humantime::format_duration(limit)
+            ))),
         }
     }
 
@@ -93,8 +106,8 @@ impl Program {
         version(&said).to_owned()
     }
 
-    /// Whether a command succeeded, and what it wrote to standard error.
-    async fn words(&self, mut command: Command) -> io::Result<(bool, String)> {
+    /// How a command ended, and what it wrote to standard error.
+    async fn words(&self, mut command: Command) -> io::Result<(ExitStatus, String)> {
         let mut child = self.children.spawn(&mut command)?;
         let mut said = Vec::new();
         if let Some(stderr) = child.take_stderr() {
@@ -104,7 +117,7 @@ impl Program {
             tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
         }
         let status = child.wait().await?;
-        Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
+        Ok((status, String::from_utf8_lossy(&said).into_owned()))
     }
 
     /// Starts nginx. Its process group is its own, so that signals from a terminal do not reach it past us, and its workers are found

@@ -11,6 +11,7 @@ use super::candidate::{Candidate, Origin};
 use super::folder::MAIN;
 use super::follow::{Answer, Running};
 use super::master::{Master, NotServing};
+use super::retry::{Retry, Unserved};
 use super::signals::{Attended, Orders, attended};
 use super::supervise::{Boot, Supervisor};
 use super::words;
@@ -28,29 +29,31 @@ struct Spot {
 
 impl Supervisor {
     /// The place where a configuration is checked, once it is written there.
-    fn place(&self, candidate: &Candidate) -> Result<Spot, String> {
+    fn place(&self, candidate: &Candidate) -> Result<Spot, Unserved> {
         if let (Boot::InPlace(path), Origin::Boot) = (&self.boot, candidate.origin) {
             let folder = path.parent().unwrap_or(path).to_owned();
             return Ok(Spot { main: path.clone(), folder, in_place: true });
         }
-        let folder = self.folder.place(candidate).map_err(|error| format!("it cannot be written: {error}"))?;
+        let failed = |error| Unserved::Failed(format!("it cannot be written: {error}"));
+        let folder = self.folder.place(candidate).map_err(failed)?;
         Ok(Spot { main: folder.join(MAIN), folder, in_place: false })
     }
 
     /// Has a configuration checked. Answers how long nginx may take to serve it.
-    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, String> {
+    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, Unserved> {
         let began = Instant::now();
         let checked = self.program.check(candidate, &spot.main, self.times.check).await;
-        checked.map_err(|said| words::filtered(&said, &spot.folder))?;
+        checked.map_err(|unserved| unserved.with(|said| words::filtered(said, &spot.folder)))?;
         Ok(self.times.serve + 3 * began.elapsed())
     }
 
     /// Starts nginx with a configuration. Answers the revision that it says it serves; none of it runs otherwise.
-    pub(super) async fn start(&mut self, candidate: &Candidate) -> Result<String, String> {
+    pub(super) async fn start(&mut self, candidate: &Candidate) -> Result<String, Unserved> {
         let spot = self.place(candidate)?;
         let limit = self.check(candidate, &spot).await?;
         let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
-        let child = self.program.start(candidate, &config).map_err(|error| format!("nginx cannot be run: {error}"))?;
+        let child = self.program.start(candidate, &config);
+        let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
         let master = self.master.insert(Master::new(child));
         match master.serves(self.health, candidate.revision.as_ref(), &BTreeSet::new(), limit).await {
             Ok(revision) => Ok(revision),
@@ -69,13 +72,14 @@ impl Supervisor {
                     NotServing::Ended(_) => self.generations.adopt(master.pid()),
                 }
                 self.master = None;
-                Err(error.to_string())
+                Err(Unserved::Failed(error.to_string()))
             }
         }
     }
 
-    fn point(&self, folder: &Path) -> Result<PathBuf, String> {
-        self.folder.point(folder).map_err(|error| format!("it cannot be put in place: {error}"))?;
+    fn point(&self, folder: &Path) -> Result<PathBuf, Unserved> {
+        let failed = |error| Unserved::Failed(format!("it cannot be put in place: {error}"));
+        self.folder.point(folder).map_err(failed)?;
         Ok(self.folder.config())
     }
 
@@ -85,11 +89,12 @@ impl Supervisor {
             self.accept(wanted.clone(), true);
             return;
         }
+        self.retry = self.retry.take().filter(|retry| retry.is_of(&wanted.hash));
         tracing::info!("taking {wanted}");
         match self.apply(wanted).await {
             Ok(()) => self.serving(wanted.clone(), "", true).await,
-            Err(Some(message)) => {
-                self.refuse(wanted, &message);
+            Err(Some(unserved)) => {
+                self.refuse(wanted, &unserved);
                 self.tell_refusals();
             }
             // It is tried again when nginx is started again.
@@ -98,7 +103,7 @@ impl Supervisor {
     }
 
     /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died before it could read it.
-    async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<String>> {
+    async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<Unserved>> {
         let spot = self.place(wanted)?;
         let limit = self.check(wanted, &spot).await?;
         let before = self.folder.current();
@@ -114,7 +119,7 @@ impl Supervisor {
             }
         }
         self.folder.tidy();
-        Err(error.map(|error| error.to_string()))
+        Err(error.map(|error| Unserved::Failed(error.to_string())))
     }
 
     /// Has nginx read what `current` points at, and waits until new workers serve it.
@@ -188,14 +193,20 @@ impl Supervisor {
         self.running.send_replace(running);
         // What was refused before this one stays so: it is not what a crash shall be answered with.
         self.refused = self.refused.take().filter(|refused| *refused != candidate.hash);
+        self.retry = self.retry.take().filter(|retry| !retry.is_of(&candidate.hash));
         self.current = Some(candidate);
     }
 
-    pub(super) fn refuse(&mut self, candidate: &Candidate, message: &str) {
-        tracing::error!("nginx does not take {candidate}: {message}");
+    pub(super) fn refuse(&mut self, candidate: &Candidate, unserved: &Unserved) {
+        tracing::error!("nginx does not take {candidate}: {}", unserved.message());
         if candidate.origin == Origin::Core {
             self.refused = Some(candidate.hash.clone());
-            self.untold.push((candidate.clone(), message.to_owned()));
+            self.untold.push((candidate.clone(), unserved.message().to_owned()));
+            match (&mut self.retry, unserved) {
+                (retry, Unserved::Refused(_)) => *retry = None,
+                (Some(retry), Unserved::Failed(_)) if retry.is_of(&candidate.hash) => retry.later(),
+                (retry, Unserved::Failed(_)) => *retry = Some(Retry::new(&candidate.hash, self.times.retry)),
+            }
         }
     }
 

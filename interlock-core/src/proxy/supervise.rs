@@ -17,6 +17,7 @@ use super::follow::{Answer, Running};
 use super::master::Master;
 use super::processes::Generations;
 use super::program::Program;
+use super::retry::{Retry, Unserved};
 use super::signals::{Attended, Ending, Order, Orders, attended};
 use super::{Error, Times};
 
@@ -26,6 +27,8 @@ const EARLY: Duration = Duration::from_secs(10);
 const EARLY_DEATHS: u32 = 3;
 /// How often it is looked for old workers that a reload left later than expected.
 const TICK: Duration = Duration::from_secs(5);
+/// The same while a revision waits for them to end.
+const PACED_TICK: Duration = Duration::from_millis(50);
 
 /// The configuration that Docker mounts.
 pub(super) enum Boot {
@@ -52,6 +55,8 @@ pub(super) struct Supervisor {
     pub(super) current: Option<Candidate>,
     /// The hash of what was refused last.
     pub(super) refused: Option<String>,
+    /// When what core wants is tried again that was not served for a reason that may pass.
+    pub(super) retry: Option<Retry>,
     /// Refusals that core is told once it is known what runs instead.
     pub(super) untold: Vec<(Candidate, String)>,
     pub(super) early_deaths: u32,
@@ -95,6 +100,8 @@ impl Supervisor {
 
     /// Serves until nginx has ended by itself (`None`) or an order to end came.
     async fn serve(&mut self, orders: &mut Orders) -> Option<Ending> {
+        // Until when what core wants waits for old workers to end: another reload would end the oldest, where the longest connections are.
+        let mut paced: Option<Instant> = None;
         loop {
             if std::mem::take(&mut orders.reload)
                 && let Attended::Ended(ending) = self.attended_reload(orders).await
@@ -103,6 +110,7 @@ impl Supervisor {
             }
             let master = self.master.as_mut()?;
             let pid = master.pid();
+            let retry_at = self.retry.as_ref().map(|retry| retry.at);
             tokio::select! {
                 biased;
                 order = orders.next() => match order {
@@ -116,17 +124,42 @@ impl Supervisor {
                     self.died();
                     return None;
                 }
-                Ok(()) = self.wanted.changed() => {
-                    let wanted = self.wanted.borrow_and_update().clone();
-                    if let Some(wanted) = wanted
-                        && let Attended::Ended(ending) = attended(orders, Some(pid), self.take(&wanted)).await
-                    {
+                Ok(()) = self.wanted.changed(), if paced.is_none() => {
+                    self.generations.observe(pid);
+                    if self.generations.are_many() {
+                        paced = Some(Instant::now() + self.times.pace);
+                        continue;
+                    }
+                    if let Attended::Ended(ending) = self.attended_take(orders).await {
                         return Some(ending);
                     }
                 }
-                () = sleep(TICK) => self.generations.observe(pid),
+                () = until(retry_at), if paced.is_none() => {
+                    // Whatever becomes of it, the next one is later.
+                    let next = Instant::now() + self.times.retry.0;
+                    self.retry.iter_mut().for_each(|retry| retry.at = next);
+                    if let Attended::Ended(ending) = self.attended_take(orders).await {
+                        return Some(ending);
+                    }
+                }
+                () = sleep(if paced.is_some() { PACED_TICK } else { TICK }) => {
+                    self.generations.observe(pid);
+                    if paced.is_some_and(|until| until <= Instant::now() || !self.generations.are_many()) {
+                        paced = None;
+                        if let Attended::Ended(ending) = self.attended_take(orders).await {
+                            return Some(ending);
+                        }
+                    }
+                }
             }
         }
+    }
+
+    /// Gives the running nginx the newest that core wants.
+    async fn attended_take(&mut self, orders: &mut Orders) -> Attended<()> {
+        let pid = self.master.as_ref().map(Master::pid);
+        let Some(wanted) = self.wanted.borrow_and_update().clone() else { return Attended::Done(()) };
+        attended(orders, pid, self.take(&wanted)).await
     }
 
     /// Starts nginx again, for as long as it takes.
@@ -179,9 +212,9 @@ impl Supervisor {
                     self.tell_refusals();
                     return Ok(());
                 }
-                Err(message) => {
-                    self.refuse(&candidate, &message);
-                    first.get_or_insert(message);
+                Err(unserved) => {
+                    self.refuse(&candidate, &unserved);
+                    first.get_or_insert_with(|| unserved.message().to_owned());
                 }
             }
             tried.push(candidate);
@@ -223,7 +256,9 @@ impl Supervisor {
         if self.early_deaths == EARLY_DEATHS
             && let Some(current) = self.current.clone()
         {
-            self.refuse(&current, &format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started"));
+            // It would be served, and end again.
+            let message = format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started");
+            self.refuse(&current, &Unserved::Refused(message));
         }
     }
 

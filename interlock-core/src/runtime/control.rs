@@ -18,6 +18,7 @@ use crate::grpc::server::{Hub, Published, Said};
 use crate::grpc::{self, tls};
 use crate::names::Cluster;
 use crate::ownership;
+use crate::proxy_config::{Generation, Revision};
 use crate::reconcile::Outcome;
 use crate::reports::Reports;
 use crate::settings::Settings;
@@ -85,6 +86,11 @@ impl Control {
             Some(said) => said,
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether this is the revision that extensions shall render for this generation.
+    pub(super) fn asks_for(&self, key: &(Cluster, Generation), revision: &Revision) -> bool {
+        self.published.borrow().configs.get(key).is_some_and(|config| config.revision == *revision)
     }
 
     /// Shows an outcome to all who are connected. Nobody is told what did not change.
@@ -185,7 +191,7 @@ fn bind_address(listen: &str) -> String {
 /// Puts what a peer said into the reports. Whether decisions may depend on it.
 pub(super) fn note(reports: &mut Reports, said: Said) -> bool {
     match said {
-        Said::Rendering(..) => true,
+        Said::Rendering(..) => false,
         Said::Checker(number, Some(checker)) => reports.checkers.insert(number, checker.clone()) != Some(checker),
         Said::Checker(number, None) => reports.checkers.remove(&number).is_some(),
         Said::Agent(number, Some(report)) => reports.agents.insert(number, report.clone()) != Some(report),

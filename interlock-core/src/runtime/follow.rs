@@ -279,9 +279,17 @@ impl Follower {
     fn said(&mut self, said: Said, now: Instant) {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         if let Said::Rendering(cluster, generation, rendering) = &said {
-            inputs.renderings.insert((cluster.clone(), generation.clone()), rendering.clone());
-            // It was waited for: the next decision is about it.
-            self.debounce.now(now);
+            let key = (cluster.clone(), generation.clone());
+            if !self.control.asks_for(&key, &rendering.revision) {
+                return;
+            }
+            let held = inputs.renderings.insert(key, rendering.clone());
+            match held {
+                Some(held) if held == *rendering => {}
+                Some(held) if held.revision == rendering.revision => self.debounce.changed(now),
+                // It was waited for: the next decision is about it.
+                _ => self.debounce.now(now),
+            }
         }
         if control::note(&mut inputs.reports, said) {
             self.debounce.changed(now);

@@ -27,7 +27,7 @@ pub(super) fn reason(said: &str, copy: &Copy, files: &[File]) -> String {
 
 /// Whether the machine or a limit had too little of something, which is no fault of the files. nginx says the system's error with its
 /// number, the same on every Linux: no memory, no open files left, no space.
-pub(super) fn is_exhausted(said: &str) -> bool {
+pub(crate) fn is_exhausted(said: &str) -> bool {
     ["(12: ", "(23: ", "(24: ", "(28: "].iter().any(|error| said.contains(&format!("failed {error}")))
 }
 

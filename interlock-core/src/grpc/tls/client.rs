@@ -1,10 +1,12 @@
 //! A peer's connection to core.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -27,7 +29,6 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
     let connector = TlsConnector::from(Arc::new(client(identity)?));
     let endpoint = Endpoint::from_shared(format!("http://{core}"))
         .map_err(|error| Error::Certificate(format!("{core} is no address: {error}")))?
-        .connect_timeout(CONNECT)
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
@@ -38,10 +39,27 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
     Ok(endpoint.connect_with_connector_lazy(tower::service_fn(connect)))
 }
 
+/// Where core is at `host:port`, or at `host` with the usual port: all addresses of the name.
+///
+/// # Errors
+///
+/// When the name has none, or when that is not known in time.
+pub async fn addresses(core: &str) -> io::Result<Vec<SocketAddr>> {
+    let authority: Authority = core.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::time::timeout(CONNECT, lookup_host((host, authority.port_u16().unwrap_or(8080)))).await;
+    Ok(found.map_err(|_| late("the resolver"))??.collect())
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"))
+}
+
 async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-    for address in lookup_host((host, uri.port_u16().unwrap_or(8080))).await? {
+    let core = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{core} has no address"));
+    // Each has its own time: the first may be the core that is gone.
+    for address in addresses(&core).await? {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -50,7 +68,7 @@ async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<Tc
         match tokio::time::timeout(CONNECT, attempt).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error,
-            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer")),
+            Err(_) => last = late(&address.to_string()),
         }
     }
     Err(last)

@@ -29,13 +29,21 @@ pub struct Limits {
     pub handshakes_of_one: usize,
     /// How long a handshake may take. Default 5 s.
     pub handshake: Duration,
-    /// Connections of one certificate at once. Default 64.
+    /// Connections of one certificate at once: all proxies of a service cluster show the same. Default 16,384.
     pub connections: usize,
+    /// Those of them that come from one address. Default 64: tasks behind a published port share one.
+    pub connections_of_one: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshakes: 256, handshakes_of_one: 32, handshake: Duration::from_secs(5), connections: 64 }
+        Self {
+            handshakes: 256,
+            handshakes_of_one: 32,
+            handshake: Duration::from_secs(5),
+            connections: 16_384,
+            connections_of_one: 64,
+        }
     }
 }
 
@@ -46,7 +54,7 @@ pub struct Connection {
     peer: Peer,
     revoked: WatchStream<Arc<Admitted>>,
     is_revoked: bool,
-    _place: Place<Fingerprint>,
+    _places: (Place<Fingerprint>, Place<(Fingerprint, IpAddr)>),
 }
 
 /// The connections that come in. Each was shaken hands with: TLS 1.3, a certificate of the authority, and one that is admitted for the
@@ -68,6 +76,7 @@ pub fn incoming(
         places: Arc::new(Semaphore::new(limits.handshakes)),
         by_address: Places::default(),
         by_certificate: Places::default(),
+        by_both: Places::default(),
     });
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -86,6 +95,7 @@ struct Door {
     places: Arc<Semaphore>,
     by_address: Places<IpAddr>,
     by_certificate: Places<Fingerprint>,
+    by_both: Places<(Fingerprint, IpAddr)>,
 }
 
 async fn accept(listener: TcpListener, door: &Arc<Door>, sender: &mpsc::Sender<io::Result<Connection>>) {
@@ -119,7 +129,7 @@ impl Door {
         &self,
         stream: TcpStream,
         _place: OwnedSemaphorePermit,
-        _of_address: Place<IpAddr>,
+        of_address: Place<IpAddr>,
     ) -> Result<Connection, String> {
         let text = |error: io::Error| error.to_string();
         stream.set_nodelay(true).map_err(text)?;
@@ -130,9 +140,12 @@ impl Door {
         if !is_admitted(&self.admitted.borrow(), &peer) {
             return Err(format!("no secret has the fingerprint {} of its certificate", peer.fingerprint));
         }
+        let from_here = (peer.fingerprint.clone(), of_address.key);
+        let from_here = self.by_both.take(from_here, self.limits.connections_of_one);
+        let from_here = from_here.ok_or("its certificate has too many connections from this address")?;
         let place = self.by_certificate.take(peer.fingerprint.clone(), self.limits.connections);
-        let _place = place.ok_or("its certificate has too many connections")?;
-        Ok(Connection { stream, peer, revoked: WatchStream::new(self.admitted.clone()), is_revoked: false, _place })
+        let _places = (place.ok_or("its certificate has too many connections")?, from_here);
+        Ok(Connection { stream, peer, revoked: WatchStream::new(self.admitted.clone()), is_revoked: false, _places })
     }
 }
 

@@ -1,0 +1,60 @@
+//! Trying again what failed for a reason that may pass.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
+
+/// Why a configuration is not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unserved {
+    /// nginx's own checker refuses it, and would again.
+    Refused(String),
+    /// Something came in between: the next attempt may go well.
+    Failed(String),
+}
+
+impl Unserved {
+    /// What is told of it.
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Refused(message) | Self::Failed(message) => message,
+        }
+    }
+
+    pub(super) fn with(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Refused(message) => Self::Refused(change(&message)),
+            Self::Failed(message) => Self::Failed(change(&message)),
+        }
+    }
+}
+
+/// A configuration that is tried again, after pauses that double, each with up to as much again by chance.
+#[derive(Debug)]
+pub(super) struct Retry {
+    hash: String,
+    pub(super) at: Instant,
+    pauses: ExponentialBackoff,
+    longest: Duration,
+}
+
+impl Retry {
+    pub(super) fn new(hash: &str, (shortest, longest): (Duration, Duration)) -> Self {
+        let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
+        let pauses = pauses.without_max_times().with_jitter().build();
+        let mut retry = Self { hash: hash.to_owned(), at: Instant::now(), pauses, longest };
+        retry.later();
+        retry
+    }
+
+    /// Whether it is about the configuration with this hash.
+    pub(super) fn is_of(&self, hash: &str) -> bool {
+        self.hash == hash
+    }
+
+    /// After the next pause.
+    pub(super) fn later(&mut self) {
+        self.at = Instant::now() + self.pauses.next().unwrap_or(self.longest);
+    }
+}

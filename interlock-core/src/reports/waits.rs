@@ -1,0 +1,93 @@
+//! Who says nothing: extensions that make no files, agents that do not follow core. Neither takes a route away, so nobody would notice
+//! before the next change.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::desired;
+use crate::names::Cluster;
+use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::proxy_config::ProxyConfigs;
+use crate::reconcile::{Delivery, Inputs};
+use crate::settings::Extension;
+use crate::snapshot::Task;
+
+/// How long somebody may be silent before it is told.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// Since when somebody is waited for, by service cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// For files of the newest model.
+    extensions: BTreeMap<Cluster, Timestamp>,
+    /// For the agents of proxies that run.
+    agents: BTreeMap<Cluster, Timestamp>,
+}
+
+impl Waits {
+    /// Who is waited for now, and what to tell of it.
+    pub(crate) fn renewed(&self, inputs: &Inputs, configs: &ProxyConfigs) -> (Self, Vec<Problem>) {
+        let now = inputs.snapshot.observed_at;
+        let (mut waits, mut problems) = (Self::default(), Vec::new());
+        for (cluster, extension) in desired::clusters(&inputs.settings) {
+            let since =
+                |before: &BTreeMap<Cluster, Timestamp>| before.get(&cluster).map_or(now, |since| now.min(*since));
+            let is_long = |since: Timestamp| now.duration_since(since) >= PATIENCE;
+            if is_unrendered(inputs, &cluster, configs) {
+                let since = since(&self.extensions);
+                problems.extend(is_long(since).then(|| without_files(&cluster, extension)));
+                waits.extensions.insert(cluster.clone(), since);
+            }
+            if is_unfollowed(inputs, &cluster, extension) {
+                let since = since(&self.agents);
+                problems.extend(is_long(since).then(|| without_agents(&cluster, extension)));
+                waits.agents.insert(cluster, since);
+            }
+        }
+        (waits, problems)
+    }
+}
+
+fn is_unrendered(inputs: &Inputs, cluster: &Cluster, configs: &ProxyConfigs) -> bool {
+    configs.iter().filter(|((of, _), _)| of == cluster).any(|(key, config)| {
+        let rendering = inputs.renderings.get(key);
+        rendering.is_none_or(|rendering| rendering.revision != config.revision)
+    })
+}
+
+/// Whether proxies run that get what changes from core, and none of them is connected.
+fn is_unfollowed(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> bool {
+    let by_core = extension.hitless_service_update && inputs.delivery == Delivery::ByCore;
+    let service = inputs.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+    let runs = |task: &Task| service.is_some_and(|service| service.id == task.service) && task.serves();
+    by_core
+        && inputs.reports.agents.values().all(|agent| agent.cluster != *cluster)
+        && inputs.snapshot.tasks.iter().any(runs)
+}
+
+fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {
+    let right = match extension.image {
+        Some(_) => format!("see `docker service ps {0}` and `docker service logs {0}`", extension.service_name),
+        None => "see what core logs, and whether it has enough time and memory".to_owned(),
+    };
+    problem(cluster, "its extension has made no files of the newest routes for 15 s", right)
+}
+
+fn without_agents(cluster: &Cluster, extension: &Extension) -> Problem {
+    let right =
+        format!("see `docker service logs {}`: its tasks say why they cannot reach core", extension.proxy_service_name);
+    problem(cluster, "none of its proxies has followed core for 15 s: they do not hear of changes", right)
+}
+
+fn problem(cluster: &Cluster, wrong: &str, right: String) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(cluster.clone()),
+        label: None,
+        value: None,
+        wrong: wrong.to_owned(),
+        right,
+        effect: Effect::Kept,
+    }
+}

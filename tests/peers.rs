@@ -1,0 +1,230 @@
+//! What a peer that was admitted and turned against core can do: waste its own service cluster's time, and nothing else.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_core::grpc::server::{Hub, Published, Said};
+use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
+use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
+use interlock_core::grpc::v1::follow_request::Event;
+use interlock_core::grpc::v1::proxies_client::ProxiesClient;
+use interlock_core::grpc::{self, convert, v1};
+use interlock_core::names::Cluster;
+use interlock_core::proxy_config::{Generation, Revision};
+use interlock_core::render::{File, RenderError, Rendering};
+use interlock_core::reports::AgentReport;
+use interlock_core::trust::{Authority, Identity, Role};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+const GENERATION: &str = "00000000000000aa";
+const SOON: Duration = Duration::from_secs(20);
+
+/// Core without a Swarm: what it shows is set here, what it hears is read here.
+struct Core {
+    address: String,
+    authority: Authority,
+    admitted: watch::Sender<Arc<Admitted>>,
+    published: watch::Sender<Arc<Published>>,
+    said: mpsc::Receiver<Said>,
+}
+
+impl Core {
+    async fn start() -> Self {
+        let authority = Authority::generate().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (admitted, to_admit) = watch::channel(Arc::default());
+        let (published, to_publish) = watch::channel(Arc::default());
+        let (sender, said) = mpsc::channel(64);
+        let connections = incoming(listener, &authority, to_admit, Limits::default()).unwrap();
+        tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
+        Self { address, authority, admitted, published, said }
+    }
+
+    fn peer(&self, role: Role, cluster: &str) -> Channel {
+        let cluster: Cluster = cluster.parse().unwrap();
+        let identity = Identity::from_pem(&self.authority.issue(role, &cluster).unwrap().pem).unwrap();
+        self.admitted.send_modify(|admitted| {
+            Arc::make_mut(admitted).insert(identity.peer().fingerprint.clone(), (role, cluster));
+        });
+        channel(&self.address, &identity).unwrap()
+    }
+
+    /// Shows this as what proxies of the default service cluster shall have.
+    fn delivers(&self, number: u64) -> v1::Files {
+        let files =
+            vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() }];
+        let rendering = Rendering { revision: revision(number), result: Ok(files.clone()) };
+        let deliveries = [((Cluster::default(), generation()), rendering)].into();
+        self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
+        convert::files_to_wire(&files)
+    }
+
+    async fn hears(&mut self) -> Said {
+        tokio::time::timeout(SOON, self.said.recv()).await.expect("core hears something").unwrap()
+    }
+
+    async fn report(&mut self) -> AgentReport {
+        match self.hears().await {
+            Said::Agent(_, Some(report)) => report,
+            other => panic!("no report: {other:?}"),
+        }
+    }
+}
+
+fn generation() -> Generation {
+    GENERATION.parse().unwrap()
+}
+
+fn revision(number: u64) -> Revision {
+    format!("{number:016x}").parse().unwrap()
+}
+
+fn hello() -> v1::Hello {
+    v1::Hello { generation: GENERATION.to_owned(), hostname: "proxy-1".to_owned(), ..v1::Hello::default() }
+}
+
+struct Agent {
+    say: mpsc::Sender<v1::FollowRequest>,
+    hear: Streaming<v1::FollowResponse>,
+}
+
+impl Agent {
+    async fn connect(channel: Channel, hello: v1::Hello) -> Result<Self, Status> {
+        let (say, said) = mpsc::channel(8);
+        say.send(v1::FollowRequest { event: Some(Event::Hello(hello)) }).await.unwrap();
+        let hear = ProxiesClient::new(channel).follow(ReceiverStream::new(said)).await?.into_inner();
+        Ok(Self { say, hear })
+    }
+
+    async fn says(&self, event: Event) {
+        self.say.send(v1::FollowRequest { event: Some(event) }).await.unwrap();
+    }
+
+    async fn hears(&mut self) -> v1::Revision {
+        let heard = tokio::time::timeout(SOON, self.hear.message()).await.expect("something is heard");
+        heard.unwrap().unwrap().revision.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_says_is_kept_in_short() {
+    let mut core = Core::start().await;
+    let channel = core.peer(Role::Proxy, "");
+    let long = "x".repeat(100_000);
+    let hello = v1::Hello { hostname: long.clone(), version_warning: long.clone(), ..hello() };
+    let agent = Agent::connect(channel, hello).await.unwrap();
+    let report = core.report().await;
+    assert_eq!((report.hostname.len(), report.version_warning.len()), (300, 300));
+    let refused = v1::Refused { revision: revision(1).to_string(), message: long, ..v1::Refused::default() };
+    agent.says(Event::Refused(refused)).await;
+    assert_eq!(core.report().await.refused.unwrap().1.len(), 300);
+}
+
+#[tokio::test]
+async fn an_agent_has_no_need_for_large_messages() {
+    let core = Core::start().await;
+    let channel = core.peer(Role::Proxy, "");
+    let hello = v1::Hello { hostname: "x".repeat(grpc::AGENT_LIMIT), ..hello() };
+    let refused = Agent::connect(channel, hello).await.err().unwrap();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+}
+
+#[test]
+fn a_failure_names_no_more_routes_than_can_be_looked_for() {
+    let suspect = |number: u32| v1::Suspect { host: format!("h{number}.example.com"), path: "/".to_owned() };
+    let failure = v1::Failure {
+        kind: v1::failure::Kind::RefusedByChecker.into(),
+        message: "no".to_owned(),
+        suspects: (0..1000).map(suspect).collect(),
+    };
+    let posted = v1::PostRequest {
+        generation: GENERATION.to_owned(),
+        revision: revision(1).to_string(),
+        result: Some(v1::post_request::Result::Failure(failure)),
+    };
+    let (_, rendering) = convert::rendering_from_wire(posted).unwrap();
+    let Err(RenderError::Refused { suspects, .. }) = rendering.result else { panic!("{rendering:?}") };
+    assert_eq!(suspects.len(), 64);
+}
+
+/// A message is in memory before it is looked at: many at once would be too much, and others must not wait for one that never ends.
+#[tokio::test]
+async fn posts_of_a_service_cluster_are_read_one_after_the_other() {
+    let core = Core::start().await;
+    let first = core.peer(Role::Extension, "a");
+    let hangs = tokio::spawn(async move {
+        let mut client = tonic::client::Grpc::new(first);
+        client.ready().await.unwrap();
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static("/interlock.v1.Extensions/Post");
+        let never = futures::stream::pending::<v1::PostRequest>();
+        let codec = tonic_prost::ProstCodec::<v1::PostRequest, v1::PostResponse>::default();
+        client.client_streaming(tonic::Request::new(never), path, codec).await.map(drop)
+    });
+    let post = |channel: Channel| async move {
+        ExtensionsClient::new(channel).post(v1::PostRequest::default()).await.unwrap_err().code()
+    };
+    let second = core.peer(Role::Extension, "a");
+    // Until the first is there, the second may be answered.
+    let held = async { while tokio::time::timeout(Duration::from_millis(500), post(second.clone())).await.is_ok() {} };
+    tokio::time::timeout(SOON, held).await.expect("the second waits for the first");
+    assert_eq!(post(core.peer(Role::Extension, "b")).await, Code::InvalidArgument, "nobody else waits");
+    hangs.abort();
+    let answered = tokio::time::timeout(SOON, post(second)).await;
+    assert_eq!(answered.expect("the second is answered when the first is gone"), Code::InvalidArgument);
+}
+
+/// Nothing is published meanwhile: nobody would notice otherwise.
+#[tokio::test]
+async fn a_peer_that_goes_is_forgotten_at_once() {
+    let mut core = Core::start().await;
+    let channel = core.peer(Role::Extension, "");
+    let request = v1::WatchRequest { agent: "test/1".to_owned(), checker_version: "1.30.7".to_owned() };
+    let watching = ExtensionsClient::new(channel).watch(request).await.unwrap();
+    assert!(matches!(core.hears().await, Said::Checker(_, Some(_))));
+    drop(watching);
+    assert!(matches!(core.hears().await, Said::Checker(_, None)));
+    let agent = Agent::connect(core.peer(Role::Proxy, ""), hello()).await.unwrap();
+    core.report().await;
+    drop(agent);
+    assert!(matches!(core.hears().await, Said::Agent(_, None)));
+}
+
+/// The proxy runs one revision and is busy taking the next when its stream breaks; meanwhile core goes back.
+#[tokio::test]
+async fn a_proxy_that_took_what_core_gave_up_is_told_again() {
+    let mut core = Core::start().await;
+    let wanted = core.delivers(1);
+    let hello = v1::Hello { revision: revision(1).to_string(), hash: wanted.hash.clone(), ..hello() };
+    let mut agent = Agent::connect(core.peer(Role::Proxy, ""), hello).await.unwrap();
+    core.report().await;
+    let accepted = v1::Accepted {
+        generation: GENERATION.to_owned(),
+        revision: revision(2).to_string(),
+        hash: "another".to_owned(),
+    };
+    agent.says(Event::Accepted(accepted)).await;
+    assert_eq!(agent.hears().await.files.unwrap().hash, wanted.hash);
+}
+
+/// What is under way to a proxy is not sent twice.
+#[tokio::test]
+async fn a_proxy_that_is_behind_is_not_told_again() {
+    let mut core = Core::start().await;
+    core.delivers(1);
+    let mut agent = Agent::connect(core.peer(Role::Proxy, ""), hello()).await.unwrap();
+    core.report().await;
+    let first = agent.hears().await;
+    core.delivers(2);
+    assert_eq!(agent.hears().await.revision, revision(2).as_str());
+    let v1::Revision { generation, revision: name, files } = first;
+    agent.says(Event::Accepted(v1::Accepted { generation, revision: name, hash: files.unwrap().hash })).await;
+    core.report().await;
+    core.delivers(3);
+    assert_eq!(agent.hears().await.revision, revision(3).as_str());
+}

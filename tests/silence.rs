@@ -1,0 +1,79 @@
+//! An extension or agents that say nothing: what runs stays, so that it has to be told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use interlock_core::reconcile::{Delivery, Inputs, reconcile, reconcile_embedded};
+use interlock_core::reports::AgentReport;
+use interlock_testkit::Swarm;
+use jiff::SignedDuration;
+use support::settings;
+use support::world::{Mind, World, route, with_authority};
+
+const HITLESS: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
+
+/// What is decided from when proxies run and all has been rendered.
+async fn deployed(toml: &str) -> Inputs {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    route(&mut swarm, "shop", "demo");
+    swarm.settle();
+    let world = World::new(swarm, settings(toml)).await;
+    world.converge(&mut Mind::default()).await;
+    let mut inputs = Inputs::new(world.observe().await.unwrap().snapshot, world.settings.clone());
+    inputs.renderings = reconcile_embedded(&inputs).1;
+    inputs
+}
+
+/// What is told after each of these seconds.
+fn told_at(inputs: &mut Inputs, seconds: [i64; 3]) -> [bool; 3] {
+    let start = inputs.snapshot.observed_at;
+    seconds.map(|second| {
+        inputs.snapshot.observed_at = start + SignedDuration::from_secs(second);
+        let outcome = reconcile(inputs);
+        inputs.memory = outcome.memory;
+        outcome.problems.iter().any(|problem| problem.to_string().contains("for 15 s"))
+    })
+}
+
+#[tokio::test]
+async fn an_extension_that_makes_no_files_is_told_after_a_while() {
+    for toml in ["", "[Extensions.default]\nImage = \"interlock:1\"\n"] {
+        let mut inputs = deployed(toml).await;
+        assert_eq!(told_at(&mut inputs, [0, 10, 60]), [false; 3], "it has made all that there is");
+        let renderings = std::mem::take(&mut inputs.renderings);
+        assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false, false, true]);
+        inputs.renderings = renderings;
+        assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false; 3], "it is over");
+        inputs.renderings.clear();
+        assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false, false, true], "and begins anew");
+    }
+}
+
+#[tokio::test]
+async fn proxies_that_do_not_follow_core_are_told_after_a_while() {
+    let mut inputs = deployed(HITLESS).await;
+    assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false, false, true]);
+    let (cluster, generation) = inputs.renderings.keys().next().unwrap().clone();
+    let report = AgentReport {
+        cluster,
+        generation,
+        hostname: "proxy".into(),
+        version: None,
+        version_warning: String::new(),
+        secrets: Default::default(),
+        running: None,
+        refused: None,
+    };
+    inputs.reports.agents.insert(1, report);
+    assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false; 3]);
+    // Proxies that get all by new tasks have no need to.
+    inputs.reports.agents.clear();
+    inputs.delivery = Delivery::ByNewTasks;
+    assert_eq!(told_at(&mut inputs, [0, 14, 60]), [false; 3]);
+    // And those that do not run cannot.
+    inputs.delivery = Delivery::ByCore;
+    let proxy =
+        inputs.snapshot.services.iter().find(|service| service.spec.name == "interlock-proxy").unwrap().id.clone();
+    inputs.snapshot.tasks.retain(|task| task.service != proxy);
+    assert_eq!(told_at(&mut inputs, [0, 14, 60]), [false; 3]);
+}
