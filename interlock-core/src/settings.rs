@@ -153,7 +153,7 @@ pub struct Extension {
     pub proxy_constraints: Option<Vec<String>>,
     /// Placement preferences of the proxies: `spread=node.labels.zone`.
     pub proxy_placement_preferences: Vec<String>,
-    /// The pause between two proxies of a rolling update. Default none.
+    /// The pause between two proxies of a rolling update. Default 2 s.
     pub proxy_update_delay: Duration,
     /// The networks that the proxies are attached to; `None` is those that routes need.
     pub networks: Option<Vec<String>>,
@@ -353,7 +353,7 @@ impl Extension {
             proxy_stop_grace_period: Duration::from_secs(5),
             proxy_constraints: None,
             proxy_placement_preferences: Vec::new(),
-            proxy_update_delay: Duration::ZERO,
+            proxy_update_delay: Duration::from_secs(2),
             networks: None,
             publish_mode: PublishMode::default(),
             published_port: 8080,

@@ -142,7 +142,7 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "Networks" List, "", Works, "The networks that the proxies are attached to, always and only. Without it: those of the services that they serve.", |e, v| put(&mut e.networks, values::networks(v));
     "ProxyStopSignal" Text, "\"SIGQUIT\"", Works, "The signal that ends a proxy. SIGQUIT lets NGINX finish open requests.", |e, v| put(&mut e.proxy_stop_signal, values::signal(v));
     "ProxyStopGracePeriod" Text, "\"5s\"", Works, "How long a proxy may take to end.", |e, v| put(&mut e.proxy_stop_grace_period, values::duration(v));
-    "ProxyUpdateDelay" Text, "\"0s\"", Works, "The pause between two proxies when they are replaced one by one.", |e, v| put(&mut e.proxy_update_delay, values::duration(v));
+    "ProxyUpdateDelay" Text, "\"2s\"", Works, "The pause between two proxies when they are replaced one by one. Swarm needs a moment to notice that one failed, and with none it may have ended the next one by then.", |e, v| put(&mut e.proxy_update_delay, values::duration(v));
     "ProxyConfigPath" Text, "\"/etc/nginx/nginx.conf\"", Works, "Where the proxies read their configuration.", |e, v| put(&mut e.proxy_config_path, values::path(v));
     "ProxyLabels" Map, "", Works, "Labels for the proxy service.", |e, v| put(&mut e.proxy_labels, values::labels(v));
     "ProxyContainerLabels" Map, "", Works, "Labels for the proxies' containers.", |e, v| put(&mut e.proxy_container_labels, values::labels(v));
