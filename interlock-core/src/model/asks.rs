@@ -155,20 +155,21 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
     Ok(tls)
 }
 
-/// A secret as Docker has it: by its name, or inside the service's stack by the name without the stack's.
+/// A secret as Docker has it: inside the service's stack by the name without the stack's, or by its name. As in a stack file, the
+/// stack's own comes first.
 fn known(world: &World<'_>, service: &Service, label: &'static str, name: &SecretName) -> Result<SecretName, Refusal> {
-    if world.own_secrets.contains(name.as_str()) {
-        let right = "name a secret that holds what belongs to the service";
-        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
-    }
     let stack = service.spec.labels.get(STACK_LABEL);
     let in_stack = || stack.and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
-    let candidates = [Some(name.clone()), in_stack()].into_iter().flatten();
+    let candidates = [in_stack(), Some(name.clone())].into_iter().flatten();
     let mut found = candidates.filter_map(|name| Some((world.secrets.get(name.as_str())?, name)));
     let Some((secret, name)) = found.next() else {
         let right = "create it with `docker secret create`";
         return Err(Refusal::new("is no secret of this Swarm", right).about(label, name.as_str()));
     };
+    if world.own_secrets.contains(name.as_str()) {
+        let right = "name a secret that holds what belongs to the service";
+        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
+    }
     if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
         let right = "let its owner label it com.docker.lb.allow=STACK, or =* for all";
         let wrong = "is not for this service: SecretPolicy is opt-in, and the secret's labels do not allow it";
