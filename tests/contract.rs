@@ -24,7 +24,9 @@ fn an_unknown_key_of_ours_is_told_and_does_nothing_and_other_keys_are_not_read()
 fn a_switch_is_on_or_off_and_never_off_by_a_mistake() {
     for switch in SWITCHES {
         for (value, other) in [("true", "TRUE"), ("true", "1"), ("false", "False"), ("false", "0")] {
-            assert_eq!(taken(&[(switch, value)]).text(), taken(&[(switch, other)]).text(), "{switch}={other}");
+            // Without a path there is nothing for context_root_rewrite to remove.
+            let text = |value| taken(&[("context_root", "/app"), (switch, value)]).text();
+            assert_eq!(text(value), text(other), "{switch}={other}");
         }
         for wrong in ["", "yes", "on", "no", "off", "t", " true", "true ", "2", "truetrue", "tru"] {
             refused(switch, wrong);
@@ -182,6 +184,20 @@ fn a_service_is_taken_as_a_whole() {
         let told = beside(&[("hosts.a", "a.example.com"), ("port.a", "8081"), (&named, label.counterexample)]);
         assert!(told.files == neighbour().files, "{named}");
         assert!(told.problems.iter().any(|problem| problem.effect == Effect::LeftOut), "{named}: {:?}", told.problems);
+    }
+}
+
+#[test]
+fn protection_by_a_suffix_of_no_route_withholds_a_service_that_was_open() {
+    let good = of_tenant(&[], &[], "");
+    for (label, effect) in [("allow.amdin", Effect::LeftOut), ("compress.amdin", Effect::Ignored)] {
+        let value = if effect == Effect::LeftOut { "10.0.0.0/8" } else { "true" };
+        let mut mistyped = of_tenant(&[(label, value)], &[], "");
+        let id = mistyped.snapshot.services[1].id.clone();
+        mistyped.memory.last_good.insert(id, Arc::new(good.snapshot.services[1].spec.labels.clone()));
+        let told = told(&mistyped);
+        assert_eq!(told.serves("127.30.0.66:8080"), effect == Effect::Ignored, "{label}");
+        assert_eq!(told.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [effect], "{label}");
     }
 }
 

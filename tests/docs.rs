@@ -26,7 +26,20 @@ fn the_list_of_labels_is_current() {
          this list do nothing and are reported.\n\n\
          A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route; it\n\
          has lower-case letters, digits, `-` and `_`. A named route has the labels without a suffix as defaults, except for those marked\n\
-         *own*.\n\n",
+         *own*. What it has from them it cannot be without: write such labels with the suffixes of the routes that shall have them. A\n\
+         suffix that no `hosts` or `default_backend` has names no route: its labels are reported, and a service with one that protects\n\
+         (`allow`, `basic_auth`, `rate_limit`, `ssl_only`, `ssl_backend_ca`, `ssl_backend_tls_verify`) is not published.\n\n\
+         ## When labels meet\n\n\
+         - Services that disagree about a host and path: the oldest one decides, by creation time, and the others are told. One that asks\n  \
+           for protection which the oldest does not give, or speaks another protocol, is left out there.\n\
+         - Hosts: one that is written in full comes before a wildcard, a longer wildcard before a shorter one, all of them before the\n  \
+           default backend. Within a host the longest path decides.\n\
+         - `ssl_passthrough` leaves requests unread. With `ssl_cert`, `context_root`, `default_backend`, `basic_auth`, `allow`, `rate_limit`,\n  \
+           `ssl_backend_tls_verify` or a canary it is refused; other labels about requests do nothing beside it, and that is told.\n\
+         - `context_root_rewrite` goes neither with canaries nor with gRPC.\n\
+         - `sticky_session_cookie` goes neither with `ip_hash` nor with `backend_mode=vip`.\n\
+         - The label of a stack's name (`com.docker.stack.namespace`) is anyone's to write who may create services. `HostPolicy` and\n  \
+           `SecretPolicy` go by it: they keep apart those who deploy by `docker stack deploy` under names of their own, and nobody else.\n\n",
     );
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };

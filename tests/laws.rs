@@ -132,7 +132,8 @@ fn hostile_services() -> Vec<Service> {
             .map(|(key, value)| (format!("com.docker.lb.{key}"), value.to_owned()))
             .into();
         labels.insert(format!("com.docker.lb.{key}"), value.to_owned());
-        let bad = interlock_core::labels::read(&labels).findings.iter().any(|finding| finding.kind == FindingKind::Bad);
+        let bad =
+            interlock_core::labels::read(&labels).findings.iter().any(|finding| finding.kind != FindingKind::Inert);
         bad.then(|| hostile(i, labels))
     });
     services.collect()

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use interlock_core::problem::{Problem, Severity};
+use interlock_core::reconcile::reconcile_embedded;
 use support::nginx::{Nginx, application};
-use support::routes::{app, labelled, rendered, rendered_with, status};
+use support::routes::{app, inputs, labelled, rendered, rendered_with, status};
 
 const HOST: (&str, &str) = ("hosts", "shop.example.com");
 
@@ -49,7 +51,11 @@ fn pool(net: u8, services: &[Pooled<'_>]) -> Nginx {
         }
     }
     let tasks: Vec<_> = tasks.iter().map(|(service, address)| (*service, address.as_str())).collect();
-    Nginx::start(&rendered(&text, &tasks))
+    let (outcome, renderings) = reconcile_embedded(&inputs(&text, &tasks, &[], ""));
+    // One that leaves requests to nobody is told so.
+    let is_alone = |problem: &Problem| services.len() == 1 && problem.severity == Severity::Warning;
+    assert!(outcome.problems.iter().all(is_alone), "{:?}", outcome.problems);
+    Nginx::start(&renderings.into_values().next().unwrap().result.unwrap())
 }
 
 #[test]
@@ -91,6 +97,14 @@ fn a_canary_gets_what_asks_for_it_and_nothing_else() {
     let words = pool(27, &[("v1", &["v1"], &[]), ("v2", &["v2"], &[("canary_header", "X-Canary:default")])]);
     assert_eq!(app(&request(&words, "")), Some("v1"));
     assert_eq!(app(&request(&words, "X-Canary: default\r\n")), Some("v2"));
+}
+
+#[test]
+fn a_canary_without_a_share_is_a_preview() {
+    let preview = [("weight", "0"), ("canary_header", "X-Canary")];
+    let nginx = pool(61, &[("v1", &["v1"; 2], &[]), ("v2", &["v2"], &preview)]);
+    assert_eq!(shares(&nginx, "", 10), BTreeMap::from([("v1".to_owned(), 10)]));
+    assert_eq!(shares(&nginx, "X-Canary: 1\r\n", 10), BTreeMap::from([("v2".to_owned(), 10)]));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_state_file_needs_no_docker() {
     let (code, out, err) = run(&["reconcile", "--once", "--state", &fixture("one-host")]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(
-        out.contains("+ service interlock-proxy: ") && out.contains("+        shop.example.com shop.8080;"),
+        out.contains("+ service interlock-proxy: ") && out.contains("+        server_name shop.example.com;"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "colour is for terminals");

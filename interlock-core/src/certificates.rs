@@ -2,10 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::labels::PREFIX;
 use crate::model::{Certificate, Model, Route, Tls};
 use crate::names::SecretName;
-use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::reports::{Reports, SecretReport};
 
 /// How long before its end a certificate is warned about.
@@ -64,7 +63,7 @@ fn problem(route: &Route, label: &str, secret: &SecretName, wrong: String, right
     Problem {
         severity: Severity::Error,
         subject: Subject::Service(route.service.clone()),
-        label: Some(format!("{PREFIX}{label}")),
+        label: Some(shown(&route.label(label))),
         value: Some(secret.to_string()),
         wrong,
         right: right.to_owned(),

@@ -17,6 +17,7 @@ mod values;
 
 pub use table::TABLE;
 pub use values::{BackendMode, Redirect, TlsVerify};
+pub(crate) use values::{names_usual_port, network};
 
 /// What all keys begin with.
 pub const PREFIX: &str = "com.docker.lb.";
@@ -112,6 +113,8 @@ pub struct Finding {
 pub enum FindingKind {
     /// The label breaks its contract: none of the service's labels count.
     Bad,
+    /// As [`Bad`](Self::Bad), and the label protects: the service's earlier labels, which may be weaker, do not count either.
+    Withholds,
     /// The label does nothing.
     Inert,
 }
@@ -127,11 +130,12 @@ pub struct Reading {
 
 /// Reads all `com.docker.lb.*` labels of a service; of one that has none, those of interlock's predecessors.
 pub fn read(labels: &Labels) -> Reading {
-    if !labels.range(PREFIX.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(PREFIX)) {
+    if !are_todays(labels) {
         return legacy::read(labels);
     }
     let mut read: BTreeMap<RouteName, RouteLabels> = BTreeMap::new();
     let mut findings = Vec::new();
+    let mut keys = Vec::new();
     let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
     for (key, value) in ours {
         let finding = |kind, invalid| Finding { key: key.clone(), value: value.clone(), kind, invalid };
@@ -154,11 +158,15 @@ pub fn read(labels: &Labels) -> Reading {
                 continue;
             }
         };
-        let route = read.entry(route).or_default();
-        if let Err(invalid) = text(value).and_then(|value| (label.set)(route, value)) {
-            findings.push(finding(FindingKind::Bad, invalid));
+        let read = text(value).and_then(|value| (label.set)(read.entry(route.clone()).or_default(), value));
+        match read {
+            Ok(()) => keys.push((key, label, route)),
+            Err(invalid) => findings.push(finding(FindingKind::Bad, invalid)),
         }
     }
+    findings.extend(of_no_route(labels, &keys));
+    findings.extend(legacy::shadowed(labels));
+    findings.sort_by(|a, b| a.key.cmp(&b.key));
     if read.len() > 1
         && let Some(base) = read.get(&RouteName::default()).cloned()
     {
@@ -167,6 +175,63 @@ pub fn read(labels: &Labels) -> Reading {
     }
     read.retain(|_, route| route.asks_for_requests());
     Reading { routes: read, findings }
+}
+
+/// Whether any of them is one of today's.
+fn are_todays(labels: &Labels) -> bool {
+    labels.range(PREFIX.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(PREFIX))
+}
+
+/// The key that a label of a route stands under, or would: the route's own, the one without a suffix that it inherits, or that of a
+/// predecessor.
+pub(crate) fn written(labels: &Labels, route: &RouteName, key: &str) -> String {
+    if let Some(legacy) = legacy::written(labels, route, key).filter(|_| !are_todays(labels)) {
+        return legacy;
+    }
+    let base = format!("{PREFIX}{key}");
+    let own = format!("{base}.{route}");
+    let is_inherited = TABLE.iter().any(|label| label.key == key && label.inherited) && !labels.contains_key(&own);
+    if route.as_str().is_empty() || is_inherited { base } else { own }
+}
+
+/// Whether what a service is routed by are labels of a predecessor.
+pub(crate) fn are_legacy(labels: &Labels) -> bool {
+    !are_todays(labels)
+}
+
+/// Labels of Interlock 1 need no port.
+pub(crate) fn may_have_no_port(labels: &Labels) -> bool {
+    !are_todays(labels) && legacy::is_v1(labels)
+}
+
+/// Labels that keep somebody or something away.
+const PROTECTS: &[&str] =
+    &["allow", "basic_auth", "rate_limit", "ssl_backend_ca", "ssl_backend_tls_verify", "ssl_only"];
+
+/// What is said about a route that nothing makes one, a mistyped name most likely. Protection that was meant for another one is no
+/// trifle: that one must not be published without.
+fn of_no_route<'l>(
+    labels: &'l Labels,
+    keys: &'l [(&'l String, &'static Label, RouteName)],
+) -> impl Iterator<Item = Finding> + 'l {
+    let names = |route: &RouteName| {
+        ["hosts", "default_backend"].iter().any(|key| {
+            let dot = if route.as_str().is_empty() { "" } else { "." };
+            labels.contains_key(&format!("{PREFIX}{key}{dot}{route}"))
+        })
+    };
+    keys.iter().filter(move |(_, _, route)| !route.as_str().is_empty() && !names(route)).map(|(key, label, route)| {
+        let kind = if PROTECTS.contains(&label.key) { FindingKind::Withholds } else { FindingKind::Inert };
+        Finding {
+            key: (*key).clone(),
+            value: labels.get(*key).cloned().unwrap_or_default(),
+            kind,
+            invalid: Invalid::new(
+                format!("is for a route that has no hosts: {route}"),
+                "write the name of a route that has, or give this one hosts by the same suffix",
+            ),
+        }
+    })
 }
 
 /// Splits `hosts.admin` into the table's key and the route's name.

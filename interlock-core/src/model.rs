@@ -2,6 +2,7 @@
 //!
 //! Reading never fails. A service that cannot be routed as its labels say is a [`Problem`]; its neighbours do not notice.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -78,6 +79,15 @@ pub struct Route {
     pub targets: Vec<SocketAddr>,
     /// What else it asks for.
     pub asks: Asks,
+    /// The labels of its service that it was read from.
+    pub labels: Arc<Labels>,
+}
+
+impl Route {
+    /// The key that a label of it stands under, or would.
+    pub(crate) fn label(&self, key: &str) -> String {
+        labels::written(&self.labels, &self.name, key)
+    }
 }
 
 /// Who decides when services disagree: the oldest, and of the same age the one with the lower id.
@@ -130,24 +140,27 @@ type Read = Option<(Arc<Labels>, Vec<Route>)>;
 fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> (Read, Vec<Problem>) {
     let reading = labels::read(&service.spec.labels);
     let name = &service.spec.name;
-    let bad = reading.findings.iter().any(|f| f.kind == FindingKind::Bad);
+    let bad = reading.findings.iter().any(|f| f.kind != FindingKind::Inert);
+    let withheld = reading.findings.iter().any(|f| f.kind == FindingKind::Withholds);
     if !bad && reading.routes.is_empty() {
         return (None, reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect());
     }
-    let outcome = if bad { Err(Vec::new()) } else { routes(world, service, &reading.routes) };
+    let labels = match remembered {
+        Some(labels) if **labels == service.spec.labels => Arc::clone(labels),
+        _ => Arc::new(service.spec.labels.clone()),
+    };
+    let outcome = if bad { Err(Vec::new()) } else { routes(world, service, &labels, &reading.routes) };
     let refused = match outcome {
-        Ok(routes) => {
-            let labels = match remembered {
-                Some(labels) if **labels == service.spec.labels => Arc::clone(labels),
-                _ => Arc::new(service.spec.labels.clone()),
-            };
-            let problems = reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect();
+        Ok((routes, inert)) => {
+            let findings = reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored));
+            let inert = inert.into_iter().map(|told| told.warning(name));
+            let problems = findings.chain(inert).collect();
             return (Some((labels, routes)), problems);
         }
         Err(refused) => refused,
     };
     // A service that asks for protection which cannot be given is not published with older, weaker labels either.
-    let may_fall_back = refused.iter().all(|refusal| refusal.may_fall_back);
+    let may_fall_back = !withheld && refused.iter().all(|refusal| refusal.may_fall_back);
     let earlier = if may_fall_back { earlier_routes(world, service, remembered) } else { None };
     let effect = if earlier.is_some() { Effect::LastGood } else { Effect::LeftOut };
     let finding_effect = |finding: &Finding| if finding.kind == FindingKind::Inert { Effect::Ignored } else { effect };
@@ -163,13 +176,14 @@ fn earlier_routes(world: &World<'_>, service: &Service, remembered: Option<&Arc<
     if reading.routes.is_empty() || reading.findings.iter().any(|f| f.kind != FindingKind::Inert) {
         return None;
     }
-    let routes = routes(world, service, &reading.routes).ok()?;
+    let (routes, _) = routes(world, service, &before, &reading.routes).ok()?;
     Some((before, routes))
 }
 
-/// Why a route cannot be.
+/// Why a route cannot be, or a label does nothing.
 pub(crate) struct Refusal {
-    label: Option<(&'static str, String)>,
+    /// Its name in the table until it is known under which key it stands.
+    label: Option<(Cow<'static, str>, String)>,
     wrong: String,
     right: String,
     may_fall_back: bool,
@@ -181,13 +195,32 @@ impl Refusal {
     }
 
     fn about(mut self, label: &'static str, value: impl Into<String>) -> Self {
-        self.label = Some((label, value.into()));
+        self.label = Some((label.into(), value.into()));
         self
+    }
+
+    /// Says the label as its owner wrote it.
+    fn written(mut self, labels: &Labels, route: &RouteName) -> Self {
+        if let Some((key, value)) = &mut self.label {
+            *key = labels::written(labels, route, key).into();
+            if let Some(written) = labels.get(&**key).filter(|_| value.is_empty()) {
+                written.clone_into(value);
+            }
+        }
+        if labels::are_legacy(labels) && self.right.contains(labels::PREFIX) {
+            self.right += ", and all its labels as such: the older ones do not count beside them";
+        }
+        self
+    }
+
+    fn warning(self, service: &str) -> Problem {
+        Problem { severity: Severity::Warning, ..self.problem(service, Effect::Ignored) }
     }
 
     fn problem(self, service: &str, effect: Effect) -> Problem {
         let Self { label, wrong, right, may_fall_back: _ } = self;
-        let (label, value) = label.map(|(key, value)| (format!("{}{key}", labels::PREFIX), shown(&value))).unzip();
+        let (label, value) = label.map(|(key, value)| (shown(&key), shown(&value))).unzip();
+        let value = value.filter(|value| !value.is_empty());
         Problem {
             severity: Severity::Error,
             subject: Subject::Service(service.to_owned()),
@@ -225,21 +258,45 @@ fn finding_problem(service: &str, finding: &Finding, effect: Effect) -> Problem 
     }
 }
 
-/// Resolves all routes of a service, or says all that is in the way.
+/// Resolves all routes of a service, and says which labels do nothing; or says all that is in the way.
 fn routes(
     world: &World<'_>,
     service: &Service,
+    labels: &Arc<Labels>,
     read: &BTreeMap<RouteName, RouteLabels>,
-) -> Result<Vec<Route>, Vec<Refusal>> {
+) -> Result<(Vec<Route>, Vec<Refusal>), Vec<Refusal>> {
     let mut routes = Vec::new();
+    let mut inert = Vec::new();
     let mut refusals: Vec<_> = refuse_service(&service.spec).into_iter().collect();
-    for (name, labels) in read {
-        match route(world, service, name, labels) {
-            Ok(route) => routes.push(route),
-            Err(refusal) => refusals.push(refusal),
+    for (name, of_route) in read {
+        match route(world, service, labels, name, of_route) {
+            Ok(route) => {
+                let told = asks::without_effect(of_route, &route.asks);
+                inert.extend(told.into_iter().map(|told| told.written(labels, name)));
+                routes.push(route);
+            }
+            Err(refusal) => refusals.push(refusal.written(labels, name)),
         }
     }
-    if refusals.is_empty() { Ok(routes) } else { Err(refusals) }
+    if refusals.is_empty() { Ok((routes, nowhere(inert, labels, read))) } else { Err(refusals) }
+}
+
+/// Of labels that do nothing for a route, those that do nothing at all: a label without a suffix may be meant for the other routes.
+fn nowhere(inert: Vec<Refusal>, labels: &Labels, read: &BTreeMap<RouteName, RouteLabels>) -> Vec<Refusal> {
+    let key = |told: &Refusal| told.label.as_ref().map(|(key, _)| key.clone().into_owned()).unwrap_or_default();
+    let mut by_key: BTreeMap<String, (usize, Refusal)> = BTreeMap::new();
+    for told in inert {
+        by_key.entry(key(&told)).or_insert((0, told)).0 += 1;
+    }
+    let users = |written: &str| {
+        let label = written.strip_prefix(labels::PREFIX).unwrap_or(written);
+        read.keys().filter(|route| labels::written(labels, route, label) == written).count()
+    };
+    by_key
+        .into_iter()
+        .filter(|(key, (told, _))| labels::are_legacy(labels) || *told >= users(key))
+        .map(|(_, (_, told))| told)
+        .collect()
 }
 
 fn refuse_service(spec: &ServiceSpec) -> Option<Refusal> {
@@ -260,7 +317,13 @@ fn refuse_service(spec: &ServiceSpec) -> Option<Refusal> {
     None
 }
 
-fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteLabels) -> Result<Route, Refusal> {
+fn route(
+    world: &World<'_>,
+    service: &Service,
+    written: &Arc<Labels>,
+    name: &RouteName,
+    labels: &RouteLabels,
+) -> Result<Route, Refusal> {
     let cluster = labels.service_cluster.clone().unwrap_or_default();
     let Some(extension) = world.settings.extension(cluster.as_str()) else {
         let known: Vec<_> =
@@ -278,10 +341,15 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
             }
         });
     };
-    let Some(port) = labels.port else {
-        let key = if name.as_str().is_empty() { "port".to_owned() } else { format!("port.{name}") };
+    let published = || service.spec.ports.first().filter(|_| labels::may_have_no_port(written));
+    let Some(port) = labels.port.or_else(|| published()?.target.to_string().parse().ok()) else {
+        let key = labels::written(written, name, "port");
+        if written.contains_key(&key) {
+            let right = "write internal_port=8080, the port that its containers listen on";
+            return Err(Refusal::new("names no port", right).about("port", ""));
+        }
         return Err(Refusal::new(
-            format!("it has no {}{key}", labels::PREFIX),
+            format!("it has no {key}"),
             "set it to the port that its containers listen on, like 8080",
         ));
     };
@@ -316,6 +384,7 @@ fn route(world: &World<'_>, service: &Service, name: &RouteName, labels: &RouteL
         reach,
         targets,
         asks,
+        labels: Arc::clone(written),
     })
 }
 

@@ -64,6 +64,8 @@ pub enum Effect {
     Kept,
     /// Its hosts are served without TLS alone.
     NoTls,
+    /// All is served as the labels say, which is hardly what was meant.
+    Served,
 }
 
 impl fmt::Display for Effect {
@@ -75,6 +77,7 @@ impl fmt::Display for Effect {
             Self::Overruled => "the older service decides",
             Self::Kept => "what is deployed stays",
             Self::NoTls => "its hosts are not served over TLS",
+            Self::Served => "it is served all the same",
         })
     }
 }

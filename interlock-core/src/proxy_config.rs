@@ -225,7 +225,7 @@ pub enum Tls {
     None,
     /// They end at the proxy.
     Terminated(Certificate),
-    /// They go there as they are; closed while no task is running. Then there are no locations, but for one that redirects to HTTPS.
+    /// They go there as they are; closed while no task is running. Then locations are for plain HTTP.
     Passthrough(Option<UpstreamName>),
 }
 
@@ -390,7 +390,7 @@ fn virtual_host(host: &ResolvedHost<'_>, upstreams: &mut Upstreams) -> VirtualHo
         tls: match host.certificate {
             Some((certificate, _)) => Tls::Terminated(certificate.clone()),
             None if host.passthrough.is_empty() => Tls::None,
-            None => Tls::Passthrough(upstream(&host.passthrough, &RouteOptions::default(), upstreams)),
+            None => Tls::Passthrough(upstream(&host.passthrough, &RouteOptions::default(), 0, upstreams)),
         },
         redirect_http: target(&host.redirect_http),
         redirect_https: target(&host.redirect_https),
@@ -402,20 +402,21 @@ fn forward(location: &Location<'_>, upstreams: &mut Upstreams) -> Forward {
     let is_stable = |route: &&Route| route.asks.canaries.is_empty();
     let (stable, canaries): (Vec<&Route>, Vec<&Route>) = members.iter().copied().partition(is_stable);
     let mut canaries_by_sign: BTreeMap<&Canary, Vec<&Route>> = BTreeMap::new();
+    // A canary with weight 0 is a preview: those who ask for it get it.
     for route in canaries {
         route.asks.canaries.iter().for_each(|canary| canaries_by_sign.entry(canary).or_default().push(route));
     }
     let canaries = canaries_by_sign.into_iter().filter_map(|(canary, routes)| {
-        Some(CanaryForward { canary: canary.clone(), upstream: upstream(&routes, options, upstreams)? })
+        Some(CanaryForward { canary: canary.clone(), upstream: upstream(&routes, options, 1, upstreams)? })
     });
     let canaries = canaries.collect();
-    let upstream = upstream(&stable, options, upstreams);
+    let upstream = upstream(&stable, options, 0, upstreams);
     Forward { rewrite: *rewrite, upstream, canaries, options: (*options).clone() }
 }
 
-/// The upstream of these routes, if one of them has a task and a share of the requests.
-fn upstream(members: &[&Route], options: &RouteOptions, upstreams: &mut Upstreams) -> Option<UpstreamName> {
-    let servers = weights::servers(members, &options.balance);
+/// The upstream of these routes, if one of them has a task and a share of the requests: at least this one.
+fn upstream(members: &[&Route], options: &RouteOptions, least: u32, upstreams: &mut Upstreams) -> Option<UpstreamName> {
+    let servers = weights::servers(members, &options.balance, least);
     if servers.is_empty() {
         return None;
     }

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::labels::PREFIX;
 use crate::model::{Certificate, Model, Route, Tls};
 use crate::names::{Cluster, HostPattern, PathPrefix};
-use crate::options::{RedirectTarget, RouteOptions};
+use crate::options::{Canary, RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::HostPolicy;
 
@@ -28,7 +27,7 @@ pub struct VirtualHost<'a> {
     pub locations: BTreeMap<&'a PathPrefix, Location<'a>>,
     /// The certificate, with the service that chose it.
     pub certificate: Option<(&'a Certificate, &'a Route)>,
-    /// The services that get TLS connections as they are, the oldest first. Then there are no locations.
+    /// The services that get TLS connections as they are, the oldest first. Then locations are for plain HTTP.
     pub passthrough: Vec<&'a Route>,
     /// Where plain HTTP requests are sent, and by whom.
     pub redirect_http: Option<(&'a RedirectTarget, &'a Route)>,
@@ -69,6 +68,8 @@ pub fn resolve(model: &Model, policy: HostPolicy) -> (BTreeMap<&Cluster, Routes<
             }
         }
     }
+    let hosts = clusters.values().flat_map(|routes| routes.virtual_hosts.values().chain(&routes.default));
+    problems.extend(hosts.flat_map(VirtualHost::without_effect));
     problems.sort();
     problems.dedup();
     (clusters, problems)
@@ -81,6 +82,17 @@ impl<'a> VirtualHost<'a> {
             return vec![passthrough_overruled(route, elder)];
         }
         let mut problems = Vec::new();
+        if route.asks.tls == Tls::Passthrough {
+            problems.extend(self.redirect(route, host));
+            self.passthrough.push(route);
+            return problems;
+        }
+        // Who is left out leaves nothing behind, no certificate either.
+        match self.locations.get_mut(&route.path).map(|location| location.join(route)) {
+            Some(Err(left_out)) => return left_out,
+            Some(Ok(told)) => problems.extend(told),
+            None => {}
+        }
         match (&route.asks.tls, self.certificate) {
             (Tls::Terminated(wanted), Some((certificate, elder))) if wanted != certificate => {
                 problems.push(overruled(route, elder, "ssl_cert", wanted.certificate.as_str()));
@@ -88,7 +100,18 @@ impl<'a> VirtualHost<'a> {
             (Tls::Terminated(wanted), None) => self.certificate = Some((wanted, route)),
             _ => {}
         }
-        // A redirect takes all requests of the host, so it is for its oldest service to ask for one.
+        problems.extend(self.redirect(route, host));
+        self.locations.entry(&route.path).or_insert_with(|| Location {
+            rewrite: route.rewrite,
+            options: &route.asks.options,
+            members: vec![route],
+        });
+        problems
+    }
+
+    /// Takes the redirects that a route asks for. One takes all requests of the host, so it is for its oldest service to ask for it.
+    fn redirect(&mut self, route: &'a Route, host: Option<&HostPattern>) -> Vec<Problem> {
+        let mut problems = Vec::new();
         let owner = self.owner().filter(|elder| elder.seniority != route.seniority);
         for redirect in route.asks.redirects.iter().filter(|redirect| Some(&redirect.from_host) == host) {
             let place = if redirect.from_https { &mut self.redirect_https } else { &mut self.redirect_http };
@@ -100,18 +123,6 @@ impl<'a> VirtualHost<'a> {
                 _ => *place = place.or(Some((&redirect.to, route))),
             }
         }
-        if route.asks.tls == Tls::Passthrough {
-            self.passthrough.push(route);
-            return problems;
-        }
-        let Some(location) = self.locations.get_mut(&route.path) else {
-            self.locations.insert(
-                &route.path,
-                Location { rewrite: route.rewrite, options: &route.asks.options, members: vec![route] },
-            );
-            return problems;
-        };
-        problems.extend(location.join(route));
         problems
     }
 
@@ -121,31 +132,87 @@ impl<'a> VirtualHost<'a> {
         members.chain(self.passthrough.first()).copied().min_by_key(|route| &route.seniority)
     }
 
-    /// The elder that has TLS end somewhere else than this route does.
+    /// The elder that has TLS end somewhere else than this route does. Plain HTTP is beside it, until one of both wants none.
     fn other_way(&self, route: &Route) -> Option<&'a Route> {
+        let only_tls = |route: &Route| route.asks.options.ssl_only;
         match route.asks.tls {
-            Tls::Passthrough => self.locations.values().find_map(|location| location.members.first()).copied(),
-            Tls::None | Tls::Terminated(_) => self.passthrough.first().copied(),
+            Tls::Passthrough => {
+                let plain = || self.locations.values().find_map(|location| location.members.first()).copied();
+                self.certificate.map(|(_, elder)| elder).or_else(|| plain().filter(|_| only_tls(route)))
+            }
+            Tls::Terminated(_) => self.passthrough.first().copied(),
+            Tls::None => self.passthrough.iter().find(|elder| only_tls(elder)).copied(),
         }
+    }
+
+    /// Labels that do nothing beside those of the others.
+    fn without_effect(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let has_tls = self.certificate.is_some();
+        if let Some((_, route)) = self.redirect_https.filter(|_| !has_tls) {
+            let wrong = "sends https requests elsewhere, for a host that is not served over TLS here";
+            problems.push(inert(route, "redirects", wrong, "name a certificate by com.docker.lb.ssl_cert"));
+        }
+        for location in self.locations.values() {
+            let with_hsts = location.members.iter().filter(|route| !has_tls && route.asks.options.hsts.is_some());
+            problems.extend(with_hsts.map(|route| {
+                let right = "name a certificate by com.docker.lb.ssl_cert, or remove it";
+                inert(route, "hsts", "does nothing for a host that is not served over TLS here", right)
+            }));
+            problems.extend(location.nobody_else());
+        }
+        problems
     }
 }
 
 impl<'a> Location<'a> {
-    fn join(&mut self, route: &'a Route) -> Vec<Problem> {
-        let Some(elder) = self.members.first().copied() else { return Vec::new() };
+    /// Adds a route, and says what of it does not count; or says why it cannot be one of them.
+    fn join(&mut self, route: &'a Route) -> Result<Vec<Problem>, Vec<Problem>> {
+        let Some(elder) = self.members.first().copied() else { return Ok(Vec::new()) };
         let mut differ: Vec<_> = self.options.differences(&route.asks.options).into_iter().collect();
         if self.rewrite != route.rewrite {
             differ.push("context_root_rewrite".to_owned());
         }
         let own = serde_json::to_value(&route.asks.options).unwrap_or_default();
-        let secures = |name: &&String| RouteOptions::secures(name) && own.get(name.as_str()).is_some();
-        if let Some(label) = differ.iter().find(secures) {
-            return vec![unprotected(route, elder, label)];
+        // Tasks that are spoken to in another protocol answer nothing, whichever of the two is the default.
+        let decides = |name: &&String| {
+            *name == "backend_protocol" || RouteOptions::secures(name) && own.get(name.as_str()).is_some()
+        };
+        if let Some(label) = differ.iter().find(decides) {
+            return Err(vec![unprotected(route, elder, label)]);
         }
+        if self.rewrite && !route.asks.canaries.is_empty() {
+            return Err(vec![canary_beside_rewrite(route, elder)]);
+        }
+        let mut problems: Vec<_> = differ
+            .iter()
+            .map(|label| {
+                let value = if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
+                overruled(route, elder, label_of(label, &own), &value)
+            })
+            .collect();
+        let is_same =
+            |other: &&&Route| other.seniority == route.seniority && other.asks.canaries == route.asks.canaries;
+        problems.extend(self.members.iter().find(is_same).map(|other| second_of_service(route, other)));
         self.members.push(route);
-        let value =
-            |label: &str| if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
-        differ.iter().map(|label| overruled(route, elder, label_of(label, &own), &value(label))).collect()
+        Ok(problems)
+    }
+
+    /// What is told when requests are left that no service gets.
+    fn nobody_else(&self) -> Option<Problem> {
+        let stable: Vec<_> = self.members.iter().filter(|route| route.asks.canaries.is_empty()).collect();
+        let first = self.members.first()?;
+        if stable.is_empty() {
+            let wrong = "is set on all services with its host and path, so that other requests get 503";
+            let right = "remove it from the one that shall get them";
+            return Some(Problem { effect: Effect::Served, ..inert(first, canary_label(first), wrong, right) });
+        }
+        let has_no_share = stable.iter().all(|route| route.asks.weight == Some(0));
+        has_no_share.then(|| {
+            let wrong = "is 0 on all services with its host and path, so that requests get 503";
+            let right = "give one of them a weight of at least 1";
+            Problem { effect: Effect::LeftOut, ..inert(stable.first().unwrap_or(&first), "weight", wrong, right) }
+        })
     }
 }
 
@@ -159,15 +226,51 @@ fn label_of<'n>(option: &'n str, own: &serde_json::Value) -> &'n str {
 }
 
 fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem {
+    let key = route.label(label);
     Problem {
         severity: Severity::Warning,
         subject: Subject::Service(route.service.clone()),
-        label: Some(format!("{PREFIX}{label}")),
-        value: (!value.is_empty()).then(|| shown(value)),
+        value: if value.is_empty() { route.labels.get(&key).map(|value| shown(value)) } else { Some(shown(value)) },
+        label: Some(shown(&key)),
         wrong: format!("differs from that of service {}, which shares its host and path", shown(&elder.service)),
         right: "set it alike on both".to_owned(),
         effect: Effect::Overruled,
     }
+}
+
+fn inert(route: &Route, label: &str, wrong: &str, right: &str) -> Problem {
+    Problem {
+        wrong: wrong.to_owned(),
+        right: right.to_owned(),
+        effect: Effect::Ignored,
+        ..overruled(route, route, label, "")
+    }
+}
+
+fn second_of_service(route: &Route, other: &Route) -> Problem {
+    let wrong = if other.name.as_str().is_empty() {
+        "leads to the same host and path as the service's route without a suffix: both share the requests".to_owned()
+    } else {
+        format!("leads to the same host and path as the service's route {}: both share the requests", other.name)
+    };
+    let right = "give one of them a context_root of its own: it is not inherited";
+    Problem { effect: Effect::Served, ..inert(route, "hosts", &wrong, right) }
+}
+
+fn canary_beside_rewrite(route: &Route, elder: &Route) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        wrong: format!("cannot be together with context_root_rewrite, which service {} has", shown(&elder.service)),
+        right: "remove one of the two labels".to_owned(),
+        effect: Effect::LeftOut,
+        ..overruled(route, elder, canary_label(route), "")
+    }
+}
+
+/// The label that makes a route a canary.
+fn canary_label(route: &Route) -> &'static str {
+    let by_header = route.asks.canaries.iter().any(|canary| matches!(canary, Canary::Header(..)));
+    if by_header { "canary_header" } else { "canary_cookie" }
 }
 
 fn unprotected(route: &Route, elder: &Route, label: &str) -> Problem {
@@ -195,7 +298,7 @@ fn passthrough_overruled(route: &Route, elder: &Route) -> Problem {
         wrong: format!("differs from that of service {}, which shares its host", shown(&elder.service)),
         right: "set it alike on both, or give one of them another host".to_owned(),
         effect: Effect::LeftOut,
-        ..overruled(route, elder, "ssl_passthrough", if route.asks.tls == Tls::Passthrough { "true" } else { "" })
+        ..overruled(route, elder, "ssl_passthrough", "")
     }
 }
 
@@ -204,7 +307,7 @@ fn second_default(route: &Route, default: &VirtualHost<'_>) -> Option<Problem> {
     Some(Problem {
         severity: Severity::Warning,
         subject: Subject::Service(route.service.clone()),
-        label: Some(format!("{PREFIX}default_backend")),
+        label: Some(shown(&route.label("default_backend"))),
         value: None,
         wrong: format!("is set on service {}, too", shown(&elder.service)),
         right: "let one service of a service cluster be the default backend".to_owned(),

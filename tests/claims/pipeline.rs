@@ -75,7 +75,7 @@ fn reaches(config: &ProxyConfig, address: &str) -> bool {
 pub fn any_labels(labels: &Labels) {
     let (outcome, renderings) = reconcile_embedded(&beside_another(labels));
     let reading = labels::read(labels);
-    let bad = reading.findings.iter().any(|finding| finding.kind == FindingKind::Bad);
+    let bad = reading.findings.iter().any(|finding| finding.kind != FindingKind::Inert);
     let told = outcome.problems.iter().any(|problem| problem.subject == Subject::Service("other".to_owned()));
     assert!(told || reading.findings.is_empty(), "{labels:?}");
     for problem in &outcome.problems {

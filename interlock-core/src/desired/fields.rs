@@ -117,8 +117,12 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
 
 /// The fields of an extension service.
 pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, Field> {
-    let arguments = if extension.args.is_empty() {
-        json!(["extension", extension.kind, "--core", core])
+    // Interlock's own had no others than -D, so that files with options alone mean them beside what makes it connect.
+    let are_options = extension.args.iter().all(|argument| argument.starts_with('-'));
+    let arguments = if are_options {
+        let kind = extension.kind.to_string();
+        let usual = ["extension", &kind, "--core", core].map(str::to_owned);
+        json!([&usual[..], &extension.args].concat())
     } else {
         json!(extension.args)
     };
@@ -245,4 +249,21 @@ fn preferences(texts: &[String]) -> Value {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_stand_behind_what_makes_an_extension_connect_and_commands_instead_of_it() {
+        let arguments = |args: &[&str]| {
+            let args = args.iter().map(|&argument| argument.to_owned()).collect();
+            let settings = Extension { args, ..Extension::new("default") };
+            extension(&settings, "core:8080")["arguments"].value.clone()
+        };
+        assert_eq!(arguments(&[]), json!(["extension", "nginx", "--core", "core:8080"]));
+        assert_eq!(arguments(&["-D"]), json!(["extension", "nginx", "--core", "core:8080", "-D"]));
+        assert_eq!(arguments(&["serve", "--all"]), json!(["serve", "--all"]));
+    }
 }

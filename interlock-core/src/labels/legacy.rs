@@ -21,6 +21,53 @@ pub(super) fn read(labels: &Labels) -> Reading {
     reading
 }
 
+/// Whether there are labels of Interlock 1, and none of the routing mesh.
+pub(super) fn is_v1(labels: &Labels) -> bool {
+    labels.contains_key("interlock.hostname") && mesh_keys(labels).next().is_none()
+}
+
+/// The keys and values that name routes of the mesh. On networks, and so on some services, it just says yes.
+fn mesh_keys(labels: &Labels) -> impl Iterator<Item = (&String, &String)> {
+    let ours = labels.range(MESH.to_owned()..).take_while(|(key, _)| key.starts_with(MESH));
+    ours.filter(|(key, value)| *value != "true" && matches!(key.as_bytes().get(MESH.len()), None | Some(b'.')))
+}
+
+/// What is told of these labels on a service that has some of today's.
+pub(super) fn shadowed(labels: &Labels) -> impl Iterator<Item = Finding> {
+    let v1 = labels.get_key_value("interlock.hostname");
+    mesh_keys(labels).chain(v1).map(|(key, value)| {
+        let right = "remove it, or the com.docker.lb labels";
+        finding(
+            key,
+            value,
+            FindingKind::Inert,
+            Invalid::new("is not read beside labels that begin with com.docker.lb.", right),
+        )
+    })
+}
+
+/// The key that one of today's labels stands under here.
+pub(super) fn written(labels: &Labels, route: &RouteName, key: &str) -> Option<String> {
+    let names = |(written, _): &(&String, &String)| route_name(written).is_ok_and(|name| name == *route);
+    if let Some((written, _)) = mesh_keys(labels).find(names) {
+        return Some(written.clone());
+    }
+    let name = match key {
+        "hosts" => "hostname",
+        "ssl_key" => "ssl_cert_key",
+        "websocket_endpoints" => "websocket_endpoint",
+        other => other,
+    };
+    let wanted = format!("{V1}{name}");
+    let exact = labels.contains_key(&wanted).then(|| wanted.clone());
+    let numbered = || labels.keys().find(|written| written.starts_with(&format!("{wanted}."))).cloned();
+    is_v1(labels).then(|| exact.or_else(numbered).unwrap_or(wanted.clone()))
+}
+
+fn route_name(key: &str) -> Result<RouteName, Invalid> {
+    key[MESH.len()..].trim_start_matches('.').to_ascii_lowercase().parse()
+}
+
 fn finding(key: &str, value: &str, kind: FindingKind, invalid: Invalid) -> Finding {
     Finding { key: key.to_owned(), value: value.to_owned(), kind, invalid }
 }
@@ -28,16 +75,9 @@ fn finding(key: &str, value: &str, kind: FindingKind, invalid: Invalid) -> Findi
 /// `com.docker.ucp.mesh.http.1=external_route=http://shop.example.com,internal_port=8080`: a route for each number.
 fn mesh(labels: &Labels) -> Reading {
     let mut reading = Reading::default();
-    let ours = labels.range(MESH.to_owned()..).take_while(|(key, _)| key.starts_with(MESH));
-    for (key, value) in ours {
-        let suffix = &key[MESH.len()..];
-        // On networks, and so on some services, it just says yes.
-        if value == "true" || !(suffix.is_empty() || suffix.starts_with('.')) {
-            continue;
-        }
-        let name = suffix.trim_start_matches('.').to_ascii_lowercase().parse::<RouteName>();
+    for (key, value) in mesh_keys(labels) {
         let read = || {
-            let name = name?;
+            let name = route_name(key)?;
             if reading.routes.contains_key(&name) {
                 return Err(Invalid::new("names a route that another label names", "give each route another name"));
             }
@@ -116,7 +156,12 @@ fn v1(labels: &Labels) -> Reading {
                 "port" => route.port = Some(value.parse()?),
                 "context_root" => route.context_root = Some(value.parse()?),
                 "context_root_rewrite" => route.context_root_rewrite = present,
-                "websocket_endpoint" => route.websocket_endpoints.get_or_insert_default().push(value.parse()?),
+                "websocket_endpoint" => {
+                    let endpoints = route.websocket_endpoints.get_or_insert_default();
+                    endpoints.push(value.parse()?);
+                    endpoints.sort();
+                    endpoints.dedup();
+                }
                 "ssl_cert" => route.ssl_cert = Some(value.parse()?),
                 "ssl_cert_key" => route.ssl_key = Some(value.parse()?),
                 "ssl_only" => route.ssl_only = present,

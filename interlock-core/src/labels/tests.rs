@@ -69,7 +69,6 @@ fn a_suffix_names_another_route_that_inherits() {
         ("network", "front"),
         ("hosts.admin", "admin.example.com"),
         ("port.admin", "9090"),
-        ("port.unused", "1"),
     ]));
     assert_eq!(reading.findings, []);
     assert_eq!(reading.routes.keys().map(RouteName::as_str).collect::<Vec<_>>(), ["", "admin"]);
@@ -78,6 +77,60 @@ fn a_suffix_names_another_route_that_inherits() {
     assert_eq!(admin.network.as_ref().unwrap().as_str(), "front");
     assert_eq!(kinds(&[("hosts.", "shop.example.com")]), [FindingKind::Bad]);
     assert_eq!(kinds(&[("hosts.a b", "shop.example.com")]), [FindingKind::Bad]);
+}
+
+#[test]
+fn a_suffix_that_names_no_route_is_told_and_protection_withholds_the_service() {
+    let with = |more: &[(&str, &str)]| {
+        let admin = [("hosts.admin", "admin.example.com"), ("port.admin", "9090")];
+        read(&labels(&[&admin, more].concat())).findings
+    };
+    assert_eq!(with(&[("compress.admin", "true"), ("allow", "10.0.0.0/8")]), []);
+    for label in TABLE.iter().filter(|label| !["hosts", "default_backend"].contains(&label.key)) {
+        let told = with(&[(&format!("{}.amdin", label.key), label.example)]);
+        let kind = if PROTECTS.contains(&label.key) { FindingKind::Withholds } else { FindingKind::Inert };
+        assert_eq!(told.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind], "{}", label.key);
+    }
+    assert_eq!(kinds(&[("hosts", "a.example.com"), ("allow.Admin", "10.0.0.0/8")]), [FindingKind::Bad]);
+    // Who switches a route off does not mean another one.
+    assert_eq!(with(&[("default_backend.off", "false"), ("allow.off", "10.0.0.0/8")]), []);
+}
+
+#[test]
+fn a_network_has_no_bits_behind_its_prefix() {
+    let refused = |network: &str| kinds(&[("hosts", "a.example.com"), ("allow", network)]) == [FindingKind::Bad];
+    assert!(refused("10.1.2.3/8") && refused("2001:db8::1/32") && refused("192.0.2.7, 10.0.0.1/31"));
+    assert!(!refused("10.0.0.0/8, 192.0.2.7, 10.1.2.3/32, ::/0"));
+}
+
+#[test]
+fn labels_of_predecessors_that_do_not_count_are_told() {
+    let mesh =
+        ("com.docker.ucp.mesh.http.1".to_owned(), "external_route=http://x.example.com,internal_port=80".to_owned());
+    let v1 = ("interlock.hostname".to_owned(), "x".to_owned());
+    let yes = ("com.docker.ucp.mesh.http".to_owned(), "true".to_owned());
+    let reading = read(&labels(&[("network", "front")]).into_iter().chain([mesh, v1, yes]).collect());
+    assert!(reading.routes.is_empty());
+    let keys: Vec<_> = reading.findings.iter().map(|finding| (finding.key.as_str(), finding.kind)).collect();
+    assert_eq!(keys, [("com.docker.ucp.mesh.http.1", FindingKind::Inert), ("interlock.hostname", FindingKind::Inert)]);
+}
+
+#[test]
+fn a_label_is_told_as_its_owner_wrote_it() {
+    let of = |pairs: &[(&str, &str)], route: &str, key: &str| {
+        let labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        written(&labels, &route.parse().unwrap(), key)
+    };
+    let todays = [("com.docker.lb.hosts.a", "x"), ("com.docker.lb.hsts", "1d"), ("com.docker.lb.allow.a", "10.0.0.1")];
+    assert_eq!(of(&todays, "", "hsts"), "com.docker.lb.hsts");
+    assert_eq!(of(&todays, "a", "hsts"), "com.docker.lb.hsts");
+    assert_eq!(of(&todays, "a", "allow"), "com.docker.lb.allow.a");
+    assert_eq!(of(&todays, "a", "port"), "com.docker.lb.port.a");
+    let mesh = [("com.docker.ucp.mesh.http.Web", "external_route=http://x.example.com,internal_port=80")];
+    assert_eq!(of(&mesh, "web", "port"), "com.docker.ucp.mesh.http.Web");
+    let v1 = [("interlock.hostname", "x"), ("interlock.websocket_endpoint.0", "/ws")];
+    assert_eq!(of(&v1, "", "ssl_key"), "interlock.ssl_cert_key");
+    assert_eq!(of(&v1, "", "websocket_endpoints"), "interlock.websocket_endpoint.0");
 }
 
 #[test]
@@ -90,6 +143,9 @@ fn redirect_targets_cannot_break_out() {
         "http://old.example.com,ftp://new.example.com/",
         "http://old.example.com,https://new.example.com/?c=%[req.hdr(cookie)]",
         "http://old.example.com,http://old.example.com",
+        "http://old.example.com/old,http://old.example.com/new",
+        "http://old.example.com?x,https://new.example.com",
+        "http://old.example.com:8080,https://new.example.com",
     ] {
         assert_eq!(kinds(&[("redirects", wrong)]), [FindingKind::Bad], "{wrong}");
     }

@@ -94,21 +94,32 @@ pub(super) fn hosts(text: &str) -> Result<Vec<HostPattern>, Invalid> {
 }
 
 pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
-    items(text, ',', 64)?.into_iter().map(str::parse).collect()
+    let mut paths = items(text, ',', 64)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    paths.sort();
+    paths.dedup();
+    Ok(paths)
 }
 
 /// Networks; an address is a network of one.
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
-    let network = |item: &str| match item.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => item.parse::<IpNet>().map(|network| network.trunc()).map_err(|_| {
-            Invalid::new("has something that is no network", "write networks like 10.0.0.0/8, separated by commas")
-        }),
-    };
     let mut networks = items(text, ',', 256)?.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
     networks.sort();
     networks.dedup();
     Ok(networks)
+}
+
+/// A network, or an address. One with bits behind its prefix would let in more than it seems to, or less.
+pub(crate) fn network(text: &str) -> Result<IpNet, Invalid> {
+    const RIGHT: &str = "write networks like 10.0.0.0/8, separated by commas";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let network: IpNet = text.parse().map_err(|_| Invalid::new("has something that is no network", RIGHT))?;
+    if network.trunc() == network {
+        return Ok(network);
+    }
+    let wrong = format!("has {network}, which stands for all of {}", network.trunc());
+    Err(Invalid::new(wrong, "write that network, or the address alone"))
 }
 
 pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
@@ -131,31 +142,28 @@ fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from_https, from_host) =
         url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
     if !is_whole_host(from) {
-        // All requests for the host are redirected, not those for a path alone.
-        return Err(Invalid::new("has a source with a path", REDIRECT));
+        // All requests for the host are redirected, not those for a path or port alone.
+        return Err(Invalid::new("has a source with a path, query or port", REDIRECT));
     }
     let to: RedirectTarget = to.parse()?;
     let (own_scheme, own_host) = url_host(to.as_str()).unzip();
-    if own_scheme == Some(from_https)
-        && own_host.as_ref() == Some(&from_host)
-        && port(from, from_https) == port(to.as_str(), from_https)
-    {
+    if own_scheme == Some(from_https) && own_host.as_ref() == Some(&from_host) && names_usual_port(to.as_str()) {
         // The request's own path is put behind the target, so that no other path makes an end of it.
         return Err(Invalid::new("redirects a host to itself", REDIRECT));
     }
     Ok(Redirect { from_https, from_host, to })
 }
 
-/// Whether nothing but a slash follows the host and port of a URL.
+/// Whether nothing but a slash follows the host of a URL.
 fn is_whole_host(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.find(['/', '?', '#']).is_none_or(|end| &rest[end..] == "/")
+    rest.find([':', '/', '?', '#']).is_none_or(|end| &rest[end..] == "/")
 }
 
-/// The port that a URL names or means.
-fn port(url: &str, https: bool) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+/// Whether a URL's port is the one that its scheme means.
+pub(crate) fn names_usual_port(url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let usual = if https { "443" } else { "80" };
-    authority.split_once(':').map_or(usual, |(_, port)| port)
+    let usual = if scheme == "https" { "443" } else { "80" };
+    authority.split_once(':').is_none_or(|(_, port)| port == usual)
 }

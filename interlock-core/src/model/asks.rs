@@ -2,9 +2,9 @@
 
 use super::Refusal;
 use super::reach::World;
-use crate::labels::{Redirect, RouteLabels, TlsVerify};
-use crate::names::{CookieName, HostPattern, SecretName};
-use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan};
+use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
+use crate::names::{CookieName, HostPattern, PathPrefix, SecretName};
+use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
 use crate::ownership;
 use crate::settings::{Extension, Kind, ProxyOptions, SecretPolicy};
 use crate::snapshot::{STACK_LABEL, Secret, Service};
@@ -155,20 +155,21 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
     Ok(tls)
 }
 
-/// A secret as Docker has it: by its name, or inside the service's stack by the name without the stack's.
+/// A secret as Docker has it: inside the service's stack by the name without the stack's, or by its name. As in a stack file, the
+/// stack's own comes first.
 fn known(world: &World<'_>, service: &Service, label: &'static str, name: &SecretName) -> Result<SecretName, Refusal> {
-    if world.own_secrets.contains(name.as_str()) {
-        let right = "name a secret that holds what belongs to the service";
-        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
-    }
     let stack = service.spec.labels.get(STACK_LABEL);
     let in_stack = || stack.and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
-    let candidates = [Some(name.clone()), in_stack()].into_iter().flatten();
+    let candidates = [in_stack(), Some(name.clone())].into_iter().flatten();
     let mut found = candidates.filter_map(|name| Some((world.secrets.get(name.as_str())?, name)));
     let Some((secret, name)) = found.next() else {
         let right = "create it with `docker secret create`";
         return Err(Refusal::new("is no secret of this Swarm", right).about(label, name.as_str()));
     };
+    if world.own_secrets.contains(name.as_str()) {
+        let right = "name a secret that holds what belongs to the service";
+        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
+    }
     if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
         let right = "let its owner label it com.docker.lb.allow=STACK, or =* for all";
         let wrong = "is not for this service: SecretPolicy is opt-in, and the secret's labels do not allow it";
@@ -230,10 +231,7 @@ fn canaries(extension: &Extension, labels: &RouteLabels) -> Result<Vec<Canary>, 
     if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
         let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
         let wrong = "cannot be together with context_root_rewrite";
-        return Err(Refusal {
-            label: Some((label, String::new())),
-            ..Refusal::new(wrong, "remove one of the two labels")
-        });
+        return Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""));
     }
     Ok(canaries)
 }
@@ -248,8 +246,80 @@ fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
             Err(Refusal::new("redirects a host that is not among the service's hosts", right)
                 .about("redirects", foreign.from_host.to_string()))
         }
-        None => Ok(redirects),
+        None => match circle(&redirects, hosts, labels.ssl_only == Some(true)) {
+            Some(host) => Err(Refusal::new(
+                format!("sends requests for {host} in a circle"),
+                "let one of the redirects lead to a host that is not redirected",
+            )
+            .about("redirects", "")),
+            None => Ok(redirects),
+        },
     }
+}
+
+/// A host from which redirects lead back to it. With `ssl_only` each host without one of its own is redirected from http to https.
+fn circle(redirects: &[Redirect], hosts: &[HostPattern], ssl_only: bool) -> Option<HostPattern> {
+    let next = |(https, host): &(bool, HostPattern)| {
+        let of_label = redirects.iter().find(|from| (from.from_https, &from.from_host) == (*https, host));
+        match of_label {
+            Some(redirect) => url_host(redirect.to.as_str()).filter(|_| names_usual_port(redirect.to.as_str())),
+            None => (ssl_only && !https && hosts.contains(host)).then(|| (true, host.clone())),
+        }
+    };
+    redirects.iter().find_map(|redirect| {
+        let start = (redirect.from_https, redirect.from_host.clone());
+        let steps = redirects.len() + hosts.len();
+        let mut way = std::iter::successors(Some(start.clone()), next).skip(1).take(steps);
+        way.any(|place| place == start).then_some(start.1)
+    })
+}
+
+/// Labels that do nothing beside the others. What another service has to do with is told where routes are put together.
+pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> {
+    let root = PathPrefix::root();
+    let path = labels.context_root.as_ref().unwrap_or(&root);
+    if asks.tls == Tls::Passthrough {
+        let wrong = "does nothing with ssl_passthrough, which leaves requests unread";
+        let inert = unread(labels).into_iter().filter(|(_, set)| *set);
+        return inert.map(|(label, _)| Refusal::new(wrong, "remove it").about(label, "")).collect();
+    }
+    let mut told = Vec::new();
+    if labels.ssl_backend_ca.is_some() && !verifies(labels) {
+        let right = "set com.docker.lb.ssl_backend_tls_verify=required";
+        told.push(Refusal::new("does nothing while certificates are not verified", right).about("ssl_backend_ca", ""));
+    }
+    if labels.context_root_rewrite == Some(true) && path.is_root() {
+        let refusal = Refusal::new("does nothing without a path to remove", "set com.docker.lb.context_root");
+        told.push(refusal.about("context_root_rewrite", ""));
+    }
+    let outside = |endpoint: &&PathPrefix| !path.covers(endpoint);
+    if let Some(endpoint) = asks.options.websocket_endpoints.iter().find(outside) {
+        let wrong = format!("names {endpoint}, which is not under the context root {path}");
+        told.push(Refusal::new(wrong, "write paths as clients send them").about("websocket_endpoints", ""));
+    }
+    told
+}
+
+/// The labels about what is inside a TLS connection, and whether they are set.
+fn unread(labels: &RouteLabels) -> [(&'static str, bool); 15] {
+    let is_set = |flag: Option<bool>| flag == Some(true);
+    [
+        ("backend_protocol", labels.backend_protocol.is_some()),
+        ("compress", is_set(labels.compress)),
+        ("connect_timeout", labels.connect_timeout.is_some()),
+        ("context_root_rewrite", is_set(labels.context_root_rewrite)),
+        ("hsts", labels.hsts.is_some()),
+        ("ip_hash", is_set(labels.ip_hash)),
+        ("max_body_size", labels.max_body_size.is_some()),
+        ("read_timeout", labels.read_timeout.is_some()),
+        ("request_headers", labels.request_headers.is_some()),
+        ("response_headers", labels.response_headers.is_some()),
+        ("send_timeout", labels.send_timeout.is_some()),
+        ("ssl_backend", is_set(labels.ssl_backend)),
+        ("ssl_backend_ca", labels.ssl_backend_ca.is_some()),
+        ("sticky_session_cookie", labels.sticky_session_cookie.is_some()),
+        ("websocket_endpoints", labels.websocket_endpoints.is_some()),
+    ]
 }
 
 /// What goes through as it is cannot be looked into.
@@ -265,12 +335,14 @@ fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
         ("allow", !asks.options.allow.is_empty()),
         ("canary_header", labels.canary_header.is_some()),
         ("canary_cookie", labels.canary_cookie.is_some()),
+        ("rate_limit", asks.options.rate_limit.is_some()),
+        ("ssl_backend_tls_verify", verifies(labels)),
     ];
     match refused.into_iter().find(|(_, set)| *set) {
         Some((label, _)) => {
             let wrong = "cannot be together with ssl_passthrough, which leaves requests unread";
             let refusal = Refusal::new(wrong, "remove one of the two labels");
-            Err(Refusal { label: Some((label, String::new())), may_fall_back: false, ..refusal })
+            Err(Refusal { may_fall_back: false, ..refusal.about(label, "") })
         }
         None => Ok(()),
     }

@@ -26,6 +26,12 @@ impl PathPrefix {
     pub fn is_root(&self) -> bool {
         self.0 == "/"
     }
+
+    /// Whether a path is this one or below it.
+    pub fn covers(&self, other: &Self) -> bool {
+        let rest = other.0.strip_prefix(&self.0);
+        self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl FromStr for PathPrefix {

@@ -15,8 +15,9 @@ const LARGEST_OF_HASH: u64 = 100;
 /// tasks of one service are gone at once, the next try goes to another service's.
 ///
 /// Each task has the same weight, until one of the services says what its share is: then the others' shares are as many as they have tasks.
-pub(super) fn servers(members: &[&Route], balance: &Balance) -> Vec<Server> {
-    let weights = weights(members, balance);
+/// A share counts as at least `least`.
+pub(super) fn servers(members: &[&Route], balance: &Balance, least: u32) -> Vec<Server> {
+    let weights = weights(members, balance, least);
     let mut placed = Vec::new();
     for (member, (route, weight)) in members.iter().zip(weights).enumerate().filter(|(_, (_, weight))| *weight > 0) {
         for (i, target) in (0_u64..).zip(&route.targets) {
@@ -32,8 +33,9 @@ pub(super) fn servers(members: &[&Route], balance: &Balance) -> Vec<Server> {
 }
 
 /// The weight of each task of each member.
-fn weights(members: &[&Route], balance: &Balance) -> Vec<u32> {
-    let shares: Vec<_> = members.iter().map(|route| (route.asks.weight, route.targets.len() as u64)).collect();
+fn weights(members: &[&Route], balance: &Balance, least: u32) -> Vec<u32> {
+    let share = |route: &&Route| (route.asks.weight.map(|share| share.max(least)), route.targets.len() as u64);
+    let shares: Vec<_> = members.iter().map(share).collect();
     let most = if matches!(balance, Balance::Cookie(_)) { LARGEST_OF_HASH } else { LARGEST };
     of_shares(&shares, most)
 }

@@ -148,14 +148,14 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "ProxyContainerLabels" Map, "", Works, "Labels for the proxies' containers.", |e, v| put(&mut e.proxy_container_labels, values::labels(v));
     "HitlessServiceUpdate" Boolean, "false", Works, "Bring changes to running proxies without replacing them. Needs the image interlock-proxy-nginx and what `interlock install` sets up.", |e, v| put(&mut e.hitless_service_update, values::boolean(v));
     "Image" Text, "", Works, "The extension's image, like interlock:0.1.0: it renders and has NGINX check what it rendered. Without it, core renders by itself.", |e, v| put(&mut e.image, values::optional(v));
-    "Args" List, "[]", Works, "Arguments for the extension, instead of those that make it connect to core.", |e, v| put(&mut e.args, values::list(v));
+    "Args" List, "[]", Works, "Arguments for the extension: options like -D behind those that make it connect to core; others instead of them.", |e, v| put(&mut e.args, values::list(v));
     "ServiceName" Text, "\"interlock-extension\"", Works, "The name of the extension's service.", |e, v| put(&mut e.service_name, values::service_name(v));
     "Labels" Map, "", Works, "Labels for the extension's service.", |e, v| put(&mut e.labels, values::labels(v));
     "ContainerLabels" Map, "", Works, "Labels for the extension's containers.", |e, v| put(&mut e.container_labels, values::labels(v));
     "Constraints" List, "", Works, "Where the extension runs.", |e, v| put(&mut e.constraints, values::constraints(v));
     "PlacementPreferences" List, "[]", Works, "How the extension is spread.", |e, v| put(&mut e.placement_preferences, values::preferences(v));
     "Template" Text, "", Works, "A Docker config object with a template of your own for the proxies' configuration: docs/templates.md.", |e, v| put(&mut e.template, values::optional(v));
-    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For, -Proto, -Host and -Port or the PROXY protocol, like [\"10.0.0.0/8\"]. On the TLS port X-Forwarded-For is not read while a host there is passed through.", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
+    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For, -Proto, -Host and -Port or the PROXY protocol, like [\"10.0.0.0/8\"]; addresses, too. On the TLS port X-Forwarded-For is not read while a host there is passed through.", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
     "ProxyProtocol" Boolean, "false", Works, "Connections begin with the PROXY protocol, all of them; what it says is believed of TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
     "ProxyVersion" Text, "", Works, "The version of the proxy program, like 1.30.7: newer ones get more directives. Without it: what the agents report, else the oldest supported one.", |e, v| put(&mut e.proxy_version, values::version(v));
     "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_image, values::optional(v));
@@ -167,28 +167,31 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
     "WorkerProcesses" IntegerOrText, "\"auto\"", Works, "How many worker processes a proxy has; auto is one a core.", |o, v| {
         o.worker_processes = match v.as_str() {
             Some(text) if text.eq_ignore_ascii_case("auto") => WorkerProcesses::Auto,
-            Some(text) => return Err(format!("is {text:?}, expected \"auto\" or a whole number")),
+            Some(text) => match text.parse().ok().filter(|count| (1..=1024).contains(count)) {
+                Some(count) => WorkerProcesses::Count(count),
+                None => return Err(format!("is {text:?}, expected \"auto\" or a whole number from 1 to 1024")),
+            },
             None => WorkerProcesses::Count(values::small(v, 1, 1024)?),
         };
         Ok(()) };
     "MaxConnections" Integer, "4096", Works, "How many connections a worker process may have, clients and tasks together.", |o, v| put(&mut o.max_connections, values::small(v, 16, 10_000_000));
     "RLimitNoFile" Integer, "65535", Works, "How many files a worker process may have open.", |o, v| put(&mut o.rlimit_nofile, values::integer(v, 16, 100_000_000));
-    "ConnectTimeout" Seconds, "1", Works, "Seconds until a task that does not take a connection is left for the next one. There are at most 3 tries and 5 seconds.", |o, v| put(&mut o.connect_timeout, values::seconds(v));
+    "ConnectTimeout" Seconds, "1", Works, "Seconds until a task that does not take a connection is left for the next one. There are at most 3 tries within 5 seconds, and so with 5 or more no second one.", |o, v| put(&mut o.connect_timeout, values::seconds(v));
     "SendTimeout" Seconds, "600", Works, "Seconds without progress after which sending to a task or client ends.", |o, v| put(&mut o.send_timeout, values::seconds(v));
     "ReadTimeout" Seconds, "600", Works, "Seconds without a byte after which waiting for a task ends.", |o, v| put(&mut o.read_timeout, values::seconds(v));
-    "KeepaliveTimeout" Text, "\"75s\"", Works, "How long an idle connection of a client is kept.", |o, v| put(&mut o.keepalive_timeout, values::duration(v));
+    "KeepaliveTimeout" Text, "\"75s\"", Works, "How long an idle connection of a client is kept.", |o, v| put(&mut o.keepalive_timeout, values::pause(v));
     "ClientMaxBodySize" Text, "\"32m\"", Works, "The largest request body; 0 for any.", |o, v| put(&mut o.client_max_body_size, values::size(v));
     "ClientBodyBufferSize" Text, "\"8k\"", Works, "How much of a request body is held in memory.", |o, v| put(&mut o.client_body_buffer_size, values::buffer(v));
-    "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::duration(v));
+    "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::pause(v));
     "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| put(&mut o.client_header_buffer_size, values::buffer(v));
     "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| put(&mut o.large_client_header_buffers, values::buffers(v));
     "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names. Applications that take X_Real_IP for X-Real-IP then believe clients.", |o, v| put(&mut o.underscores_in_headers, values::boolean(v));
     "HTTPVersion" Text, "\"1.1\"", Works, "The HTTP version that tasks are spoken to in: 1.0 or 1.1. WebSocket and connections that stay open need 1.1.", |o, v| {
         o.http_version = values::choice(v, &[("1.1", "1.1"), ("1.0", "1.0")])?.to_owned();
         Ok(()) };
-    "AccessLogPath" Text, "\"/dev/stdout\"", Works, "Where requests are logged.", |o, v| put(&mut o.access_log_path, values::path(v));
-    "ErrorLogPath" Text, "\"/dev/stdout\"", Works, "Where errors are logged.", |o, v| put(&mut o.error_log_path, values::path(v));
-    "MainLogFormat" Text, "", Works, "The format of the access log. Without it: combined, and X-Forwarded-For.", |o, v| put(&mut o.main_log_format, values::log_format(v));
+    "AccessLogPath" Text, "\"/dev/stdout\"", Works, "Where requests are logged: a file, `syslog:...` or off.", |o, v| put(&mut o.access_log_path, values::log(v, &["off"]));
+    "ErrorLogPath" Text, "\"/dev/stdout\"", Works, "Where errors are logged: a file, `syslog:...` or stderr.", |o, v| put(&mut o.error_log_path, values::log(v, &["stderr"]));
+    "MainLogFormat" Text, "", Works, "The format of the access log, with `escape=json ` in front or not. Without it: combined, and X-Forwarded-For.", |o, v| put(&mut o.main_log_format, values::log_format(v));
     "TraceLogFormat" Text, "", Works, "A second format, for HTTPOptions to use.", |o, v| put(&mut o.trace_log_format, values::log_format(v));
     "PidPath" Text, "\"/var/run/proxy.pid\"", Works, "The file with NGINX's process id.", |o, v| put(&mut o.pid_path, values::path(v));
     "User" Text, "", Works, "The user of the worker processes. Without it: the one that the image's NGINX was built with.", |o, v| put(&mut o.user, values::optional_words(v));
@@ -197,7 +200,7 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
     "TCPOptions" List, "[]", Works, "Lines for the stream context, as they are.", |o, v| put(&mut o.tcp_options, values::list(v));
     "SSLProtocols" Text, "\"TLSv1.2 TLSv1.3\"", Works, "The TLS versions that clients may use.", |o, v| put(&mut o.ssl_protocols, values::tls_versions(v));
     "SSLCiphers" Text, "", Works, "The TLS 1.2 ciphers that clients may use. Without it: Mozilla's intermediate list.", |o, v| put(&mut o.ssl_ciphers, values::words(v));
-    "SSLOpts" Text, "\"\"", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
+    "SSLOpts" IntegerOrText, "\"\"", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::anything(v);
     "SSLVerify" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
     "SSLDefaultDHParam" Integer, "", NO_DH, "Accepted for compatibility.", |_, v| values::integer(v, 0, 16_384).map(drop);
     "SSLDefaultDHParamPath" Text, "", NO_DH, "Accepted for compatibility.", |_, v| values::text(v).map(drop);

@@ -88,7 +88,7 @@ fn each_mistake_is_named_with_its_place() {
         (
             "ProxyReplicas = 3",
             "TrustedProxies = [\"10.0.0.0/33\"]",
-            "line 6, column 18: Extensions.default.TrustedProxies has \"10.0.0.0/33\", expected networks like \"10.0.0.0/8\"",
+            "line 6, column 18: Extensions.default.TrustedProxies has \"10.0.0.0/33\", expected networks like \"10.0.0.0/8\", without bits behind the prefix, or addresses",
         ),
         (
             "ProxyReplicas = 3",
@@ -319,4 +319,51 @@ fn b2_service_clusters_never_share_the_names_of_objects() {
          PublishedPort = 1\nPublishedSSLPort = 2"
     );
     assert!(wrong(&toml)[0].contains("claims object names with production-"), "{:?}", wrong(&toml));
+}
+
+fn of_nginx(line: &str) -> Result<NginxOptions, String> {
+    let file = format!("[Extensions.default]\n[Extensions.default.Config]\n{line}\n");
+    let (settings, _) = Settings::parse(&file).map_err(|error| error.to_string())?;
+    match &settings.extension("").unwrap().options {
+        ProxyOptions::Nginx(options) => Ok(options.as_ref().clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_files_of_others_plausibly_hold_is_read() {
+    assert!(of_nginx("SSLOpts = 0").is_ok() && of_nginx("SSLOpts = \"x\"").is_ok());
+    assert_eq!(of_nginx("WorkerProcesses = \"2\"").unwrap().worker_processes, WorkerProcesses::Count(2));
+    assert!(of_nginx("WorkerProcesses = \"0\"").is_err() && of_nginx("WorkerProcesses = \"two\"").is_err());
+    assert_eq!(of_nginx("KeepaliveTimeout = \"75\"").unwrap().keepalive_timeout, Duration::from_secs(75));
+    for log in ["off", "syslog:server=10.0.0.1,tag=web"] {
+        assert_eq!(of_nginx(&format!("AccessLogPath = \"{log}\"")).unwrap().access_log_path, log);
+    }
+    for wrong in ["on", "relative", "syslog:server=a main", "syslog:a;b"] {
+        assert!(of_nginx(&format!("AccessLogPath = \"{wrong}\"")).is_err(), "{wrong}");
+    }
+    assert!(of_nginx("ErrorLogPath = \"stderr\"").is_ok() && of_nginx("ErrorLogPath = \"off\"").is_err());
+    for written in ["escape=json '{\\\"a\\\":\\\"$status\\\"}'", "escape=json {\\\"a\\\":\\\"$status\\\"}"] {
+        let options = of_nginx(&format!("MainLogFormat = \"{written}\"")).unwrap();
+        assert_eq!(options.main_log_format.as_deref(), Some("escape=json {\"a\":\"$status\"}"));
+    }
+}
+
+#[test]
+fn nginx_has_no_buffers_in_gigabytes() {
+    for key in ["ClientBodyBufferSize", "ClientHeaderBufferSize"] {
+        assert!(of_nginx(&format!("{key} = \"1g\"")).is_err() && of_nginx(&format!("{key} = \"1m\"")).is_ok());
+    }
+    for wrong in ["0 8k", "4 1g", "4 0"] {
+        assert!(of_nginx(&format!("LargeClientHeaderBuffers = \"{wrong}\"")).is_err(), "{wrong}");
+    }
+    assert!(of_nginx("ClientMaxBodySize = \"1g\"").is_ok());
+}
+
+#[test]
+fn a_trusted_proxy_is_a_network_or_an_address() {
+    let read = |item: &str| Settings::parse(&format!("[Extensions.default]\nTrustedProxies = [\"{item}\"]\n"));
+    let (settings, _) = read("10.0.0.5").unwrap();
+    assert_eq!(settings.extension("").unwrap().trusted_proxies[0].to_string(), "10.0.0.5/32");
+    assert!(read("10.0.0.0/8").is_ok() && read("10.1.2.3/8").is_err());
 }

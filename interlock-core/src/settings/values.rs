@@ -94,12 +94,22 @@ pub(super) fn path(value: &Value<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// A log's format, which will stand in single quotes. Files that MKE wrote hold it as it stands in nginx.conf: pieces between
+/// Where a log goes: a file, syslog, or one of these words.
+pub(super) fn log(value: &Value<'_>, words: &[&str]) -> Result<String, Wrong> {
+    let text = self::words(value)?;
+    let is_syslog = text.starts_with("syslog:") && !text.contains(char::is_whitespace);
+    if words.contains(&text.as_str()) || is_syslog { Ok(text) } else { path(value) }
+}
+
+/// A log's format, which will stand in single quotes, with how its values are escaped in front, as in NGINX's `escape=json '{…}'`. Files that MKE wrote hold it as it stands in nginx.conf: pieces between
 /// single quotes, line breaks between them, a semicolon at the end. Their `$reqid` is NGINX's own `$request_id`.
 pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
     const WRONG: &str = "is no log format; write it on one line, with double quotes inside";
     let Some(written) = optional(value)? else { return Ok(None) };
-    let written = written.trim();
+    let (escape, written) = match written.trim().split_once(char::is_whitespace) {
+        Some((escape @ ("escape=json" | "escape=none" | "escape=default"), rest)) => (Some(escape), rest.trim()),
+        _ => (None, written.trim()),
+    };
     let format = if written.starts_with('\'') {
         let pieces: Vec<_> = written.trim_end_matches(';').trim_end().split('\'').collect();
         let between_is_blank = pieces.iter().step_by(2).all(|piece| piece.trim().is_empty());
@@ -113,7 +123,8 @@ pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
     if format.is_empty() || format.chars().any(|c| c.is_control() || c == '\'' || c == '\\') {
         return Err(WRONG.to_owned());
     }
-    Ok(Some(format.replace("$reqid", "$request_id")))
+    let format = format.replace("$reqid", "$request_id");
+    Ok(Some(escape.map_or(format.clone(), |escape| format!("{escape} {format}"))))
 }
 
 pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {
@@ -126,6 +137,11 @@ pub(super) fn integer(value: &Value<'_>, least: u64, most: u64) -> Result<u64, W
     parsed
         .filter(|n| (least..=most).contains(n))
         .ok_or_else(|| format!("is {}, expected {least} to {most}", number.as_str()))
+}
+
+/// A text or a number that nothing is made of.
+pub(super) fn anything(value: &Value<'_>) -> Result<(), Wrong> {
+    if value.is_integer() { Ok(()) } else { text(value).map(drop) }
 }
 
 pub(super) fn port(value: &Value<'_>) -> Result<u16, Wrong> {
@@ -148,6 +164,16 @@ pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Wrong> {
     Ok(duration)
 }
 
+/// A duration as NGINX has it: a number without a unit is one of seconds.
+pub(super) fn pause(value: &Value<'_>) -> Result<Duration, Wrong> {
+    match value.as_str() {
+        Some(text) if (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) => {
+            duration(&DeValue::String(format!("{text}s").into()))
+        }
+        _ => duration(value),
+    }
+}
+
 /// A whole number of seconds, as Interlock has it for time limits; a duration is understood, too.
 pub(super) fn seconds(value: &Value<'_>) -> Result<Duration, Wrong> {
     let limit = match value {
@@ -158,10 +184,11 @@ pub(super) fn seconds(value: &Value<'_>) -> Result<Duration, Wrong> {
     if limit.is_zero() { Err("is zero".to_owned()) } else { Ok(limit) }
 }
 
-/// The size of a buffer, which is reserved: not nothing, and not more than a gigabyte.
+/// The size of a buffer, which is reserved: not nothing, and not more than a gigabyte. NGINX knows no `g` here.
 pub(super) fn buffer(value: &Value<'_>) -> Result<Size, Wrong> {
     let size = size(value)?;
-    if (1..=1 << 30).contains(&size.bytes()) { Ok(size) } else { Err(format!("is {size}, expected 1 to 1g")) }
+    let right = (1..=1 << 30).contains(&size.bytes()) && !size.0.ends_with(['g', 'G']);
+    if right { Ok(size) } else { Err(format!("is {size}, expected 1 to 1024m")) }
 }
 
 pub(super) fn size(value: &Value<'_>) -> Result<Size, Wrong> {
@@ -255,7 +282,11 @@ pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Resul
 }
 
 pub(super) fn cidrs(value: &Value<'_>) -> Result<Vec<ipnet::IpNet>, Wrong> {
-    let parse = |text: String| text.parse().map_err(|_| format!("has {text:?}, expected networks like \"10.0.0.0/8\""));
+    let parse = |text: String| {
+        crate::labels::network(&text).map_err(|_| {
+            format!("has {text:?}, expected networks like \"10.0.0.0/8\", without bits behind the prefix, or addresses")
+        })
+    };
     list(value)?.into_iter().map(parse).collect()
 }
 

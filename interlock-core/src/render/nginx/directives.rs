@@ -56,6 +56,14 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     with_raw(lines, &options.global_options)
 }
 
+/// A log's format. How its values are escaped is not part of the text in quotes.
+fn log_format(name: &str, format: &str) -> String {
+    match format.split_once(' ') {
+        Some((escape, format)) if escape.starts_with("escape=") => format!("log_format {name} {escape} '{format}';"),
+        _ => format!("log_format {name} '{format}';"),
+    }
+}
+
 /// The beginning of the http context.
 pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let version = proxy.version;
@@ -66,9 +74,12 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         "default_type text/plain;".to_owned(),
         // Redirects of our own say a path alone: the port inside this container is not the one that clients see.
         "absolute_redirect off;".to_owned(),
-        format!("log_format main '{main_format}';"),
-        format!("log_format trace '{trace_format}';"),
-        format!("access_log {} main;", options.access_log_path),
+        log_format("main", main_format),
+        log_format("trace", &trace_format),
+        match options.access_log_path.as_str() {
+            "off" => "access_log off;".to_owned(),
+            path => format!("access_log {path} main;"),
+        },
         format!("keepalive_timeout {};", time(options.keepalive_timeout)),
     ];
     if version.is_some_and(|version| version >= KEEPALIVE_MIN_TIMEOUT) {
