@@ -115,7 +115,7 @@ async fn a_roll_of_many_tasks_goes_on_as_long_as_they_come_up() {
     fate_of_image(&world, "slow", Fate::StartAfter(Duration::from_secs(90)));
     world.settings = settings("[Extensions.default]\nProxyImage = \"slow:1\"\n");
     assert!(restarts(&world.pass(&mut mind).await.unwrap()));
-    for _ in 0..100 {
+    for _ in 0..150 {
         world.swarm().tick(Duration::from_secs(20));
         let plan = world.pass(&mut mind).await.unwrap();
         assert!(!restarts(&plan), "{plan}");
