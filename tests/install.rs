@@ -6,13 +6,18 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use interlock_core::desired::AgentFile;
 use interlock_core::docker::{Client, Endpoint};
 use interlock_core::install::{self, Core};
+use interlock_core::ownership;
+use interlock_core::plan::Action;
 use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
-use interlock_testkit::{Swarm, server};
+use interlock_testkit::script::{Fault, Rule};
+use interlock_testkit::{ApiError, Swarm, server};
 use serde_json::{Value, json};
 use support::settings;
+use support::world::{Mind, World, route, with_authority};
 
 const SETTINGS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\n";
 
@@ -147,6 +152,60 @@ async fn uninstalling_removes_what_is_ours_and_nothing_else() {
     };
     assert_eq!(names(&after.services), names(&before.services));
     assert_eq!(runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap(), 0);
+}
+
+/// A core without our labels, as somebody deployed it by hand.
+fn with_core_by_hand() -> Swarm {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    route(&mut swarm, "shop", "demo");
+    swarm.service("lb").secret(ownership::AUTHORITY_SECRET).create();
+    swarm.settle();
+    swarm
+}
+
+#[tokio::test]
+async fn uninstalling_beside_a_core_by_hand_says_what_to_remove_first() {
+    let site = Site::new(with_core_by_hand());
+    let writes = site.handle.swarm().writes();
+    let error = runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap_err();
+    assert!(error.to_string().contains("docker service rm lb"), "{error}");
+    assert_eq!(site.handle.swarm().writes(), writes);
+    site.handle.swarm().remove_service("lb").unwrap();
+    assert_eq!(runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap(), 1);
+}
+
+/// Who does not know whose task it is, a run by hand, finds the same core as core itself.
+#[tokio::test]
+async fn a_core_by_hand_is_known_by_the_authority() {
+    let world = World::new(with_core_by_hand(), settings(SETTINGS)).await;
+    let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
+    let addresses: Vec<_> = outcome
+        .plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::CreateConfig { data, .. } => AgentFile::from_toml(data).ok().map(|file| file.core),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(addresses, ["tasks.lb:8080"], "{}", outcome.plan);
+}
+
+/// An engine that is busy is asked again: another core's address would replace all proxies.
+#[tokio::test]
+async fn an_engine_that_does_not_say_whose_task_we_are_is_asked_again() {
+    let site = Site::new(Swarm::three_nodes());
+    let asked = || async {
+        let client = Client::connect(&site.options().endpoint).await.unwrap();
+        client.as_container("core").await.map(drop)
+    };
+    asked().await.unwrap();
+    for (answer, is_asked_again) in [(500, true), (403, false)] {
+        let fault = Fault::Refuse(ApiError::new(answer, "not now"));
+        site.handle.swarm().script.rule(Rule::any("/containers/", fault));
+        assert_eq!(asked().await.is_err(), is_asked_again, "{answer}");
+        site.handle.swarm().script.forget_rules();
+    }
 }
 
 /// The stack file and `install` describe the same core.

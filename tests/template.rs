@@ -3,6 +3,7 @@
 
 mod support;
 
+use interlock_core::ownership;
 use interlock_core::problem::Effect;
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::render::{RenderError, Rendering};
@@ -152,6 +153,26 @@ async fn k6_a_template_that_is_mounted_in_the_extension_counts_while_it_is_there
         .unwrap();
     world.converge(&mut mind).await;
     assert!(served(&world.observe().await.unwrap().snapshot).contains("Written by interlock"));
+}
+
+/// Anybody who may name and label a service can mount something there.
+#[tokio::test]
+async fn a_template_in_a_service_that_only_looks_like_the_extension_is_nobodys() {
+    let mut swarm = Swarm::three_nodes().overlay("demo");
+    route(&mut swarm, "shop", "demo");
+    swarm.config("theirs", "# theirs\nevents {}\nhttp {\n{{Health}}\n}\n");
+    swarm
+        .service("interlock-extension")
+        .label(ownership::OWNER, ownership::OWNER_VALUE)
+        .label(ownership::TYPE, ownership::TYPE_EXTENSION)
+        .config("theirs", template::PATH)
+        .create();
+    swarm.settle();
+    let snapshot = World::new(swarm, settings("")).await.observe().await.unwrap().snapshot;
+    for toml in ["", "[Extensions.default]\nImage = \"interlock:1\"\n"] {
+        let (outcome, _) = reconcile_embedded(&Inputs::new(snapshot.clone(), settings(toml)));
+        assert!(outcome.proxy_configs.values().all(|config| config.proxy.template.is_none()), "{toml}");
+    }
 }
 
 /// What the mounted config object holds.

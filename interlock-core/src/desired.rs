@@ -30,6 +30,9 @@ pub use proxy::proxy;
 pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, RouteSecret};
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
+/// The longest that a new task may take until it runs, its image included.
+pub(crate) const SECONDS_TO_START: u64 = 120;
+
 /// What should exist.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Desired {

@@ -214,14 +214,23 @@ impl Client {
     }
 
     /// As the program in this container of the engine's, whose service then stands in snapshots as core's. A name that the engine does not
-    /// know says nothing: we may run outside of containers, or talk to another node's engine.
-    #[must_use]
-    pub async fn as_container(self, name: &str) -> Self {
+    /// know says nothing: we may run outside of containers, or talk to another node's engine. Neither does an engine that lets us not ask.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not answer: it has to be asked again, as who takes core for another service tells all peers another address.
+    pub async fn as_container(self, name: &str) -> Result<Self, Error> {
         let path = format!("/containers/{}/json", observe::encode(name));
         let answer = self.get("container", &path, self.deadlines.inspect).await;
-        let inspected = answer.and_then(|answer| parse::<wire::Container>("container", &answer));
-        let service = inspected.ok().map(|container| container.config.labels.service).filter(|id| !id.is_empty());
-        Self { core: service.map(ServiceId::new), ..self }
+        let inspected = match answer.and_then(|answer| parse::<wire::Container>("container", &answer)) {
+            Ok(container) => Some(container),
+            Err(error) => match error.kind() {
+                ErrorKind::Gone | ErrorKind::Permission | ErrorKind::Permanent => None,
+                _ => return Err(error),
+            },
+        };
+        let service = inspected.map(|container| container.config.labels.service).filter(|id| !id.is_empty());
+        Ok(Self { core: service.map(ServiceId::new), ..self })
     }
 
     /// The engine and the API version in use.

@@ -8,7 +8,7 @@ use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::proxy_config::Generation;
 use crate::settings::Extension;
-use crate::snapshot::{Service, ServiceSpec, Snapshot};
+use crate::snapshot::{Service, ServiceSpec, Snapshot, UpdateState};
 
 mod servable;
 
@@ -91,7 +91,8 @@ pub fn decide(
     let deployed = Attachments::of(snapshot, cluster, &service.spec);
     let rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
     let mut live = BTreeSet::from([deployed.clone()]);
-    if rolling {
+    // An update that is paused leaves tasks of both kinds, too.
+    if rolling || service.update.as_ref().is_some_and(|update| update.state == UpdateState::Paused) {
         live.extend(service.previous.as_ref().map(|spec| Attachments::of(snapshot, cluster, spec)));
     }
     let (wanted, idle) = wanted(snapshot, cluster, extension, needed, &deployed, idle);

@@ -6,9 +6,9 @@ use crate::desired;
 use crate::names::Cluster;
 use crate::ownership;
 use crate::plan::{self, Action, Plan, Step, Waiting};
-use crate::problem::Problem;
+use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::Settings;
-use crate::snapshot::{Labels, Snapshot};
+use crate::snapshot::{Labels, Service, Snapshot};
 
 /// What `interlock install` shall set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +56,11 @@ pub fn authority(snapshot: &Snapshot, settings: &Settings) -> Plan {
 }
 
 /// Removes what is ours: services, config objects, secrets and networks with our ownership label and names. The authority stays when
-/// `keep_authority` says so.
-pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> Plan {
+/// `keep_authority` says so. A core that somebody deployed by hand is in the way: it would make anew what is removed.
+pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> (Plan, Option<Problem>) {
+    if let Some(problem) = core_by_hand(snapshot) {
+        return (Plan::default(), Some(problem));
+    }
     let why = "interlock is uninstalled";
     let ours = |labels: &Labels| ownership::is_ours(labels);
     // Core first: it would make anew what is removed.
@@ -92,7 +95,22 @@ pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> Plan {
             steps.push(step(Action::RemoveNetwork { id: network.id.clone(), name: network.name.clone() }, why));
         }
     }
-    Plan { steps, ..Plan::default() }
+    (Plan { steps, ..Plan::default() }, None)
+}
+
+fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
+    let by_hand =
+        |service: &&Service| ownership::has_authority(snapshot, service) && !ownership::is_core(snapshot, service);
+    let name = snapshot.services.iter().filter(by_hand).map(|service| &service.spec.name).min()?;
+    Some(Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(Cluster::default()),
+        label: None,
+        value: None,
+        wrong: format!("service {name} has the authority and was deployed by hand: it would make anew what is removed"),
+        right: format!("remove it first: `docker service rm {name}`"),
+        effect: Effect::Kept,
+    })
 }
 
 /// Settings that core mounts neither now nor before nor from now on.

@@ -1,7 +1,7 @@
 //! The marks by which interlock knows its own objects, and nothing else is ever changed or removed.
 
 use crate::names::{Cluster, SecretId};
-use crate::snapshot::{Labels, Service, Snapshot};
+use crate::snapshot::{Labels, Secret, Service, ServiceSpec, Snapshot};
 
 /// On a secret of somebody else: the stack whose services may name it in labels, or `*` for all, where `SecretPolicy` asks for that.
 pub const ALLOW: &str = "com.docker.lb.allow";
@@ -83,15 +83,40 @@ pub fn is_our_extension(snapshot: &Snapshot, service: &Service) -> bool {
         && service.spec.secrets.iter().any(identity)
 }
 
+/// Whether the service is one of ours of this type, a value of [`TYPE`]: its labels say so, and its tasks have what only we give them, or had it
+/// before somebody's last update. Labels alone anybody can copy, and a service of ours gets our secrets.
+pub fn is_ours_of_type(snapshot: &Snapshot, service: &Service, kind: &str) -> bool {
+    let specs = [Some(&service.spec), service.previous.as_ref()];
+    is_ours(&service.spec.labels)
+        && service.spec.labels.get(TYPE).is_some_and(|value| value == kind)
+        && specs.into_iter().flatten().any(|spec| has_what_we_give(snapshot, spec, kind))
+}
+
+fn has_what_we_give(snapshot: &Snapshot, spec: &ServiceSpec, kind: &str) -> bool {
+    let config = |prefix: &str| spec.configs.iter().any(|config| config.name.starts_with(prefix));
+    let secret = |prefix: &str| {
+        let ours = |secret: &&Secret| is_ours(&secret.labels) && secret.name.starts_with(prefix);
+        snapshot.secrets.iter().filter(ours).any(|secret| spec.secrets.contains(&secret.id))
+    };
+    match kind {
+        TYPE_PROXY => config(CONFIG_PREFIX),
+        TYPE_EXTENSION => secret(IDENTITY_PREFIX),
+        TYPE_CORE => secret(AUTHORITY_SECRET) || config(SETTINGS_PREFIX),
+        _ => false,
+    }
+}
+
+/// Whether the service's tasks have the authority: then it is core, whoever deployed it.
+pub fn has_authority(snapshot: &Snapshot, service: &Service) -> bool {
+    let authority = |secret: &&Secret| is_ours(&secret.labels) && secret.name == AUTHORITY_SECRET;
+    snapshot.secrets.iter().filter(authority).any(|secret| service.spec.secrets.contains(&secret.id))
+}
+
 /// Whether the service is core's own: the ownership label, the type label, and the authority in its tasks.
 pub fn is_core(snapshot: &Snapshot, service: &Service) -> bool {
-    let authority = |id: &SecretId| {
-        let known = snapshot.secrets.iter().find(|secret| secret.id == *id);
-        known.is_some_and(|secret| is_ours(&secret.labels) && secret.name == AUTHORITY_SECRET)
-    };
     is_ours(&service.spec.labels)
         && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_CORE)
-        && service.spec.secrets.iter().any(authority)
+        && has_authority(snapshot, service)
 }
 
 /// The service cluster that one of our objects belongs to.

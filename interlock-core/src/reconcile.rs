@@ -37,6 +37,8 @@ pub struct Inputs {
     pub memory: Memory,
     /// How new revisions get to running proxies that follow core.
     pub delivery: Delivery,
+    /// Whether identities can be made: who has not the authority's key leaves services those that they have.
+    pub issues: bool,
 }
 
 /// How new revisions get to running proxies that follow core. Others always get them by new tasks.
@@ -53,7 +55,7 @@ impl Inputs {
     /// What a fresh process knows: nothing but this.
     pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
         let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
-        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
+        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default(), issues: true }
     }
 }
 
@@ -131,7 +133,7 @@ struct Routed {
 }
 
 fn route(inputs: &Inputs) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, issues: _ } = inputs;
     let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
     let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
@@ -192,9 +194,9 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, issues } = inputs;
     let Routed { configs, generations, model, shown, mut problems } = routed;
-    let (control, told) = desired::control(snapshot, settings);
+    let (control, told) = desired::control(snapshot, settings, *issues);
     problems.extend(told);
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));

@@ -195,7 +195,7 @@ async fn connect(settings: &Settings, options: &Options) -> Result<Client, docke
     let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
     let client = client.for_settings(settings).with_authority(options.authority.clone());
     match &options.container {
-        Some(container) => Ok(client.as_container(container).await),
+        Some(container) => client.as_container(container).await,
         None => Ok(client),
     }
 }

@@ -19,9 +19,13 @@ pub fn named(settings: &Settings) -> BTreeSet<String> {
     settings.extensions.values().filter_map(|extension| extension.template.clone()).collect()
 }
 
-/// The config objects that are mounted as templates in our own services.
+/// The config objects that are mounted as templates in what is labelled as our extensions.
 pub fn mounted<'a>(services: impl IntoIterator<Item = &'a Service>) -> BTreeSet<String> {
-    let ours = services.into_iter().filter(|service| ownership::is_ours(&service.spec.labels));
+    let extension = |service: &&Service| {
+        let labels = &service.spec.labels;
+        ownership::is_ours(labels) && labels.get(ownership::TYPE).is_some_and(|kind| kind == ownership::TYPE_EXTENSION)
+    };
+    let ours = services.into_iter().filter(extension);
     ours.filter_map(mount).map(|mount| mount.name.clone()).collect()
 }
 
@@ -36,8 +40,12 @@ pub(crate) fn of(snapshot: &Snapshot, extension: &Extension) -> Option<Template>
         let config = snapshot.configs.iter().find(|config| config.name == name)?;
         Some(Arc::from(config.data.as_str()))
     };
-    let services = snapshot.services.iter().filter(|service| ownership::is_ours(&service.spec.labels));
-    let of_extension = services.filter(|service| service.spec.name == extension.service_name);
+    // Where core renders there is no extension's service, and one of that name is somebody else's.
+    let services = snapshot.services.iter().filter(|_| extension.image.is_some());
+    let of_extension = services.filter(|service| {
+        service.spec.name == extension.service_name
+            && ownership::is_ours_of_type(snapshot, service, ownership::TYPE_EXTENSION)
+    });
     let mounted = of_extension.filter_map(mount).map(|mount| &mount.name).next();
     let name = mounted.or(extension.template.as_ref())?;
     Some(Template { name: name.clone(), text: text(name) })

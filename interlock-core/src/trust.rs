@@ -174,15 +174,14 @@ impl Authority {
         issuer.map_err(|error| Error::Certificate(error.to_string()))
     }
 
-    /// Issues a certificate: core's for one year, as it makes one at each start, all others for ten.
+    /// Issues a certificate, good for ten years: longer than a core runs, which makes its own when it starts and no other.
     ///
     /// # Errors
     ///
     /// When there is no randomness.
     pub fn issue(&self, role: Role, cluster: &Cluster) -> Result<Issued, Error> {
         let key = KeyPair::generate().map_err(issue)?;
-        let mut params =
-            params(&format!("interlock {role} {}", cluster.title()), if role == Role::Core { 1 } else { 10 })?;
+        let mut params = params(&format!("interlock {role} {}", cluster.title()), 10)?;
         let uri = Ia5String::try_from(format!("{SCHEME}{role}/{cluster}")).map_err(issue)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -320,6 +319,18 @@ mod tests {
             assert_eq!((identity.peer().role, identity.peer().cluster.as_str()), (role, cluster));
             assert_eq!(identity.peer().fingerprint, issued.fingerprint);
             assert_eq!(identity.authority, *authority.certificate());
+        }
+    }
+
+    /// Core keeps the one that it made when it started.
+    #[test]
+    fn no_certificate_ends_while_its_holder_may_run() {
+        let authority = Authority::generate().unwrap();
+        for role in Role::ALL {
+            let identity = Identity::from_pem(&authority.issue(role, &Cluster::default()).unwrap().pem).unwrap();
+            let (_, certificate) = x509_parser::parse_x509_certificate(&identity.certificate).unwrap();
+            let left = certificate.validity().time_to_expiration().unwrap();
+            assert!(left.whole_days() > 3600, "{role}: {left}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use interlock_core::install::{self, Core};
 use interlock_core::plan::Plan;
+use interlock_core::problem::Problem;
 use interlock_core::runtime::{self, Options};
 use interlock_core::snapshot::Snapshot;
 use interlock_core::{ownership, settings};
@@ -30,10 +31,7 @@ pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, F
             true => (install::authority(&snapshot, &core.settings), None),
             false => install::install(&snapshot, &core),
         };
-        return match problem {
-            Some(problem) => Err(Failure::Work(problem.to_string().into())),
-            None => Ok(planned(&plan, args.format)),
-        };
+        return planned(&plan, problem, args.format);
     }
     let mut teller = Teller::new(args.format);
     let worked = tokio.block_on(async {
@@ -64,7 +62,8 @@ pub(crate) fn uninstall(global: &Global, args: &UninstallArgs) -> Result<ExitCod
     let tokio = inputs::runtime()?;
     if args.dry_run {
         let snapshot = tokio.block_on(observe(global, &settings))?;
-        return Ok(planned(&install::uninstall(&snapshot, args.keep_authority), args.format));
+        let (plan, problem) = install::uninstall(&snapshot, args.keep_authority);
+        return planned(&plan, problem, args.format);
     }
     let options = Options::new(inputs::endpoint(&global.docker, &settings));
     let mut teller = Teller::new(args.format);
@@ -78,12 +77,15 @@ async fn observe(global: &Global, settings: &interlock_core::settings::Settings)
     Ok(inputs::connect(&global.docker, settings).await?.observe(jiff::Timestamp::now()).await?.snapshot)
 }
 
-fn planned(plan: &Plan, format: Format) -> ExitCode {
+fn planned(plan: &Plan, problem: Option<Problem>, format: Format) -> Result<ExitCode, Failure> {
+    if let Some(problem) = problem {
+        return Err(Failure::Work(problem.to_string().into()));
+    }
     match format {
         Format::Text => show::out(&show::plan(plan)),
         Format::Json => show::out(&format!("{:#}\n", json!({ "plan": plan }))),
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn done(mut teller: Teller, worked: Result<usize, runtime::Error>, format: Format) -> Result<(), Failure> {

@@ -36,7 +36,8 @@ impl Control {
 }
 
 /// Decides what peers of core get. Without an authority nobody gets anything, and is told.
-pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Problem>) {
+/// `issues`: whether identities can be made now.
+pub fn control(snapshot: &Snapshot, settings: &Settings, issues: bool) -> (Control, Vec<Problem>) {
     let mut control = Control::default();
     let mut problems = Vec::new();
     for (cluster, extension) in clusters(settings) {
@@ -49,7 +50,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {
                 network: NetworkRef { name: name.clone(), id },
-                identity: identity(snapshot, &cluster, role, service_name(extension, role), authority),
+                identity: identity(snapshot, (&cluster, role), service_name(extension, role), authority, issues),
                 core: core_address(snapshot, settings),
             };
             control.networks.insert(name, network_labels(&cluster, role));
@@ -107,9 +108,16 @@ fn authority(snapshot: &Snapshot) -> Option<&Secret> {
         .find(|secret| secret.name == ownership::AUTHORITY_SECRET)
 }
 
-/// The identity that a service shall have: the one that it has, as long as today's authority signed it; else the newest that there is;
-/// else one that has to be made.
-fn identity(snapshot: &Snapshot, cluster: &Cluster, role: Role, service: &str, authority: &Secret) -> IdentitySecret {
+/// The identity that a service's new tasks shall have: another one than those of before, so that a node that lost its proxy loses its identity
+/// with the next roll. It is the newest that there is, if the service did not show it yet; else one that has to be made. What the service
+/// shows stays until there is a roll, as long as today's authority signed it.
+fn identity(
+    snapshot: &Snapshot,
+    (cluster, role): (&Cluster, Role),
+    service: &str,
+    authority: &Secret,
+    issues: bool,
+) -> IdentitySecret {
     let signer = authority.labels.get(ownership::FINGERPRINT);
     let prefix = format!("{}{role}.{}.", ownership::IDENTITY_PREFIX, cluster.slug());
     let numbered = |secret: &Secret| -> Option<u32> { secret.name.strip_prefix(&prefix)?.parse().ok() };
@@ -122,11 +130,17 @@ fn identity(snapshot: &Snapshot, cluster: &Cluster, role: Role, service: &str, a
     let mounted = snapshot.services.iter().find(|known| known.spec.name == service).map(|known| &known.spec.secrets);
     let is_mounted = |secret: &&&Secret| mounted.is_some_and(|mounted| mounted.contains(&secret.id));
     let usable: Vec<&Secret> = all.iter().map(|(_, secret)| *secret).filter(valid).collect();
-    match usable.iter().rfind(is_mounted).or(usable.last()) {
-        Some(secret) => IdentitySecret { name: secret.name.clone(), id: Some(secret.id.clone()) },
-        None => {
-            let next = all.last().map_or(1, |(number, _)| number + 1);
-            IdentitySecret { name: format!("{prefix}{next}"), id: None }
+    let existing =
+        |secret: &Secret, today| IdentitySecret { name: secret.name.clone(), id: Some(secret.id.clone()), today };
+    let today = usable.iter().rfind(is_mounted).copied();
+    let newest = usable.last().copied();
+    match (today, newest) {
+        (Some(today), _) if !issues => existing(today, None),
+        (Some(today), Some(newest)) if today.id != newest.id => existing(newest, Some(today.id.clone())),
+        (None, Some(newest)) => existing(newest, None),
+        (today, _) => {
+            let next = all.last().map_or(1, |(number, _)| number.saturating_add(1));
+            IdentitySecret { name: format!("{prefix}{next}"), id: None, today: today.map(|today| today.id.clone()) }
         }
     }
 }
@@ -136,13 +150,23 @@ pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
     snapshot.services.iter().find(|service| ownership::is_core(snapshot, service))
 }
 
+/// Core's service: the one that we are a task of, else the one that is ours, else whichever has the authority. Somebody may have deployed
+/// core by hand, and whoever asks need not be a task of it.
+fn any_core(snapshot: &Snapshot) -> Option<&Service> {
+    let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+    let by_hand = || {
+        let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service));
+        cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
+    };
+    own.or_else(|| core_service(snapshot)).or_else(by_hand)
+}
+
 /// Where peers find core. Its service has no virtual IP in between: each task has an address of its own.
 fn core_address(snapshot: &Snapshot, settings: &Settings) -> String {
     if let Some(address) = &settings.endpoint_override {
         return address.clone();
     }
-    let named = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
-    let name = named.or_else(|| core_service(snapshot)).map_or(ownership::CORE_SERVICE, |service| &service.spec.name);
+    let name = any_core(snapshot).map_or(ownership::CORE_SERVICE, |service| &service.spec.name);
     let port = settings.listen_addr.rsplit(':').next().filter(|port| !port.is_empty()).unwrap_or("8080");
     format!("tasks.{name}:{port}")
 }
@@ -168,7 +192,7 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
 
 /// Peers find core by its service. One that runs outside of the Swarm they do not find.
 fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control) -> Vec<Problem> {
-    if settings.endpoint_override.is_some() || snapshot.core.is_some() || core_service(snapshot).is_some() {
+    if settings.endpoint_override.is_some() || snapshot.core.is_some() || any_core(snapshot).is_some() {
         return Vec::new();
     }
     let problem = |(cluster, role): &(Cluster, Role)| Problem {
@@ -185,8 +209,9 @@ fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control)
 
 /// A core that was deployed by hand has to be attached by hand, too.
 fn not_attached(snapshot: &Snapshot, control: &Control) -> Vec<Problem> {
-    let by_hand = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
-    let Some(core) = by_hand.filter(|service| !ownership::is_ours(&service.spec.labels)) else { return Vec::new() };
+    let Some(core) = any_core(snapshot).filter(|service| !ownership::is_ours(&service.spec.labels)) else {
+        return Vec::new();
+    };
     let missing = control.peers.iter().filter(|(_, peer)| match &peer.network.id {
         Some(id) => !core.spec.networks.contains(id),
         None => true,

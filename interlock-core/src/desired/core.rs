@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, control, fields};
+use super::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, control, fields};
 use crate::hash;
 use crate::ownership;
 use crate::settings::Settings;
@@ -28,8 +28,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
     OwnService {
         name: name.to_owned(),
         role: Role::Core,
-        replicas: 1,
-        seconds_per_task: 60,
+        seconds_per_task: SECONDS_TO_START,
         fields: fields::core(image),
         labels: Labels::new(),
         content: Some(Content {
@@ -40,6 +39,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
             identity: Some(IdentitySecret {
                 name: ownership::AUTHORITY_SECRET.to_owned(),
                 id: authority.map(|secret| secret.id.clone()),
+                today: None,
             }),
             secrets: Vec::new(),
             hitless: false,

@@ -1,7 +1,7 @@
 //! The extension service of a service cluster.
 
 use super::control::Control;
-use super::{Content, OwnService, Role, fields};
+use super::{Content, OwnService, Role, SECONDS_TO_START, fields};
 use crate::names::Cluster;
 use crate::settings::Extension;
 use crate::snapshot::Snapshot;
@@ -21,8 +21,7 @@ pub fn extension(
     Some(OwnService {
         name: extension.service_name.clone(),
         role: Role::Extension,
-        replicas: 1,
-        seconds_per_task: 60,
+        seconds_per_task: SECONDS_TO_START,
         fields: fields::extension(extension, &peer.core),
         labels: crate::snapshot::Labels::new(),
         content: Some(Content {

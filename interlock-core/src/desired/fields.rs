@@ -226,11 +226,12 @@ fn agent_health_check() -> Value {
     })
 }
 
-/// Stock images differ in what they have: curl, wget or neither. Where there is neither, that the master process lives must do.
+/// Our own image asks by itself. Stock images differ in what they have: curl, wget or neither. Where there is neither, that the master process
+/// lives must do.
 fn health_check() -> Value {
     let url = format!("http://127.0.0.1:{HEALTH_PORT}/healthz");
     let script = format!(
-        "if command -v wget >/dev/null; then wget -q -O /dev/null {url}; elif command -v curl >/dev/null; then curl -fs -o /dev/null {url}; fi"
+        "if command -v interlock >/dev/null; then interlock proxy health; elif command -v wget >/dev/null; then wget -q -O /dev/null {url}; elif command -v curl >/dev/null; then curl -fs -o /dev/null {url}; fi"
     );
     json!({
         "Test": ["CMD-SHELL", script],

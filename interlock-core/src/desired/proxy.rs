@@ -2,7 +2,8 @@
 
 use super::control::{Control, Peer};
 use super::{
-    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, fields, has_active_worker,
+    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, SECONDS_TO_START, fields,
+    has_active_worker,
 };
 use crate::generations::Attachments;
 use crate::hash;
@@ -42,8 +43,9 @@ pub fn proxy(
     Some(OwnService {
         name: extension.proxy_service_name.clone(),
         role: Role::Proxy,
-        replicas: extension.proxy_replicas,
-        seconds_per_task: extension.proxy_stop_grace_period.as_secs() + extension.proxy_update_delay.as_secs() + 60,
+        seconds_per_task: extension.proxy_stop_grace_period.as_secs()
+            + extension.proxy_update_delay.as_secs()
+            + SECONDS_TO_START,
         fields: fields::proxy(cluster, extension, has_active_worker(snapshot)),
         labels: version.into_iter().collect(),
         content,

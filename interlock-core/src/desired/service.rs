@@ -6,12 +6,13 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::AGENT_FILE;
 use super::fields::{Field, USER};
 use crate::hash;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::proxy_config::Revision;
-use crate::snapshot::{ConfigMount, Labels, Service};
+use crate::snapshot::{ConfigMount, Labels, Service, Snapshot};
 
 /// What a service of ours is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,8 +54,6 @@ pub struct OwnService {
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// How many tasks it should have.
-    pub replicas: u64,
     /// The longest that replacing one task may take, in seconds.
     pub seconds_per_task: u64,
     /// What the settings ask for, by field name.
@@ -115,19 +114,21 @@ pub struct RouteSecret {
     pub id: SecretId,
 }
 
-/// A secret with a certificate and its key: core's is the authority's.
+/// A secret with a certificate and its key, which new tasks get: core's is the authority's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentitySecret {
     /// Its name.
     pub name: String,
     /// Its id; `None` of one that the same plan creates.
     pub id: Option<SecretId>,
+    /// The good one that the service shows today, if this is another: it stays until tasks are replaced anyway.
+    pub today: Option<SecretId>,
 }
 
 impl OwnService {
     /// Whether the service that has this one's name is this one of ours.
-    pub fn owns(&self, service: &Service) -> bool {
-        ownership::is_ours(&service.spec.labels)
+    pub fn owns(&self, snapshot: &Snapshot, service: &Service) -> bool {
+        ownership::is_ours_of_type(snapshot, service, self.role.type_label())
     }
 
     /// The labels that are always interlock's own.
@@ -147,11 +148,14 @@ impl OwnService {
         labels
     }
 
-    /// A name for all of this: equal ones ask for the same service.
+    /// A name for all of this: equal ones ask for the same service. What core sends to running tasks is no part of it: other routes do not make
+    /// an image work that did not.
     pub(crate) fn fingerprint(&self) -> String {
         let fields: BTreeMap<_, _> = self.fields.iter().map(|(name, field)| (name, field.fingerprint())).collect();
         let content = self.content.as_ref().map(|content| {
-            let configs: Vec<_> = content.configs.iter().map(|config| (&config.name, &config.target)).collect();
+            let counts = |config: &&ConfigFile| !content.hitless || config.target == AGENT_FILE;
+            let configs = content.configs.iter().filter(counts);
+            let configs: Vec<_> = configs.map(|config| (&config.name, &config.target)).collect();
             let networks: Vec<_> = content.networks.iter().map(|network| &network.name).collect();
             let secrets: Vec<_> = content.secrets.iter().map(|secret| &secret.name).collect();
             json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name), secrets])

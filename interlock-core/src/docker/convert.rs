@@ -63,15 +63,17 @@ fn convert_service(service: wire::Service<'_>) -> Decoded<ReadService> {
 }
 
 fn convert_spec(spec: wire::Spec) -> ServiceSpec {
-    let wire::Spec { name, labels, task_template, mode, endpoint_spec, networks } = spec;
+    let wire::Spec { name, labels, task_template, mode, endpoint_spec, networks, update_config } = spec;
     let wire::TaskTemplate { container_spec, networks: of_tasks } = task_template;
     let networks = if of_tasks.is_empty() { networks } else { of_tasks };
     // Interlock 1 had its labels on containers.
     let mut of_both = container_spec.labels.0;
     of_both.retain(|key, _| key.starts_with("interlock."));
     of_both.extend(labels.0);
+    let put_off = container_spec.stop_grace_period.saturating_add(update_config.delay) / 1_000_000_000;
     ServiceSpec {
         name,
+        seconds_between_tasks: if ownership::is_ours(&of_both) { u64::try_from(put_off).unwrap_or(0) } else { 0 },
         labels: of_both,
         mode: match (mode.replicated, mode.global) {
             (Some(replicated), _) => Mode::Replicated(replicated.replicas.unwrap_or(1)),

@@ -136,6 +136,16 @@ pub(super) struct Spec {
     /// Where API versions before 1.44 also allowed them.
     #[serde(deserialize_with = "nullable")]
     pub(super) networks: Vec<Attachment>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) update_config: UpdateConfig,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct UpdateConfig {
+    /// In nanoseconds.
+    #[serde(deserialize_with = "nullable")]
+    pub(super) delay: i64,
 }
 
 #[derive(Deserialize, Default)]
@@ -156,6 +166,9 @@ pub(super) struct ContainerSpec {
     pub(super) configs: Vec<ConfigReference>,
     #[serde(deserialize_with = "nullable")]
     pub(super) secrets: Vec<SecretReference>,
+    /// In nanoseconds.
+    #[serde(deserialize_with = "nullable")]
+    pub(super) stop_grace_period: i64,
 }
 
 #[derive(Deserialize, Default)]

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
 use crate::desired::{Desired, NetworkRef, OwnService, network_refs};
-use crate::names::Cluster;
+use crate::names::{Cluster, TaskId};
 use crate::ownership;
-use crate::problem::Problem;
+use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::snapshot::{Labels, Service, Snapshot};
 
 mod garbage;
@@ -41,10 +41,12 @@ pub struct Planned {
 /// An update that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rolling {
-    /// When it began, as Swarm says: which one it is. Swarm's clock is not ours, so how long it takes is counted from when it was seen.
+    /// When it began, as Swarm says: which one it is. Swarm's clock is not ours, so how long it takes is counted by ours.
     pub began: Option<jiff::Timestamp>,
-    /// When it was first seen.
-    pub seen: jiff::Timestamp,
+    /// When it was first seen, or when a task came up last since then.
+    pub moved: jiff::Timestamp,
+    /// The tasks that have been seen up.
+    pub up: BTreeSet<TaskId>,
 }
 
 /// Plans for all service clusters: what is between core and the others first, then clusters that are gone, then the others by name, then
@@ -54,7 +56,9 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
     let mut problems = Vec::new();
     let mut next = Attempts::new();
     plan.steps.extend(control_networks(snapshot, &desired.networks));
-    plan.steps.extend(attach_core(snapshot, desired));
+    let (step, told) = attach_core(snapshot, desired);
+    plan.steps.extend(step);
+    problems.extend(told);
     plan.steps.extend(removed_services(snapshot, desired));
     for (cluster, objects) in &desired.clusters {
         let mut failed = false;
@@ -96,9 +100,10 @@ pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, 
     missing.map(step).collect()
 }
 
-/// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has.
-fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
-    let core = crate::desired::core_service(snapshot)?;
+/// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has. What failed
+/// is not tried again: a core that Swarm put back knows nothing of it and would be replaced without end.
+fn attach_core(snapshot: &Snapshot, desired: &Desired) -> (Option<Step>, Option<Problem>) {
+    let Some(core) = crate::desired::core_service(snapshot) else { return (None, None) };
     let id_of =
         |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
     let wanted = desired.networks.keys().map(|name| NetworkRef { name: name.clone(), id: id_of(name) });
@@ -106,7 +111,10 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
         wanted.filter(|network| network.id.as_ref().is_none_or(|id| !core.spec.networks.contains(id))).collect();
     let names = missing.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", ");
     if missing.is_empty() || core.update.as_ref().is_some_and(|update| update.state.in_progress()) {
-        return None;
+        return (None, None);
+    }
+    if core.update.as_ref().is_some_and(|update| update.state.failed()) {
+        return (None, Some(core_failed(core, &names)));
     }
     let has = core.spec.networks.iter().map(|id| NetworkRef { name: id.to_string(), id: Some(id.clone()) });
     let all: Vec<_> = has.chain(missing).collect();
@@ -115,7 +123,7 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
         value: Some(network_refs(&all)),
         summary: format!("networks attached: {names}"),
     };
-    Some(Step {
+    let step = Step {
         cluster: Cluster::default(),
         reason: change.summary.clone(),
         action: Action::UpdateService {
@@ -125,7 +133,23 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
             changes: vec![change],
         },
         restarts_tasks: true,
-    })
+    };
+    (Some(step), None)
+}
+
+fn core_failed(core: &Service, networks: &str) -> Problem {
+    let name = &core.spec.name;
+    Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(Cluster::default()),
+        label: None,
+        value: None,
+        wrong: format!("the last update of service {name} failed, and it is not attached to networks {networks}"),
+        right: format!(
+            "see `docker service ps {name}`, then run `interlock install` again, or `docker service update --network-add`"
+        ),
+        effect: Effect::Kept,
+    }
 }
 
 /// Our services that the settings do not have any more.

@@ -78,7 +78,7 @@ impl Follower {
     pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
         Self {
             pace: Pace::new(settings.poll_interval),
-            world: World::new(settings, options.delivery),
+            world: World::new(settings, options.delivery, options.authority.is_some()),
             options,
             state: State::Watching,
             due: Due::default(),

@@ -55,14 +55,14 @@ pub async fn authority(
 ///
 /// # Errors
 ///
-/// As [`install()`].
+/// As [`install()`]; a core that was deployed by hand is in the way.
 pub async fn uninstall(
     keep_authority: bool,
     options: &Options,
     limit: Duration,
     progress: impl FnMut(Progress),
 ) -> Result<usize, Error> {
-    work(options, limit, |snapshot| (install::uninstall(snapshot, keep_authority), None), progress).await
+    work(options, limit, |snapshot| install::uninstall(snapshot, keep_authority), progress).await
 }
 
 const POLL: Duration = Duration::from_millis(300);

@@ -78,7 +78,7 @@ pub async fn run_once(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
     let mut once = Once {
-        world: World::new(settings, options.delivery),
+        world: World::new(settings, options.delivery, false),
         told: Told::default(),
         report: Report::default(),
         waiting: Vec::new(),

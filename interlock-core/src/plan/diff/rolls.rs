@@ -3,17 +3,20 @@
 //! The last known good is the previous spec that Swarm keeps. An update makes today's spec the previous one, so none is ever made from a spec
 //! that did not work: what stalled or was paused is taken back first.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use super::Rolling;
-use super::service::{ServiceDiff, same_configs};
-use crate::desired::Role;
-use crate::plan::{Action, Step};
+use super::service::ServiceDiff;
+use crate::desired::{self, Role};
+use crate::ownership;
+use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::snapshot::{Service, UpdateState};
 
 impl ServiceDiff<'_> {
-    /// One roll at a time: what changes during one goes into the next. A roll that takes far longer than its tasks can need is
+    /// One roll at a time: what changes during one goes into the next. A roll in which no task comes up for longer than one can need is
     /// not waited for, since Swarm itself sets no limit.
     pub(super) fn still_rolling(&self, service: &Service) -> Option<String> {
         let update = service.update.as_ref().filter(|update| update.state.in_progress())?;
@@ -23,7 +26,7 @@ impl ServiceDiff<'_> {
         Some(format!("service {} is still being updated", self.wanted.name))
     }
 
-    /// Ends a roll that takes far longer than its tasks can need: no node meets a constraint, an image cannot be had, a port is taken.
+    /// Ends a roll in which no task comes up for longer than one can need: no node meets a constraint, an image cannot be had, a port is taken.
     pub(super) fn stalled(&self, service: &Service) -> Option<Step> {
         let update = service.update.as_ref().filter(|update| update.state == UpdateState::Updating)?;
         service.previous.as_ref()?;
@@ -50,33 +53,43 @@ impl ServiceDiff<'_> {
         self.step(action, reason, true)
     }
 
-    /// The update that is under way, and since when we know.
+    /// The update that is under way, and when it last came on. How many tasks there are does not matter: somebody may have scaled the service.
     pub(super) fn rolling(&self, service: &Service) -> Option<Rolling> {
         let update = service.update.as_ref().filter(|update| update.state.in_progress())?;
         let known = self.attempt.and_then(|attempt| attempt.rolling.as_ref());
         let known = known.filter(|rolling| rolling.began == update.started_at);
-        Some(known.cloned().unwrap_or(Rolling { began: update.started_at, seen: self.snapshot.observed_at }))
+        let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
+        let mut up: BTreeSet<_> = tasks.map(|task| task.id.clone()).collect();
+        let mut moved = self.snapshot.observed_at;
+        if let Some(known) = known {
+            if up.is_subset(&known.up) {
+                moved = known.moved;
+            }
+            up.extend(known.up.iter().cloned());
+        }
+        Some(Rolling { began: update.started_at, moved, up })
     }
 
     fn is_late(&self, service: &Service) -> bool {
-        let patience = self.wanted.replicas.max(1).saturating_mul(self.wanted.seconds_per_task);
-        let seen = self.rolling(service).map(|rolling| rolling.seen);
-        let since = seen.map(|seen| self.snapshot.observed_at.duration_since(seen)).unwrap_or_default();
-        since > SignedDuration::from_secs(i64::try_from(patience).unwrap_or(i64::MAX))
+        let moved = self.rolling(service).map(|rolling| rolling.moved);
+        let since = moved.map(|moved| self.snapshot.observed_at.duration_since(moved)).unwrap_or_default();
+        // Somebody may have given the service more time than the settings do.
+        let live = service.spec.seconds_between_tasks.saturating_add(desired::SECONDS_TO_START);
+        since > SignedDuration::from_secs(i64::try_from(live.max(self.wanted.seconds_per_task)).unwrap_or(i64::MAX))
     }
 
     /// An update that Swarm took back is not tried again until the inputs ask for something else.
-    pub(super) fn failed_before(&self, service: &Service, nothing_to_change: bool) -> Option<Problem> {
+    pub(super) fn failed_before(&self, service: &Service, changes: &[Change]) -> Option<Problem> {
         // Whoever installs core again wants it tried again.
         let update =
             service.update.as_ref().filter(|update| update.state.failed() && self.wanted.role != Role::Core)?;
         let planned = self.attempt.and_then(|attempt| attempt.planned.as_ref());
-        let tried_by_us = planned
-            .is_some_and(|planned| planned.target == self.wanted.fingerprint() && planned.before != update.started_at);
-        if !(tried_by_us
-            || self.content_was_tried(service)
-            || (nothing_to_change && update.state == UpdateState::Paused))
-        {
+        let planned = planned.filter(|planned| planned.before != update.started_at);
+        let was_tried = match planned {
+            Some(planned) => planned.target == self.wanted.fingerprint(),
+            None => self.content_was_tried(service, changes),
+        };
+        if !was_tried && !(changes.is_empty() && update.state == UpdateState::Paused) {
             return None;
         }
         Some(self.failed(service, &update.message))
@@ -104,11 +117,13 @@ impl ServiceDiff<'_> {
         }
     }
 
-    /// Whether the wanted configs existed already when the failed update began, and are not in use now: then it was with them
-    /// that it failed. This is all that a fresh process can know.
-    fn content_was_tried(&self, service: &Service) -> bool {
+    /// Whether the wanted configs existed already when the failed update began, are not in use now, and the settings of the service are the
+    /// same: then it was with them that it failed. This is all that a fresh process can know. With an image that was mended they have not been
+    /// tried.
+    fn content_was_tried(&self, service: &Service, changes: &[Change]) -> bool {
         let (Some(content), Some(began)) = (&self.wanted.content, started_at(service)) else { return false };
-        let differs = !same_configs(service, content);
+        let touches = |key: &str| changes.iter().any(|change| change.path.last().is_some_and(|last| last == key));
+        let differs = touches("Configs") && !touches(ownership::APPLIED);
         let existed =
             |name: &str| self.snapshot.configs.iter().any(|config| config.name == name && config.created_at <= began);
         differs && content.configs.iter().all(|config| existed(&config.name))

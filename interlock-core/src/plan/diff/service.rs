@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 impl ServiceDiff<'_> {
     pub(super) fn plan(&self) -> (Vec<Step>, Outcome) {
         let existing = self.snapshot.services.iter().find(|service| service.spec.name == self.wanted.name);
-        if existing.is_none_or(|service| self.wanted.owns(service))
+        if existing.is_none_or(|service| self.wanted.owns(self.snapshot, service))
             && let Some(problem) = self.no_node()
         {
             let attempt = self.attempt.cloned().unwrap_or_default();
@@ -40,7 +40,7 @@ impl ServiceDiff<'_> {
         }
         match existing {
             None => self.create(),
-            Some(service) if !self.wanted.owns(service) => (Vec::new(), self.not_ours()),
+            Some(service) if !self.wanted.owns(self.snapshot, service) => (Vec::new(), self.not_ours()),
             Some(service) => self.update(service),
         }
     }
@@ -80,7 +80,7 @@ impl ServiceDiff<'_> {
             outcome.problem = Some(self.failed(service, "it takes longer than its tasks can need"));
             return (vec![step], outcome);
         }
-        if let Some(problem) = self.failed_before(service, changes.is_empty()) {
+        if let Some(problem) = self.failed_before(service, &changes) {
             outcome.problem = Some(problem);
             return (Vec::new(), outcome);
         }
@@ -233,6 +233,7 @@ impl ServiceDiff<'_> {
                 changes.push(self.configs_change(content, summary));
             }
             boots_what_it_should = !differs || renew;
+            changes.extend(self.renewed_identity(content, &changes));
         }
         changes.extend(self.label_changes(&service.spec.labels));
         if !boots_what_it_should {
@@ -262,11 +263,21 @@ impl ServiceDiff<'_> {
         changes
     }
 
+    /// New tasks get an identity of their own. Those of before show theirs until they are replaced.
+    fn renewed_identity(&self, content: &Content, changes: &[Change]) -> Option<Change> {
+        let has_another = content.identity.as_ref().is_some_and(|identity| identity.today.is_some());
+        let goes_along = changes.iter().any(|change| change.path.last().is_some_and(|key| key == "Secrets"));
+        if !has_another || goes_along || !changes.iter().any(replaces_tasks) {
+            return None;
+        }
+        Some(self.identity_change(content, "identity: renewed".to_owned()))
+    }
+
     fn secret_changes(&self, service: &Service, content: &Content) -> Option<Change> {
         let now: BTreeSet<_> = service.spec.secrets.iter().collect();
         let identity = content.identity.as_ref();
-        let has_identity = identity.is_none_or(|identity| identity.id.as_ref().is_some_and(|id| now.contains(id)));
-        let own = identity.and_then(|identity| identity.id.as_ref());
+        let own = identity.and_then(|identity| identity.today.as_ref().or(identity.id.as_ref()));
+        let has_identity = identity.is_none() || own.is_some_and(|id| now.contains(id));
         let wanted: BTreeSet<_> = content.secrets.iter().map(|secret| &secret.id).chain(own).collect();
         if has_identity && now == wanted {
             return None;
@@ -340,7 +351,7 @@ impl ServiceDiff<'_> {
     }
 }
 
-pub(super) fn same_configs(service: &Service, content: &Content) -> bool {
+fn same_configs(service: &Service, content: &Content) -> bool {
     let now: BTreeSet<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
     let ours = content.configs.iter().map(|config| (&config.name, &config.target));
     let wanted: BTreeSet<_> = ours.chain(content.kept.iter().map(|kept| (&kept.name, &kept.target))).collect();

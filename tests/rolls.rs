@@ -1,0 +1,276 @@
+//! Rolls that fail, that take long, and what new tasks get with each: which of it is tried again, and which is not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::time::Duration;
+
+use interlock_core::ownership;
+use interlock_core::plan::{Action, Plan};
+use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::render::Rendering;
+use interlock_testkit::Swarm;
+use interlock_testkit::script::Fate;
+use serde_json::{Value, json};
+use support::settings;
+use support::world::{Mind, World, route, with_authority};
+
+const PROXY: &str = "interlock-proxy";
+const CORE: &str = "interlock-core";
+const HITLESS: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
+
+async fn deployed(toml: &str) -> (World, Mind) {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo").overlay("back");
+    route(&mut swarm, "shop", "demo");
+    swarm.settle();
+    let world = World::new(swarm, settings(toml)).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    (world, mind)
+}
+
+fn container(world: &World) -> Value {
+    world.swarm().service_json(PROXY)["Spec"]["TaskTemplate"]["ContainerSpec"].clone()
+}
+
+/// The configuration that the proxy service mounts.
+fn mounted(world: &World) -> String {
+    let name = container(world)["Configs"][0]["ConfigName"].as_str().unwrap().to_owned();
+    String::from_utf8(world.swarm().config_bytes(&name).unwrap()).unwrap()
+}
+
+/// Tasks with an image of this name meet this fate.
+fn fate_of_image(world: &World, name: &'static str, fate: Fate) {
+    let has = move |spec: &Value| {
+        spec["TaskTemplate"]["ContainerSpec"]["Image"].as_str().is_some_and(|image| image.contains(name))
+    };
+    world.swarm().script.fate_when(PROXY, move |task| has(task.spec), fate);
+}
+
+fn no_such_image() -> Fate {
+    Fate::Reject { why: "No such image".into() }
+}
+
+fn with_image(toml: &str, image: &str) -> String {
+    format!("{toml}ProxyImage = \"{image}\"\n")
+}
+
+fn restarts(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| step.restarts_tasks)
+}
+
+#[tokio::test]
+async fn a_hitless_roll_that_failed_is_not_repeated_with_every_route() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    fate_of_image(&world, "broken", no_such_image());
+    world.settings = settings(&with_image(HITLESS, "broken:1"));
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    world.swarm().settle();
+    let writes = world.swarm().writes();
+    for name in ["one", "two", "three"] {
+        route(&mut world.swarm(), name, "demo");
+        world.swarm().settle();
+        let (outcome, _) = world.decide(&mut mind).await.unwrap();
+        assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+        assert!(outcome.problems[0].to_string().contains("No such image"), "{:?}", outcome.problems);
+        let text = |rendering: &Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
+        let sent: Vec<_> = outcome.deliveries.values().map(text).collect();
+        assert!(sent[0].contains(&format!("{name}.example.com")), "running tasks get it all the same");
+    }
+    assert_eq!(world.swarm().writes(), writes);
+}
+
+#[tokio::test]
+async fn settings_that_were_mended_are_tried_with_the_routes_of_before() {
+    let classic = "[Extensions.default]\n";
+    // A core that is installed anew knows nothing of before; one whose operator takes the change back does.
+    for (image, fresh) in [("fixed:1", true), ("fixed:1", false), ("", false)] {
+        let (mut world, mut mind) = deployed(classic).await;
+        fate_of_image(&world, "broken", no_such_image());
+        world.settings = settings(&with_image(classic, "broken:1"));
+        route(&mut world.swarm(), "late", "demo");
+        world.swarm().settle();
+        assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+        world.swarm().settle();
+        assert!(!mounted(&world).contains("late.example.com"), "Swarm took it back");
+        world.settings = settings(&if image.is_empty() { classic.to_owned() } else { with_image(classic, image) });
+        if fresh {
+            mind = Mind::default();
+        }
+        world.converge(&mut mind).await;
+        assert!(mounted(&world).contains("late.example.com"), "image {image:?}, fresh: {fresh}");
+        assert!(container(&world)["Image"].as_str().unwrap().contains(image));
+    }
+}
+
+#[tokio::test]
+async fn a_roll_of_many_tasks_goes_on_as_long_as_they_come_up() {
+    let (mut world, mut mind) = deployed("[Extensions.default]\n").await;
+    let by_hand = |spec: &mut Value| {
+        spec["Mode"]["Replicated"]["Replicas"] = json!(8);
+        spec["UpdateConfig"]["Delay"] = json!(150_000_000_000_u64);
+    };
+    world.swarm().edit_service(PROXY, by_hand).unwrap();
+    world.swarm().settle();
+    fate_of_image(&world, "slow", Fate::StartAfter(Duration::from_secs(90)));
+    world.settings = settings("[Extensions.default]\nProxyImage = \"slow:1\"\n");
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    for _ in 0..150 {
+        world.swarm().tick(Duration::from_secs(20));
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(!restarts(&plan), "{plan}");
+        if plan.waiting.is_empty() {
+            break;
+        }
+    }
+    assert!(container(&world)["Image"].as_str().unwrap().contains("slow"));
+    let status = world.swarm().service_json(PROXY)["UpdateStatus"]["State"].clone();
+    assert_eq!((status, world.swarm().running(PROXY).len()), (json!("completed"), 8));
+}
+
+#[tokio::test]
+async fn a_core_that_cannot_be_attached_is_not_replaced_without_end() {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    let policy =
+        json!({ "Parallelism": 1, "FailureAction": "rollback", "Order": "stop-first", "Monitor": 5_000_000_000_u64 });
+    swarm
+        .service(CORE)
+        .label(ownership::OWNER, ownership::OWNER_VALUE)
+        .label(ownership::TYPE, ownership::TYPE_CORE)
+        .secret(ownership::AUTHORITY_SECRET)
+        .update_config(policy)
+        .create();
+    let is_attached = |spec: &Value| spec["TaskTemplate"]["Networks"].as_array().is_some_and(|all| !all.is_empty());
+    swarm.script.fate_when(CORE, move |task| is_attached(task.spec), Fate::FailOnStart { exit: 1 });
+    swarm.settle();
+    let world = World::new(swarm, settings("[Extensions.default]\nHitlessServiceUpdate = true\n")).await;
+    let plan = world.pass(&mut Mind::default()).await.unwrap();
+    assert!(plan.to_string().contains("service interlock-core: networks attached: interlock-default"), "{plan}");
+    world.swarm().settle();
+    // Each try replaces core, so that none remembers it.
+    let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
+    assert!(!outcome.plan.to_string().contains("interlock-core"), "{}", outcome.plan);
+    let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|told| told.contains("not attached to networks interlock-default")), "{told:?}");
+}
+
+#[tokio::test]
+async fn tasks_of_both_kinds_are_served_while_an_update_is_paused() {
+    let (world, mut mind) = deployed(HITLESS).await;
+    world.swarm().edit_service(PROXY, |spec| spec["UpdateConfig"]["FailureAction"] = json!("pause")).unwrap();
+    let many = |spec: &Value| spec["TaskTemplate"]["Networks"].as_array().is_some_and(|all| all.len() > 2);
+    world.swarm().script.fate_when(PROXY, move |task| many(task.spec), Fate::FailOnStart { exit: 1 });
+    route(&mut world.swarm(), "late", "back");
+    world.swarm().settle();
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    world.swarm().settle();
+    assert_eq!(world.swarm().service_json(PROXY)["UpdateStatus"]["State"], "paused");
+    for mind in [&mut mind, &mut Mind::default()] {
+        let (outcome, _) = world.decide(mind).await.unwrap();
+        assert_eq!(outcome.deliveries.len(), 2, "{:?}", outcome.deliveries.keys());
+    }
+}
+
+/// The identity that new tasks get.
+fn identity(world: &World) -> String {
+    let secrets = container(world)["Secrets"].clone();
+    secrets[0]["SecretName"].as_str().unwrap().to_owned()
+}
+
+async fn identities(world: &World) -> Vec<String> {
+    let secrets = world.observe().await.unwrap().snapshot.secrets;
+    let mut names: Vec<_> = secrets.into_iter().map(|secret| secret.name).collect();
+    names.retain(|name| name.starts_with(ownership::IDENTITY_PREFIX));
+    names.sort();
+    names
+}
+
+fn numbered(numbers: &[u8]) -> Vec<String> {
+    numbers.iter().map(|number| format!("{}proxy.default.{number}", ownership::IDENTITY_PREFIX)).collect()
+}
+
+#[tokio::test]
+async fn an_identity_is_replaced_with_each_roll_and_the_one_of_before_can_be_removed() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    assert_eq!(identities(&world).await, numbered(&[1]));
+    let first = identity(&world);
+    assert!(world.swarm().remove_secret(&first).is_err(), "it is in use");
+    route(&mut world.swarm(), "blog", "demo");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert_eq!(identities(&world).await, numbered(&[1]), "no roll, no other identity");
+
+    // What the documentation says for revoking one: any change of the settings that replaces tasks.
+    world.settings = settings(&format!("{HITLESS}[Extensions.default.ProxyContainerLabels]\nidentity = \"2\"\n"));
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert!(plan.to_string().contains("identity: renewed"), "{plan}");
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert_eq!(identity(&world), numbered(&[2])[0]);
+    // Swarm may have to go back to it; who knows better removes it, and it stays removed.
+    world.swarm().remove_secret(&first).unwrap();
+    let writes = world.swarm().writes();
+    world.converge(&mut mind).await;
+    world.converge(&mut Mind::default()).await;
+    assert_eq!((identities(&world).await, world.swarm().writes()), (numbered(&[2]), writes));
+    assert_eq!(world.swarm().running(PROXY).len(), 2);
+}
+
+#[tokio::test]
+async fn a_roll_that_fails_costs_one_identity_and_the_next_takes_it() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    fate_of_image(&world, "broken", no_such_image());
+    world.settings = settings(&with_image(HITLESS, "broken:1"));
+    let _roll = world.pass(&mut mind).await.unwrap();
+    world.swarm().settle();
+    for _ in 0..3 {
+        assert!(world.pass(&mut mind).await.unwrap().is_empty());
+    }
+    assert_eq!((identity(&world), identities(&world).await), (numbered(&[1])[0].clone(), numbered(&[1, 2])));
+    world.settings = settings(&with_image(HITLESS, "fixed:1"));
+    world.converge(&mut mind).await;
+    assert_eq!((identity(&world), identities(&world).await), (numbered(&[2])[0].clone(), numbered(&[1, 2])));
+}
+
+/// A run without the authority's key, `reconcile --once`, must not fail for want of it.
+#[tokio::test]
+async fn who_cannot_issue_identities_leaves_services_theirs() {
+    let (world, _) = deployed(HITLESS).await;
+    let snapshot = world.observe().await.unwrap().snapshot;
+    for issues in [true, false] {
+        let inputs = Inputs { issues, ..Inputs::new(snapshot.clone(), settings(&with_image(HITLESS, "other:1"))) };
+        let (outcome, _) = reconcile_embedded(&inputs);
+        assert!(restarts(&outcome.plan), "{}", outcome.plan);
+        let makes = outcome.plan.steps.iter().any(|step| matches!(step.action, Action::CreateIdentity { .. }));
+        assert_eq!(makes, issues, "{}", outcome.plan);
+    }
+}
+
+/// Whoever may label a service must not get our secrets, or what is mounted in it be ours.
+#[tokio::test]
+async fn a_service_with_our_name_and_labels_is_not_ours_for_that() {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    route(&mut swarm, "shop", "demo");
+    for (name, kind) in [(PROXY, ownership::TYPE_PROXY), ("interlock-extension", ownership::TYPE_EXTENSION)] {
+        swarm
+            .service(name)
+            .label(ownership::OWNER, ownership::OWNER_VALUE)
+            .label(ownership::TYPE, kind)
+            .with(|spec| spec["TaskTemplate"]["ContainerSpec"]["Command"] = json!(["/bin/thief"]))
+            .create();
+    }
+    swarm.settle();
+    let toml = format!("{HITLESS}Image = \"interlock:1\"\n");
+    let world = World::new(swarm, settings(&toml)).await;
+    let before = [PROXY, "interlock-extension"].map(|name| world.swarm().service_json(name));
+    let mut mind = Mind::default();
+    for _ in 0..2 {
+        let _plan = world.pass(&mut mind).await.unwrap();
+    }
+    assert_eq!([PROXY, "interlock-extension"].map(|name| world.swarm().service_json(name)), before);
+    let (outcome, _) = world.decide(&mut mind).await.unwrap();
+    for name in [PROXY, "interlock-extension"] {
+        let wrong = format!("a service named {name} exists that interlock did not create");
+        assert!(outcome.problems.iter().any(|problem| problem.wrong == wrong), "{:?}", outcome.problems);
+    }
+}
