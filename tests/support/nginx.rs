@@ -54,7 +54,7 @@ fn here(line: &str, root: &str, port: u16) -> String {
         ["error_log", _] => format!("error_log {root}/log;"),
         ["access_log", path, format] if path.starts_with('/') => format!("access_log {root}/log {format};"),
         ["listen", "127.0.0.1:18989"] => format!("listen unix:{root}/health.sock;"),
-        ["listen", "127.0.0.1:18988"] => format!("listen unix:{root}/none.sock;"),
+        ["listen", "127.0.0.1:18988", _] => format!("listen unix:{root}/none.sock;"),
         ["listen", at, rest @ ..] if at.parse::<u16>().is_ok() => {
             let port = if at.ends_with("443") { port + 1 } else { port };
             format!("listen 127.0.0.1:{port} {};", rest.join(" "))

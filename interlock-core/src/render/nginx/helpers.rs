@@ -128,7 +128,7 @@ impl Helpers {
             Block::new(
                 "server",
                 vec![
-                    format!("listen {NONE_ADDRESS};"),
+                    format!("listen {NONE_ADDRESS} default_server;"),
                     "server_name _;".to_owned(),
                     "access_log off;".to_owned(),
                     format!("return 503 \"{}\\n\";", servers::NO_TASK),
