@@ -197,6 +197,27 @@ fn f3_a_host_that_is_passed_through_can_be_redirected() {
 }
 
 #[test]
+fn a_host_has_plain_http_beside_tls_that_goes_through() {
+    let authority = Authority::new();
+    let through = authority.pair("through.example.com");
+    speaks_tls("127.12.23.1:19200", &through);
+    application("plain", "127.12.23.1:19201");
+    // As the routing mesh had it: http:// and sni:// of one service.
+    let labels = [
+        ("hosts", "through.example.com"),
+        ("hosts.tls", "through.example.com"),
+        ("port.tls", "19200"),
+        ("ssl_passthrough.tls", "true"),
+    ];
+    let services = labelled("shop", 19_201, &labels);
+    let nginx = Nginx::start(&rendered_with(&services, &[("shop", "127.12.23.1")], &[], ""));
+    for (url, app) in [("http://through.example.com/", "app=plain"), ("https://through.example.com/", "app=itself")] {
+        let answer = curl(&authority, &nginx, url, &[]).unwrap();
+        assert!(answer.contains(app), "{url}: {answer}");
+    }
+}
+
+#[test]
 fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
     let authority = Authority::new();
     let ca = std::fs::read_to_string(authority.file()).unwrap();

@@ -20,6 +20,7 @@ use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot}
 mod asks;
 mod reach;
 
+pub(crate) use asks::in_full;
 pub use asks::{Asks, Certificate, Health, Tls};
 pub use reach::Reach;
 use reach::World;

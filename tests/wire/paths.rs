@@ -130,6 +130,8 @@ fn d2_the_path_that_decides_is_the_only_one_there_is() {
     let roots = |more: &[(&'static str, &'static str)]| {
         PREFIXES.map(|(name, prefix)| {
             let root = ("context_root", prefix.strip_suffix('/').filter(|root| !root.is_empty()).unwrap_or("/"));
+            // There is nothing to remove at the root.
+            let more = if root.1 == "/" { &[] } else { more };
             (name, [&[WWW, root], more].concat())
         })
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Attachments;
 use crate::labels;
-use crate::model::{Certificate, Model, Reach, Route, Tls};
+use crate::model::{self, Certificate, Model, Reach, Route, Tls};
 use crate::names::{Cluster, RouteName, SecretId, SecretName, ServiceId};
 use crate::proxy_config::Generation;
 use crate::snapshot::Snapshot;
@@ -60,10 +60,17 @@ pub(crate) fn servable<'m>(
 /// The certificate that the service's previous labels name.
 fn previous(snapshot: &Snapshot, route: &Route) -> Option<Certificate> {
     let service = snapshot.services.iter().find(|service| service.id == *route.seniority.id())?;
-    let reading = labels::read(&service.previous.as_ref()?.labels);
+    let written = &service.previous.as_ref()?.labels;
+    let reading = labels::read(written);
     let labels = reading.routes.get(&route.name)?;
-    let certificate = labels.ssl_cert.clone()?;
-    Some(Certificate { key: labels.ssl_key.clone().unwrap_or_else(|| certificate.clone()), certificate })
+    let exists = |name: &str| snapshot.secrets.iter().any(|secret| secret.name == name);
+    let secret = |name: &SecretName| model::in_full(written, name, exists);
+    let certificate = secret(labels.ssl_cert.as_ref()?)?;
+    let key = match &labels.ssl_key {
+        Some(key) => secret(key)?,
+        None => certificate.clone(),
+    };
+    Some(Certificate { certificate, key })
 }
 
 /// The certificates that a model serves in a service cluster.

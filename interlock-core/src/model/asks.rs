@@ -7,7 +7,7 @@ use crate::names::{CookieName, HostPattern, PathPrefix, SecretName};
 use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
 use crate::ownership;
 use crate::settings::{Extension, Kind, ProxyOptions, SecretPolicy};
-use crate::snapshot::{STACK_LABEL, Secret, Service};
+use crate::snapshot::{Labels, STACK_LABEL, Secret, Service};
 
 /// What a route asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -155,14 +155,18 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
     Ok(tls)
 }
 
-/// A secret as Docker has it: inside the service's stack by the name without the stack's, or by its name. As in a stack file, the
-/// stack's own comes first.
+/// The name in full of a secret that a label names: inside the service's stack by the name without the stack's, or by its name. As in a
+/// stack file, the stack's own comes first.
+pub(crate) fn in_full(labels: &Labels, name: &SecretName, exists: impl Fn(&str) -> bool) -> Option<SecretName> {
+    let of_stack = labels.get(STACK_LABEL).and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
+    of_stack.into_iter().chain([name.clone()]).find(|name| exists(name.as_str()))
+}
+
+/// A secret as Docker has it, if it is for the service.
 fn known(world: &World<'_>, service: &Service, label: &'static str, name: &SecretName) -> Result<SecretName, Refusal> {
     let stack = service.spec.labels.get(STACK_LABEL);
-    let in_stack = || stack.and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
-    let candidates = [in_stack(), Some(name.clone())].into_iter().flatten();
-    let mut found = candidates.filter_map(|name| Some((world.secrets.get(name.as_str())?, name)));
-    let Some((secret, name)) = found.next() else {
+    let found = in_full(&service.spec.labels, name, |name| world.secrets.contains_key(name));
+    let Some((secret, name)) = found.and_then(|name| Some((world.secrets.get(name.as_str())?, name))) else {
         let right = "create it with `docker secret create`";
         return Err(Refusal::new("is no secret of this Swarm", right).about(label, name.as_str()));
     };
@@ -345,5 +349,23 @@ fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
             Err(Refusal { may_fall_back: false, ..refusal.about(label, "") })
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_is_the_stacks_own_before_that_of_others() {
+        let of_shop = Labels::from([(STACK_LABEL.to_owned(), "shop".to_owned())]);
+        let found = |labels: &Labels, name: &str, there: &[&str]| {
+            let found = in_full(labels, &name.parse().unwrap(), |name| there.contains(&name));
+            found.map(|name| name.to_string())
+        };
+        assert_eq!(found(&of_shop, "cert", &["cert", "shop_cert"]).as_deref(), Some("shop_cert"));
+        assert_eq!(found(&of_shop, "shop_cert", &["cert", "shop_cert"]).as_deref(), Some("shop_cert"));
+        assert_eq!(found(&of_shop, "cert", &["cert", "other_cert"]).as_deref(), Some("cert"));
+        assert_eq!(found(&Labels::new(), "cert", &["shop_cert"]), None);
     }
 }
