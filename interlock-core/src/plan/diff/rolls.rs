@@ -89,10 +89,8 @@ impl ServiceDiff<'_> {
             Some(planned) => planned.target == self.wanted.fingerprint(),
             None => self.content_was_tried(service, changes),
         };
-        if !was_tried && !(changes.is_empty() && update.state == UpdateState::Paused) {
-            return None;
-        }
-        Some(self.failed(service, &update.message))
+        let is_left_paused = changes.is_empty() && update.state == UpdateState::Paused;
+        (was_tried || is_left_paused).then(|| self.failed(service, &update.message))
     }
 
     /// Says why an update did not work: what a task says, or else `why`.
