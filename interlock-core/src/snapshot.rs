@@ -249,7 +249,7 @@ pub struct ServiceSpec {
     /// Secrets mounted in its tasks, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretId>,
-    /// Of our own services: how long an update may wait from one task to the next, the time that an old one has to end included.
+    /// Of our own services: how long an update may wait until the next task or its end, the time that an old task has to end included.
     #[serde(default, skip_serializing_if = "is_default")]
     pub seconds_between_tasks: u64,
 }

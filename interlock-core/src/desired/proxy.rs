@@ -44,7 +44,8 @@ pub fn proxy(
         name: extension.proxy_service_name.clone(),
         role: Role::Proxy,
         seconds_per_task: extension.proxy_stop_grace_period.as_secs()
-            + extension.proxy_update_delay.as_secs()
+            // After the last task Swarm waits twice.
+            + 2 * extension.proxy_update_delay.as_secs()
             + SECONDS_TO_START,
         fields: fields::proxy(cluster, extension, has_active_worker(snapshot)),
         labels: version.into_iter().collect(),

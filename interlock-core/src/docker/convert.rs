@@ -70,7 +70,9 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
     let mut of_both = container_spec.labels.0;
     of_both.retain(|key, _| key.starts_with("interlock."));
     of_both.extend(labels.0);
-    let put_off = container_spec.stop_grace_period.saturating_add(update_config.delay) / 1_000_000_000;
+    // After the last task Swarm waits twice: the delay, and then as long once more to see whether the task stays up.
+    let delays = update_config.delay.saturating_mul(2);
+    let put_off = container_spec.stop_grace_period.saturating_add(delays) / 1_000_000_000;
     ServiceSpec {
         name,
         seconds_between_tasks: if ownership::is_ours(&of_both) { u64::try_from(put_off).unwrap_or(0) } else { 0 },
