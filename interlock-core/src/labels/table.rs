@@ -114,7 +114,7 @@ pub const TABLE: &[Label] = &[
         default: "false",
         example: "true",
         counterexample: "on",
-        doc: "Whether plain HTTP requests are redirected to HTTPS.",
+        doc: "Whether plain HTTP requests are redirected to HTTPS. Behind a balancer that ends TLS let the balancer redirect: what it sends on is plain HTTP here.",
         inherited: true,
         set: |route, text| put(&mut route.ssl_only, boolean(text)),
     },
