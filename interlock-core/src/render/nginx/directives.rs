@@ -130,7 +130,7 @@ pub(super) fn tls(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<
         // Otherwise they are read again with every handshake. What stands in a file of a secret never changes.
         lines.push("ssl_certificate_cache max=10000 valid=1d inactive=1d;".to_owned());
     }
-    lines
+    unsaid(lines, &options.http_options)
 }
 
 /// The beginning of the stream context.
@@ -155,11 +155,17 @@ pub(super) fn trace_log_format() -> String {
 /// Directives that may stand more than once.
 const REPEATED: &[&str] = &["access_log", "error_log", "log_format", "set_real_ip_from"];
 
-/// Our lines, without those that the operator's own lines say otherwise, and the operator's.
-fn with_raw(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {
+/// Our lines, without those that the operator's own lines say otherwise.
+pub(super) fn unsaid(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {
     let name = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
     let said: BTreeSet<_> = raw.iter().flat_map(|line| line.split([';', '\n'])).map(name).collect();
     lines.retain(|line| REPEATED.contains(&&*name(line)) || !said.contains(&name(line)));
+    lines
+}
+
+/// The same, and the operator's.
+fn with_raw(lines: Vec<String>, raw: &[String]) -> Vec<String> {
+    let mut lines = unsaid(lines, raw);
     lines.extend(raw.iter().cloned());
     lines
 }
@@ -210,12 +216,13 @@ mod tests {
         assert!(!has(&stream(&tcp, &proxy(None)), "proxy_timeout 600s;"));
         let options = NginxOptions {
             global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
-            http_options: raw("\tkeepalive_min_timeout\t1s; server_tokens off;"),
+            http_options: raw("\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h;"),
             ..NginxOptions::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
         assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
         assert_eq!(http(&options, &proxy(None)).iter().filter(|line| line.contains("server_tokens")).count(), 1);
+        assert!(!has(&tls(&options, None), "ssl_session_timeout 1d;"));
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{grpc, servers};
+use super::{directives, grpc, servers};
 use crate::hash;
 use crate::names::{CookieName, PathPrefix};
 use crate::options::{Balance, Canary, RateLimit, Token};
@@ -101,7 +101,7 @@ impl Helpers {
             lines.push("limit_req_log_level info;".to_owned());
         }
         if self.grpc {
-            lines.extend(grpc::http(options));
+            lines.extend(directives::unsaid(grpc::http(options), &options.http_options));
         }
         lines
     }

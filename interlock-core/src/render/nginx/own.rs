@@ -162,7 +162,6 @@ struct SslBackend<'a> {
     host: &'a HostPattern,
     port: u16,
     passthrough: bool,
-    default_backend: bool,
     /// Where connections that are passed through go; empty while no task is running.
     upstream: &'a str,
 }
@@ -284,7 +283,7 @@ fn ssl<'a>(
         Tls::Passthrough(upstream) => (true, upstream.as_ref().map_or("", UpstreamName::as_str)),
     };
     let port = config.proxy.published_ssl_port;
-    Some((name, SslBackend { host: name, port, passthrough, default_backend: false, upstream }))
+    Some((name, SslBackend { host: name, port, passthrough, upstream }))
 }
 
 fn pool<'a>((name, upstream): (&'a UpstreamName, &'a Upstream)) -> Pool<'a> {
