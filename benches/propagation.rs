@@ -25,12 +25,15 @@ use support::real::Lab;
 /// Hosts that are there all the time, and the services that they are spread over.
 const HOSTS: usize = 100;
 const SERVICES: usize = 20;
+/// What can be measured: beside Traefik; from core's event on; what a proxy needs after many reloads.
+const PARTS: [&str; 3] = ["traefik", "core", "memory"];
 /// The longest that a router may take for a change.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Traefik's default for asking Swarm: changes have to be spread over it.
 const REFRESH: f64 = 15.0;
 
 /// Something that routes, at one or more addresses.
+#[derive(Clone)]
 struct Router {
     name: &'static str,
     addresses: Vec<String>,
@@ -41,27 +44,47 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let rounds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10);
-    tokio::runtime::Runtime::new().unwrap().block_on(measure(rounds));
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let rounds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(10);
+    let parts: Vec<_> = arguments.iter().map(String::as_str).filter(|argument| PARTS.contains(argument)).collect();
+    let parts = if parts.is_empty() { PARTS.to_vec() } else { parts };
+    tokio::runtime::Runtime::new().unwrap().block_on(measure(rounds, &parts));
 }
 
-async fn measure(rounds: usize) {
+async fn measure(rounds: usize, parts: &[&str]) {
     let lab = Lab::find();
     let site = Site::new("").await;
     let settings = site.settings_text("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
     site.whole_settings(&format!("LogLevel = \"debug\"\n{settings}"));
     site.network("demo").await;
     site.install();
-    traefik(&site, &lab, "traefik-default", 8081, &[]);
-    let tuned = ["--providers.swarm.refreshSeconds=100ms", "--providers.providersThrottleDuration=0s"];
-    traefik(&site, &lab, "traefik-tuned", 8082, &tuned);
     for number in 0..SERVICES {
         let hosts: Vec<_> = (0..HOSTS / SERVICES).map(|host| format!("h{number}-{host}.local.test")).collect();
         create(&lab, &format!("s{number}"), &hosts);
     }
+    let interlock = Router { name: "interlock", addresses: site.addresses() };
+    for number in 0..SERVICES {
+        served(std::slice::from_ref(&interlock), &format!("h{number}-0.local.test"), &[200]).join();
+    }
+    for part in parts {
+        match *part {
+            "traefik" => beside_traefik(&lab, &site, &interlock, rounds),
+            "core" => from_core(&lab, &site, &interlock, rounds),
+            _ => reloads(&lab, &site, &interlock),
+        }
+    }
+    site.uninstall();
+    site.end().await;
+}
+
+/// Changes, and when they are served by interlock, by a Traefik with its defaults and by one that is tuned.
+fn beside_traefik(lab: &Lab, site: &Site, interlock: &Router, rounds: usize) {
+    traefik(site, lab, "traefik-default", 8081, &[]);
+    let tuned = ["--providers.swarm.refreshSeconds=100ms", "--providers.providersThrottleDuration=0s"];
+    traefik(site, lab, "traefik-tuned", 8082, &tuned);
     let manager = &lab.nodes[0];
     let routers = [
-        Router { name: "interlock", addresses: site.addresses() },
+        interlock.clone(),
         Router { name: "traefik, tuned", addresses: vec![format!("{manager}:8082")] },
         Router { name: "traefik, default", addresses: vec![format!("{manager}:8081")] },
     ];
@@ -73,11 +96,11 @@ async fn measure(rounds: usize) {
         for (phase, figures) in figures.iter_mut().enumerate() {
             #[expect(clippy::cast_precision_loss, reason = "some tens")]
             let moment = (round * 3 + phase) as f64 * 0.618_034;
-            tokio::time::sleep(Duration::from_secs_f64(REFRESH * moment.fract())).await;
+            std::thread::sleep(Duration::from_secs_f64(REFRESH * moment.fract()));
             let (since, seen) = match phase {
-                0 => appears(&lab, &routers, round),
-                1 => is_renamed(&lab, &routers, round),
-                _ => goes(&lab, &routers, round),
+                0 => appears(lab, &routers, round),
+                1 => is_renamed(lab, &routers, round),
+                _ => goes(lab, &routers, round),
             };
             for (figures, at) in figures.iter_mut().zip(seen.join()) {
                 figures.push(at.saturating_duration_since(since));
@@ -91,18 +114,15 @@ async fn measure(rounds: usize) {
         let [appears, renamed, goes] = [0, 1, 2].map(|phase| summary(&mut figures[phase][number]));
         println!("{:<18} {appears:<22} {renamed:<22} {goes:<22}", router.name);
     }
-    from_core(&lab, &site, &routers[..1], rounds);
-    reloads(&lab, &site, &routers[..1]);
-    site.uninstall();
-    site.end().await;
+    for name in ["traefik-default", "traefik-tuned"] {
+        site.docker(&["service", "rm", name]);
+    }
 }
 
 /// From the event that tells core of a change, by core's log, to the first answer through the second proxy, and to the last proxy's word
 /// that it serves it. Nobody else is at work, and what asks takes turns with the proxies for the processors.
-fn from_core(lab: &Lab, site: &Site, interlock: &[Router], rounds: usize) {
-    for name in ["traefik-default", "traefik-tuned"] {
-        site.docker(&["service", "rm", name]);
-    }
+fn from_core(lab: &Lab, site: &Site, interlock: &Router, rounds: usize) {
+    let interlock = std::slice::from_ref(interlock);
     let (mut answered, mut told) = (Vec::new(), Vec::new());
     for round in 0..2 * rounds {
         std::thread::sleep(Duration::from_secs(1));
@@ -134,7 +154,8 @@ fn time(line: &str) -> Option<jiff::Timestamp> {
 }
 
 /// What a proxy needs after 100 revisions while WebSockets stay open: ten from before, and then one more after every tenth.
-fn reloads(lab: &Lab, site: &Site, interlock: &[Router]) {
+fn reloads(lab: &Lab, site: &Site, interlock: &Router) {
+    let interlock = std::slice::from_ref(interlock);
     println!("\none proxy, its agent and NGINX: processes, MiB (proportional set size), open WebSockets");
     let tell = |when: &str, open: &[TcpStream]| {
         let sum = "grep -h ^Pss: /proc/[0-9]*/smaps_rollup | awk '{ kb += $2 } END { print NR, kb / 1024 }'";

@@ -3,11 +3,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::proxy::{Error, Order, health};
-use support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, kill, old_workers, revision, to_wire};
+use support::agent::{
+    Core, GENERATION, Node, SlowApplication, accepting_workers, eventually, free, kill, old_workers, revision, to_wire,
+};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -67,6 +69,37 @@ async fn a_new_revision_drops_no_open_request() {
     core.accepted(&node.revision(2)).await;
     assert_eq!(node.served(), Some(2), "what was acknowledged is served");
     assert_eq!(open.finish(), "end");
+    agent.stop().await;
+}
+
+/// nginx's master sleeps for 100 ms before it tells its old workers. Here it does not wake up at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_workers_do_not_wait_for_nginx_to_be_told() {
+    let (node, mut core) = (Node::new(), Core::start());
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let master = node.master();
+    let before = accepting_workers(master);
+    let stopped = std::thread::spawn(move || {
+        let new = || accepting_workers(master).into_iter().any(|worker| !before.contains(&worker));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !new() {
+            assert!(Instant::now() < deadline, "no new worker");
+        }
+        kill("-STOP", master);
+    });
+    core.send(node.revision(2));
+    core.accepted(&node.revision(2)).await;
+    assert_eq!(node.served(), Some(2));
+    stopped.join().unwrap();
+    let new = accepting_workers(master);
+    kill("-CONT", master);
+    // When it wakes up, it does not take their end for a crash, and goes on.
+    core.send(node.revision(3));
+    core.accepted(&node.revision(3)).await;
+    assert_eq!((node.served(), node.master()), (Some(3), master));
+    assert_eq!(accepting_workers(master).len(), 1, "instead of {new:?}");
     agent.stop().await;
 }
 

@@ -371,16 +371,27 @@ impl Open {
     }
 }
 
-/// The workers of a master that finish what they have.
+/// How many workers of a master finish what they have.
 pub fn old_workers(master: i32) -> usize {
-    let is_old = |pid: &str| {
+    workers(master, |does| does == " is shutting down").len()
+}
+
+/// The workers of a master that take connections.
+pub fn accepting_workers(master: i32) -> Vec<i32> {
+    workers(master, str::is_empty)
+}
+
+/// Workers by what nginx writes into their titles.
+fn workers(master: i32, wanted: impl Fn(&str) -> bool) -> Vec<i32> {
+    let is_wanted = |pid: &i32| {
         let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        title.contains("worker process is shutting down") && parent == Some(master)
+        let does = title.split_once("worker process").map(|(_, does)| does.trim_end_matches(['\0', ' ']));
+        does.is_some_and(&wanted) && parent == Some(master)
     };
     let pids = std::fs::read_dir(Path::new("/proc")).unwrap().flatten();
-    pids.filter(|entry| entry.file_name().to_str().is_some_and(is_old)).count()
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_wanted).collect()
 }
 
 pub fn kill(signal: &str, pid: i32) {

@@ -17,8 +17,8 @@ use crate::proxy_config::Revision;
 
 /// How often in a row nginx has to say over new connections that it serves a revision.
 const IN_A_ROW: u32 = 3;
-/// How often it is asked.
-const INTERVAL: Duration = Duration::from_millis(5);
+/// How often it is looked and asked.
+const INTERVAL: Duration = Duration::from_millis(2);
 
 /// A running nginx.
 #[derive(Debug)]
@@ -73,8 +73,14 @@ impl Master {
         processes::accepting(self.pid())
     }
 
-    /// Waits until new workers serve: nginx says `revision` (any, for `None`) over new connections several times in a row, and no
-    /// worker of `before` takes connections any more. Answers the revision that it says.
+    /// Waits until new workers serve: no worker of `before` takes connections any more, and nginx says `revision` (any, for `None`) over
+    /// new connections several times in a row. Answers the revision that it says.
+    ///
+    /// nginx starts the new workers, sleeps for 100 ms with its signals blocked, and only then has the old ones finish
+    /// (`ngx_master_process_cycle`). Until then both take connections, and while there are few of them mostly the old ones get them. So
+    /// the old ones are told here as soon as there is a new one. All share the same listening sockets: a connection that
+    /// comes before a new worker is ready waits for it. nginx's own word comes afterwards and changes nothing, and makes
+    /// the master expect their end.
     pub(super) async fn serves(
         &mut self,
         health: SocketAddr,
@@ -87,19 +93,28 @@ impl Master {
         let mut last = "no answer".to_owned();
         let confirmed = async {
             let mut in_a_row = 0;
+            let mut told = before.is_empty();
             loop {
+                let workers = processes::accepting(pid);
+                if !told && !workers.is_subset(before) {
+                    processes::finish(workers.intersection(before));
+                    told = true;
+                }
                 match health::ask(health).await {
-                    Ok(said) if revision.is_none_or(|revision| revision.as_str() == said) => {
-                        in_a_row += 1;
-                        let workers = processes::accepting(pid);
-                        if in_a_row >= IN_A_ROW && !workers.is_empty() && workers.is_disjoint(before) {
-                            return said;
-                        }
-                        last = "workers of before still take connections".to_owned();
-                    }
-                    Ok(said) => {
+                    Ok(said) if revision.is_some_and(|revision| revision.as_str() != said) => {
                         in_a_row = 0;
                         last = format!("it serves {}", crate::problem::shown(&said));
+                    }
+                    Ok(said) => {
+                        let new_alone = !workers.is_empty() && workers.is_disjoint(before);
+                        in_a_row = if new_alone { in_a_row + 1 } else { 0 };
+                        if in_a_row >= IN_A_ROW {
+                            return said;
+                        }
+                        if new_alone {
+                            continue;
+                        }
+                        last = "workers of before still take connections".to_owned();
                     }
                     Err(unwell) => {
                         in_a_row = 0;

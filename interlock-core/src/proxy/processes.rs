@@ -33,6 +33,11 @@ fn finishing(master: Pid) -> BTreeSet<Process> {
     workers(master, Phase::Finishing)
 }
 
+/// Has workers take no new connections, and end when they have finished what they have.
+pub(super) fn finish<'a>(workers: impl IntoIterator<Item = &'a Process>) {
+    workers.into_iter().for_each(|worker| worker.signal(Signal::SIGQUIT));
+}
+
 /// A master's process group is its own. Its workers are found by that, also when the master itself is gone.
 fn workers(master: Pid, wanted: Phase) -> BTreeSet<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
@@ -104,9 +109,7 @@ impl Generations {
     /// gets their port.
     pub(super) fn adopt(&mut self, dead_master: Pid) {
         let orphans = accepting(dead_master);
-        for orphan in &orphans {
-            orphan.signal(Signal::SIGQUIT);
-        }
+        finish(&orphans);
         self.observe(dead_master);
         self.add(orphans);
     }
