@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Proxy(ProxyArgs),
     /// Render for the proxies of one service cluster, as core tells it to, until it is stopped.
     Extension(ExtensionArgs),
+    /// Ask whether the core or the extension of this container is at work, as Docker's health check.
+    Health(AliveArgs),
     /// Print a commented settings file with all defaults.
     Init(InitArgs),
     /// List the labels: what they mean, what values look like.
@@ -114,6 +116,8 @@ pub(crate) struct ReconcileArgs {
     /// The container that this runs in, by which core finds its own service.
     #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
     pub(crate) container: Option<String>,
+    #[command(flatten)]
+    pub(crate) alive: AliveArgs,
     /// How long --once may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
@@ -239,6 +243,15 @@ pub(crate) struct ExtensionArgs {
     /// The proxy's program, which checks what is rendered.
     #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM", default_value = "nginx")]
     pub(crate) checker: String,
+    #[command(flatten)]
+    pub(crate) alive: AliveArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AliveArgs {
+    /// A socket at which core and extensions answer `interlock health` while they work. Without one nobody is answered.
+    #[arg(long, env = "INTERLOCK_HEALTH_SOCKET", value_name = "FILE")]
+    pub(crate) health_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

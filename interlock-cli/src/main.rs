@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod failure;
 mod inputs;
+mod liveness;
 mod logging;
 mod show;
 
@@ -35,6 +36,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Uninstall(args) => commands::install::uninstall(&global, &args),
         Command::Proxy(args) => commands::proxy::run(&global, args),
         Command::Extension(args) => commands::extension::run(&global, &args),
+        Command::Health(args) => liveness::ask(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Labels(args) => commands::labels::run(&args),
         Command::Schema(args) => commands::schema::run(&args),

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{ExtensionArgs, Global};
 use crate::failure::Failure;
+use crate::liveness::Liveness;
 use crate::{inputs, logging};
 
 pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Failure> {
@@ -31,9 +32,10 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
             let find = || tls::addresses(&args.core);
             match grpc::extensions::follow_all(find, connect, Some(&checker)).await? {}
         };
+        let liveness = Liveness::at(&args.alive)?;
         // Nothing has to be finished: what is not posted is made again by whoever comes next.
         tokio::select! {
-            failed = follow => failed,
+            failed = liveness.during(follow) => failed,
             _ = terminate.recv() => Ok(ExitCode::SUCCESS),
             _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
         }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Format, Global, ReconcileArgs};
 use crate::failure::Failure;
+use crate::liveness::Liveness;
 use crate::{inputs, logging, show};
 
 pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Failure> {
@@ -51,7 +52,8 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         if let Some(program) = &args.checker {
             options.checker = Some(Arc::new(Checker::find(program).await?));
         }
-        runtime::run(settings, options, shutdown()?).await?;
+        let liveness = Liveness::at(&args.alive)?;
+        liveness.during(runtime::run(settings, options, shutdown()?)).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
