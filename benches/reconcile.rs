@@ -50,12 +50,12 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
         let rendering = render::render(&config, limit);
-        let files = desired::usable(&config, Some(&rendering)).expect("the files");
+        let files = rendering.result.as_deref().expect("the files");
         let parsed = parse_back::parse(files).expect("a structure");
         let attached = Attachments { networks: model.networks(&cluster), ..Attachments::default() };
         let control = Control::default();
         let proxy =
-            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Some((&config, files)), None);
+            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None);
         let names = BTreeSet::from([extension.proxy_service_name.clone()]);
         let objects = Objects { names, extension: None, proxy: proxy() };
         let wanted = Desired { networks: BTreeMap::new(), clusters: BTreeMap::from([(cluster.clone(), objects)]) };

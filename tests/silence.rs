@@ -77,3 +77,26 @@ async fn proxies_that_do_not_follow_core_are_told_after_a_while() {
     inputs.snapshot.tasks.retain(|task| task.service != proxy);
     assert_eq!(told_at(&mut inputs, [0, 14, 60]), [false; 3]);
 }
+
+/// A core that has just started has no files yet. Tasks that were replaced before there are any would be replaced again for them, and
+/// with the identity of before.
+#[tokio::test]
+async fn proxies_are_not_replaced_while_their_files_are_on_the_way() {
+    let mut inputs = deployed(HITLESS).await;
+    inputs.settings = settings(&format!("{HITLESS}ProxyContainerLabels = {{ turn = \"2\" }}\nProxyReplicas = 3\n"));
+    let renderings = std::mem::take(&mut inputs.renderings);
+    let start = inputs.snapshot.observed_at;
+    for second in [0, 14] {
+        inputs.snapshot.observed_at = start + SignedDuration::from_secs(second);
+        let outcome = reconcile(&inputs);
+        assert!(outcome.plan.is_empty(), "after {second} s: {}", outcome.plan);
+        assert!(outcome.plan.to_string().contains("files of its extension"), "{}", outcome.plan);
+        inputs.memory = outcome.memory;
+    }
+    let all_at_once = reconcile(&Inputs { renderings, ..inputs.clone() }).plan.to_string();
+    assert!(all_at_once.contains("turn: 2") && all_at_once.contains("identity: renewed"), "{all_at_once}");
+    // They may never come.
+    inputs.snapshot.observed_at = start + SignedDuration::from_secs(15);
+    let plan = reconcile(&inputs).plan;
+    assert!(plan.steps.iter().any(|step| step.restarts_tasks), "{plan}");
+}

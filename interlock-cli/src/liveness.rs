@@ -30,10 +30,13 @@ impl Liveness {
     ///
     /// # Errors
     ///
-    /// When the socket cannot be made there.
+    /// When the socket cannot be made there, or is another process's.
     pub(crate) fn at(args: &AliveArgs) -> Result<Self, Failure> {
         let Some(path) = &args.health_socket else { return Ok(Self(None)) };
         let wrong = |error: io::Error| Failure::input(format!("--health-socket {}", path.display()), error);
+        if UnixStream::connect(path).is_ok() {
+            return Err(wrong(io::Error::other("another process answers there")));
+        }
         match std::fs::remove_file(path) {
             // One that was killed leaves it.
             Ok(()) => {}

@@ -38,6 +38,14 @@ impl Process {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 
+    /// How a second process ends that would answer at the same socket.
+    fn second(&self) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
+        command.args(["reconcile", "--host", "unix:///no/such/socket"]).env("INTERLOCK_HEALTH_SOCKET", &self.socket);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
     fn becomes_healthy(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.health().0 != Some(0) {
@@ -75,6 +83,9 @@ fn extension() -> Process {
 #[test]
 fn what_works_answers_and_what_hangs_does_not() {
     for mut process in [core(), extension()] {
+        process.becomes_healthy();
+        let (code, said) = process.second();
+        assert_eq!((code, said.contains("another process answers there")), (Some(2), true), "{said}");
         process.becomes_healthy();
         process.signal("-STOP");
         let (code, said) = process.health();

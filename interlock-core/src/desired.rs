@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::Model;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::proxy_config::ProxyConfig;
-use crate::render::{File, Rendering};
 use crate::settings::{Extension, Settings};
 use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Secret, Snapshot};
 
@@ -27,7 +25,7 @@ pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::path_of;
 pub use proxy::proxy;
-pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, RouteSecret};
+pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret};
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
 /// The longest that a new task may take until it runs, its image included.
@@ -99,12 +97,6 @@ pub fn secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSe
         return BTreeSet::new();
     }
     snapshot.secrets.iter().filter(is_needed).map(|secret| secret.id.clone()).collect()
-}
-
-/// The files of a rendering, if it is one of this config.
-pub fn usable<'a>(config: &ProxyConfig, rendering: Option<&'a Rendering>) -> Option<&'a [File]> {
-    let rendering = rendering.filter(|rendering| rendering.revision == config.revision)?;
-    rendering.result.as_deref().ok()
 }
 
 /// Whether proxies can run on workers. Managers that hear from nobody for a moment do not change the answer.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificates;
-use crate::desired::{self, Control, Desired, Objects};
+use crate::desired::{self, Control, Desired, NoContent, Objects};
 use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
 use crate::names::{Cluster, SecretName};
@@ -15,7 +15,7 @@ use crate::ownership;
 use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
-use crate::render::{self, RenderError, Renderings};
+use crate::render::{self, RenderError, Rendering, Renderings};
 use crate::reports::{Reports, Waits};
 use crate::routes::{self, Routes};
 use crate::settings::{Extension, Settings};
@@ -98,8 +98,9 @@ pub struct Outcome {
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
 pub fn reconcile(inputs: &Inputs) -> Outcome {
-    let mut outcome = finish(inputs, route(inputs), &inputs.renderings);
-    let (waits, told) = inputs.memory.waits.renewed(inputs, &outcome.proxy_configs);
+    let routed = route(inputs);
+    let (waits, told) = inputs.memory.waits.renewed(inputs, &routed.configs);
+    let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
     outcome.problems.extend(told);
     outcome.problems.sort();
@@ -114,12 +115,12 @@ pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
     let rendered: Renderings = routed
         .configs
         .iter()
-        .map(|(key, config)| match inputs.renderings.get(key) {
-            Some(rendering) if rendering.revision == config.revision => (key.clone(), rendering.clone()),
-            _ => (key.clone(), render::render(config, limit)),
+        .map(|(key, config)| match current(&inputs.renderings, key, config) {
+            Some(rendering) => (key.clone(), rendering.clone()),
+            None => (key.clone(), render::render(config, limit)),
         })
         .collect();
-    (finish(inputs, routed, &rendered), rendered)
+    (finish(inputs, routed, &rendered, &Waits::default()), rendered)
 }
 
 /// What is known before anything is rendered.
@@ -193,7 +194,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
     service.spec.labels.get(ownership::PROXY_VERSION)?.parse().ok()
 }
 
-fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
+fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, issues } = inputs;
     let Routed { configs, generations, model, shown, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings, *issues);
@@ -208,11 +209,16 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings) -> Outcome {
     for (cluster, extension) in desired::clusters(settings) {
         let Some(found) = generations.get(&cluster) else { continue };
         idle.extend(found.idle.clone());
-        let rendered = configs.get_key_value(&(cluster.clone(), found.wanted.generation()));
-        let rendered = rendered.and_then(|(key, config)| Some((config, desired::usable(config, renderings.get(key))?)));
+        let key = (cluster.clone(), found.wanted.generation());
+        let rendered = configs.get(&key).and_then(|config| Some((config, current(renderings, &key, config)?)));
+        let rendered = match rendered {
+            Some((config, Rendering { result: Ok(files), .. })) => Ok((config, &**files)),
+            None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
+            _ => Err(NoContent::Missing),
+        };
         let version = reports.version_to_remember(&cluster, remembered_version(snapshot, extension));
         let mut proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
-        if let Some(content) = proxy.as_mut().and_then(|proxy| proxy.content.as_mut()) {
+        if let Some(Ok(content)) = proxy.as_mut().map(|proxy| &mut proxy.content) {
             content.hitless &= *delivery == Delivery::ByCore;
         }
         clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
@@ -259,10 +265,15 @@ fn objects(
     }
 }
 
+/// What was made of exactly this proxy config.
+fn current<'a>(renderings: &'a Renderings, key: &(Cluster, Generation), config: &ProxyConfig) -> Option<&'a Rendering> {
+    renderings.get(key).filter(|rendering| rendering.revision == config.revision)
+}
+
 /// The last good rendering of each generation that lives.
 fn accepted(configs: &ProxyConfigs, renderings: &Renderings, before: &Renderings) -> Renderings {
     let newest = |key: &(Cluster, Generation), config: &ProxyConfig| {
-        let current = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
+        let current = current(renderings, key, config);
         current.filter(|rendering| rendering.result.is_ok()).or_else(|| before.get(key)).cloned()
     };
     configs.iter().filter_map(|(key, config)| Some((key.clone(), newest(key, config)?))).collect()
@@ -287,7 +298,7 @@ fn refused(
     refused.retain(|id, refusal| labels(id) == Some(&*refusal.labels));
     let mut problems = Vec::new();
     for (key, config) in configs {
-        let rendering = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
+        let rendering = current(renderings, key, config);
         let Some(error) = rendering.and_then(|rendering| rendering.result.as_ref().err()) else { continue };
         let mut found = false;
         if let RenderError::Refused { message, suspects } = error {

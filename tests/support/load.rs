@@ -1,7 +1,7 @@
 //! Clients that do not stop: requests at a constant rate on kept and on new connections, WebSockets and long answers. Nothing is tried again,
 //! and whatever fails is told.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,12 @@ impl Load {
     /// For each address one answer of three seconds after the other, of a client that tries another node when a connection is refused.
     pub fn slow(addresses: &[String], host: &str) -> Self {
         Self::of(addresses, host, 1, &[slow])
+    }
+
+    /// Clients on kept and on new connections that try another node when one refuses the connection, or ends it without a word of an
+    /// answer: as what was asked for changes nothing, clients may (RFC 9110, 9.2.2). `per_second` in all.
+    pub fn elsewhere(addresses: &[String], host: &str, per_second: u32) -> Self {
+        Self::of(&[addresses.join(",")], host, per_second, &[elsewhere_kept, elsewhere_anew])
     }
 
     fn of(addresses: &[String], host: &str, per_second: u32, jobs: &[fn(&Shared, &str, &str, Duration)]) -> Self {
@@ -172,6 +178,44 @@ fn slow(shared: &Shared, address: &str, host: &str, _: Duration) {
     }
 }
 
+fn elsewhere_kept(shared: &Shared, addresses: &str, host: &str, pause: Duration) {
+    elsewhere(shared, addresses, host, pause, true);
+}
+
+fn elsewhere_anew(shared: &Shared, addresses: &str, host: &str, pause: Duration) {
+    elsewhere(shared, addresses, host, pause, false);
+}
+
+fn elsewhere(shared: &Shared, addresses: &str, host: &str, pause: Duration, keep: bool) {
+    let addresses: Vec<_> = addresses.split(',').collect();
+    let close = if keep { "" } else { "Connection: close\r\n" };
+    let request = format!("GET /ping HTTP/1.1\r\nHost: {host}\r\n{close}\r\n");
+    let mut kept: Option<Connection> = None;
+    shared.at_rate(pause, |number| {
+        let old = kept.take().and_then(|mut stream| match ask(&mut stream, &request) {
+            Err(wrong) if wrong == CUT => None,
+            result => Some(result.map(|head| (head, stream))),
+        });
+        let result = old.unwrap_or_else(|| {
+            let mut last = Err("every node refuses".to_owned());
+            for address in addresses.iter().cycle().skip(number).take(addresses.len()) {
+                let Ok(mut stream) = connect(address) else { continue };
+                last = ask(&mut stream, &request).map(|head| (head, stream));
+                if !matches!(&last, Err(wrong) if wrong == CUT) {
+                    break;
+                }
+            }
+            last
+        });
+        let result = result.map(|(head, stream)| {
+            if keep && !head.to_ascii_lowercase().contains("\r\nconnection: close") {
+                kept = Some(stream);
+            }
+        });
+        shared.note(&format!("a client of {addresses:?}, request {number}"), result);
+    });
+}
+
 fn text(error: std::io::Error) -> String {
     error.to_string()
 }
@@ -186,9 +230,14 @@ fn connect(address: &str) -> Result<Connection, String> {
     Ok(BufReader::new(stream))
 }
 
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 /// Sends a request and reads a whole answer, which has to be a 200.
 fn ask(stream: &mut Connection, request: &str) -> Result<String, String> {
-    stream.get_mut().write_all(request.as_bytes()).map_err(text)?;
+    let sent = stream.get_mut().write_all(request.as_bytes());
+    sent.map_err(|error| if is_gone(&error) { CUT.to_owned() } else { text(error) })?;
     let head = until(stream, "\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
     let mut body = vec![0; length.unwrap_or_default()];
@@ -196,12 +245,17 @@ fn ask(stream: &mut Connection, request: &str) -> Result<String, String> {
     if head.starts_with("HTTP/1.1 200") { Ok(head) } else { Err(head + &String::from_utf8_lossy(&body)) }
 }
 
+/// What is said of a connection that ended without a word, or was gone before it was asked.
+const CUT: &str = "cut before an answer";
+
 /// Reads lines up to the one with which the text ends like this.
 fn until(stream: &mut Connection, end: &str) -> Result<String, String> {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         match stream.read_until(b'\n', &mut read) {
+            Ok(0) if read.is_empty() => return Err(CUT.to_owned()),
             Ok(0) => return Err(format!("cut after {} bytes", read.len())),
+            Err(error) if read.is_empty() && is_gone(&error) => return Err(CUT.to_owned()),
             Ok(_) => {}
             Err(error) => return Err(format!("{error} after {} bytes", read.len())),
         }

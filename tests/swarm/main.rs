@@ -15,6 +15,7 @@ mod stories;
 mod template;
 mod tls;
 mod trouble;
+mod upgrades;
 
 use std::collections::BTreeSet;
 

@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 use crate::support::http;
 use crate::support::real::Lab;
 
+/// How long after the end of a fault all is as it should be: what the project promises.
+pub(crate) const CONVERGES: Duration = Duration::from_secs(10);
+/// The longest that anything else may take.
+const PATIENCE: Duration = Duration::from_secs(150);
+
 pub(crate) struct Site {
     lab: Lab,
     folder: tempfile::TempDir,
@@ -150,12 +155,34 @@ impl Site {
         ]);
     }
 
+    /// Core as `deploy/stack.yml` has it.
+    pub(crate) fn core_as_stack(&self) {
+        let output = self.command("install").arg("--ca-only").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let stack = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/stack.yml");
+        let output = Command::new("docker")
+            .args(["--host", &self.lab.host, "stack", "deploy", "--compose-file", stack, "interlock"])
+            .env("INTERLOCK_IMAGE", self.image("interlock"))
+            .env("INTERLOCK_SETTINGS", self.folder.path().join("interlock.toml"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// The name of a node, 0 being the manager.
     pub(crate) fn node(&self, number: usize) -> String {
         let names = self.docker(&["node", "ls", "--format", "{{.Hostname}}"]);
         let mut names: Vec<_> = names.lines().collect();
         names.sort_unstable();
         names[number].to_owned()
+    }
+
+    /// The number of a node on which a task of a service shall run.
+    pub(crate) fn node_of(&self, service: &str) -> usize {
+        let ps = ["service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", service];
+        let nodes = self.docker(&ps);
+        let found = (0..self.lab.nodes.len()).find(|number| nodes.lines().any(|node| node == self.node(*number)));
+        found.unwrap_or_else(|| panic!("{service} runs nowhere: {nodes}\n{}", self.look()))
     }
 
     /// `interlock install`, which has to succeed. Returns what it printed.
@@ -196,6 +223,15 @@ impl Site {
         for socket in &self.lab.sockets[1..] {
             docker(socket, &["load", "--quiet", "--input", file]);
         }
+    }
+
+    /// Gives an image of the lab another tag. Returns its name.
+    pub(crate) fn tag(&self, image: &str, tag: &str) -> String {
+        let name = format!("{}/{image}:{tag}", self.lab.registry);
+        self.docker(&["pull", "--quiet", &self.image(image)]);
+        self.docker(&["tag", &self.image(image), &name]);
+        self.docker(&["push", "--quiet", &name]);
+        name
     }
 
     /// The ids of the proxies' tasks that shall run, sorted.
@@ -528,11 +564,23 @@ impl Site {
     }
 
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(150);
+        self.within(PATIENCE, what, done).await;
+    }
+
+    async fn within(&self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + limit;
         while !done(self) {
-            assert!(Instant::now() < deadline, "not so after 150 s: {what}\n{}", self.look());
+            assert!(Instant::now() < deadline, "not so after {limit:?}: {what}\n{}", self.look());
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
+    }
+
+    /// Waits until every proxy serves a host, which has to be soon.
+    pub(crate) async fn served_within(&self, limit: Duration, host: &str) {
+        self.within(limit, &format!("{host} is served by both nodes"), |site| {
+            site.workers().iter().all(|node| site.get(node, host, "/ping").is_ok_and(|answer| answer.status == 200))
+        })
+        .await;
     }
 
     /// What there is to see when something is wrong.

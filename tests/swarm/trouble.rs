@@ -39,7 +39,7 @@ const A: (u16, &str) = (8080, "a.local.test");
 const B: (u16, &str) = (8081, "b.local.test");
 const C: (u16, &str) = (8082, "c.local.test");
 
-/// A4, K4, and what else can be wrong with settings: a port that is taken, nodes that nobody has, an image that is nowhere, options that
+/// A4, J6, K4, and what else can be wrong with settings: a port that is taken, nodes that nobody has, an image that is nowhere, options that
 /// nginx refuses; and hands of other people.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
@@ -57,12 +57,29 @@ async fn a4_k4_what_is_wrong_stops_nothing_that_works() {
     for one in [A, B, C] {
         both_serve(&site, one).await;
     }
+    j6_each_service_cluster_serves_its_own(&site);
 
     a_port_that_is_taken_nodes_that_are_not_there_and_an_image_that_is_nowhere(&site).await;
     k4_options_that_nginx_refuses(&site).await;
     hands_of_other_people(&site).await;
     site.uninstall();
     site.end().await;
+}
+
+/// J6: three on one Swarm, each with proxies of its own.
+fn j6_each_service_cluster_serves_its_own(site: &Site) {
+    for (port, _) in [A, B, C] {
+        for (own, host) in [A, B, C] {
+            for node in site.workers() {
+                let status = site.get_at((node, port), host, "/ping").unwrap().status;
+                assert_eq!(status, if port == own { 200 } else { 503 }, "J6: {host} on port {port}");
+            }
+        }
+    }
+    let services = site.docker(&["service", "ls", "--format", "{{.Name}} {{.Replicas}}"]);
+    for name in ["a", "b", "c"] {
+        assert!(services.contains(&format!("interlock-proxy-{name} 2/2")), "J6: {services}");
+    }
 }
 
 /// Waits until core told something, while this is served by one node or the other all the time.

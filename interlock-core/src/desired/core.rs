@@ -31,7 +31,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
         seconds_per_task: SECONDS_TO_START,
         fields: fields::core(image),
         labels: Labels::new(),
-        content: Some(Content {
+        content: Ok(Content {
             revision: None,
             networks: networks.collect(),
             configs: vec![settings],

@@ -24,7 +24,7 @@ pub fn extension(
         seconds_per_task: SECONDS_TO_START,
         fields: fields::extension(extension, &peer.core),
         labels: crate::snapshot::Labels::new(),
-        content: Some(Content {
+        content: Ok(Content {
             revision: None,
             networks: vec![peer.network.clone()],
             configs: Vec::new(),

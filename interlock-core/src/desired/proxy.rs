@@ -2,8 +2,8 @@
 
 use super::control::{Control, Peer};
 use super::{
-    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, OwnService, Role, RouteSecret, SECONDS_TO_START, fields,
-    has_active_worker,
+    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, NoContent, OwnService, Role, RouteSecret, SECONDS_TO_START,
+    fields, has_active_worker,
 };
 use crate::generations::Attachments;
 use crate::hash;
@@ -21,7 +21,7 @@ pub fn proxy(
     control: &Control,
     (cluster, extension): (&Cluster, &Extension),
     attachments: &Attachments,
-    rendered: Option<(&ProxyConfig, &[File])>,
+    rendered: Result<(&ProxyConfig, &[File]), NoContent>,
     version: Option<ProxyVersion>,
 ) -> Option<OwnService> {
     let hitless = extension.hitless_service_update;

@@ -60,8 +60,17 @@ pub struct OwnService {
     pub fields: BTreeMap<String, Field>,
     /// More labels that are always ours.
     pub labels: Labels,
-    /// What it mounts and is attached to; `None` keeps what is deployed, as there is no rendering of the current revision.
-    pub content: Option<Content>,
+    /// What it mounts and is attached to. Without it what is deployed stays.
+    pub content: Result<Content, NoContent>,
+}
+
+/// Why there is no rendering of the current revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoContent {
+    /// It is on its way, as far as one knows: what replaces tasks waits, as they would be replaced for it once more.
+    OnTheWay,
+    /// It was refused, or the extension is silent.
+    Missing,
 }
 
 /// What a service's tasks need.
@@ -142,7 +151,7 @@ impl OwnService {
             (ownership::TYPE.to_owned(), self.role.type_label().to_owned()),
             (ownership::APPLIED.to_owned(), json!(applied).to_string()),
         ]);
-        if let Some(revision) = self.content.as_ref().and_then(|content| content.revision.as_ref()) {
+        if let Some(revision) = self.content.as_ref().ok().and_then(|content| content.revision.as_ref()) {
             labels.insert(ownership::REVISION.to_owned(), revision.to_string());
         }
         labels
@@ -152,7 +161,7 @@ impl OwnService {
     /// an image work that did not.
     pub(crate) fn fingerprint(&self) -> String {
         let fields: BTreeMap<_, _> = self.fields.iter().map(|(name, field)| (name, field.fingerprint())).collect();
-        let content = self.content.as_ref().map(|content| {
+        let content = self.content.as_ref().ok().map(|content| {
             let counts = |config: &&ConfigFile| !content.hitless || config.target == AGENT_FILE;
             let configs = content.configs.iter().filter(counts);
             let configs: Vec<_> = configs.map(|config| (&config.name, &config.target)).collect();

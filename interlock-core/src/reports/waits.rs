@@ -47,6 +47,11 @@ impl Waits {
         }
         (waits, problems)
     }
+
+    /// Whether files of the newest model may still come, for all that is known.
+    pub(crate) fn expect_files(&self, cluster: &Cluster, now: Timestamp) -> bool {
+        self.extensions.get(cluster).is_some_and(|since| now.duration_since(*since) < PATIENCE)
+    }
 }
 
 fn is_unrendered(inputs: &Inputs, cluster: &Cluster, configs: &ProxyConfigs) -> bool {

@@ -45,7 +45,7 @@ fn unused_configs(
 ) -> Vec<Step> {
     let mut keep: BTreeSet<_> =
         specs.iter().flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
-    let wanted = objects.services().filter_map(|service| service.content.as_ref());
+    let wanted = objects.services().filter_map(|service| service.content.as_ref().ok());
     keep.extend(wanted.flat_map(|content| &content.configs).map(|config| config.name.as_str()));
     let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
     let live = snapshot.tasks.iter().filter(|task| ids.contains(&task.service) && !task.state.is_terminal());
@@ -58,7 +58,7 @@ fn unused_configs(
 
 fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, specs: &[&ServiceSpec]) -> Vec<Step> {
     let used: BTreeSet<_> = specs.iter().flat_map(|spec| &spec.secrets).collect();
-    let wanted = objects.services().filter_map(|service| service.content.as_ref()?.identity.as_ref());
+    let wanted = objects.services().filter_map(|service| service.content.as_ref().ok()?.identity.as_ref());
     let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
     let mine = |secret: &&Secret| ownership::cluster_of(&secret.labels).as_ref() == Some(cluster);
     let unused = |secret: &&Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());

@@ -119,7 +119,7 @@ impl ServiceDiff<'_> {
     /// same: then it was with them that it failed. This is all that a fresh process can know. With an image that was mended they have not been
     /// tried.
     fn content_was_tried(&self, service: &Service, changes: &[Change]) -> bool {
-        let (Some(content), Some(began)) = (&self.wanted.content, started_at(service)) else { return false };
+        let (Ok(content), Some(began)) = (&self.wanted.content, started_at(service)) else { return false };
         let touches = |key: &str| changes.iter().any(|change| change.path.last().is_some_and(|last| last == key));
         let differs = touches("Configs") && !touches(ownership::APPLIED);
         let existed =

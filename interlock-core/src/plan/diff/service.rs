@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, merge};
 use super::{Attempt, Planned, label_change};
-use crate::desired::{self, Content, IdentitySecret, OwnService, Role};
+use crate::desired::{self, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
 use crate::ownership;
 use crate::placement;
@@ -46,7 +46,7 @@ impl ServiceDiff<'_> {
     }
 
     fn create(&self) -> (Vec<Step>, Outcome) {
-        let Some(content) = &self.wanted.content else { return (Vec::new(), Outcome::default()) };
+        let Ok(content) = &self.wanted.content else { return (Vec::new(), Outcome::default()) };
         let mut steps: Vec<_> = self.missing_identity(content).chain(self.missing_configs(content)).collect();
         let mut changes = self.field_changes(&Value::Null);
         changes.extend(self.label_changes(&BTreeMap::new()));
@@ -87,11 +87,15 @@ impl ServiceDiff<'_> {
         if changes.is_empty() {
             return (Vec::new(), outcome);
         }
+        if self.wanted.content == Err(NoContent::OnTheWay) && changes.iter().any(replaces_tasks) {
+            outcome.waiting = Some(format!("{} waits for files of its extension", self.wanted.name));
+            return (Vec::new(), outcome);
+        }
         if let Some(step) = self.paused(service) {
             return (vec![step], outcome);
         }
         let mut steps = Vec::new();
-        if let Some(content) = &self.wanted.content {
+        if let Ok(content) = &self.wanted.content {
             let touches = |key: &str| changes.iter().any(|change| change.path.last().is_some_and(|last| last == key));
             steps.extend(self.missing_identity(content).filter(|_| touches("Secrets")));
             steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
@@ -211,7 +215,7 @@ impl ServiceDiff<'_> {
 
     /// What running tasks get from core instead of by these changes.
     fn delivered(&self, service: &Service, changes: &[Change]) -> Option<Revision> {
-        let content = self.wanted.content.as_ref().filter(|content| content.hitless)?;
+        let content = self.wanted.content.as_ref().ok().filter(|content| content.hitless)?;
         let differs = !same_configs(service, content) && !changes.iter().any(replaces_tasks);
         content.revision.clone().filter(|_| differs)
     }
@@ -220,7 +224,7 @@ impl ServiceDiff<'_> {
         let applied = service.spec.labels.get(ownership::APPLIED).and_then(|text| serde_json::from_str(text).ok());
         let mut changes = self.field_changes(&applied.unwrap_or(Value::Null));
         let mut boots_what_it_should = true;
-        if let Some(content) = &self.wanted.content {
+        if let Ok(content) = &self.wanted.content {
             changes.extend(self.attachment_changes(service, content));
             let differs = !same_configs(service, content);
             // Running tasks get newer revisions from core. The mounted one is renewed whenever tasks are replaced anyway.
