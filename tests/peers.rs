@@ -11,9 +11,11 @@ use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::{self, convert, v1};
 use interlock_core::names::Cluster;
-use interlock_core::proxy_config::{Generation, Revision};
+use interlock_core::proxy_config::{self, Generation, ProxySettings, Revision};
 use interlock_core::render::{File, RenderError, Rendering};
 use interlock_core::reports::AgentReport;
+use interlock_core::routes::Routes;
+use interlock_core::settings::Settings;
 use interlock_core::trust::{Authority, Identity, Role};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -57,12 +59,11 @@ impl Core {
 
     /// Shows this as what proxies of the default service cluster shall have.
     fn delivers(&self, number: u64) -> v1::Files {
-        let files =
-            vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() }];
-        let rendering = Rendering { revision: revision(number), result: Ok(files.clone()) };
+        let rendering = rendering(number);
+        let files = convert::files_to_wire(rendering.result.as_deref().unwrap());
         let deliveries = [((Cluster::default(), generation()), rendering)].into();
         self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
-        convert::files_to_wire(&files)
+        files
     }
 
     async fn hears(&mut self) -> Said {
@@ -83,6 +84,12 @@ fn generation() -> Generation {
 
 fn revision(number: u64) -> Revision {
     format!("{number:016x}").parse().unwrap()
+}
+
+/// One file with this number in it.
+fn rendering(number: u64) -> Rendering {
+    let file = File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() };
+    Rendering { revision: revision(number), result: Ok(vec![file]) }
 }
 
 fn hello() -> v1::Hello {
@@ -109,6 +116,41 @@ impl Agent {
     async fn hears(&mut self) -> v1::Revision {
         let heard = tokio::time::timeout(SOON, self.hear.message()).await.expect("something is heard");
         heard.unwrap().unwrap().revision.unwrap()
+    }
+}
+
+/// Whatever a proxy or an extension claims about itself, its certificate decides whose files and models it hears.
+#[tokio::test]
+async fn nobody_hears_of_another_service_cluster() {
+    let core = Core::start().await;
+    let [west, east]: [Cluster; 2] = ["west", "east"].map(|name| name.parse().unwrap());
+    // The same generation: networks and secrets may well be the same.
+    let mut shown = Published { file_limit: 1 << 20, ..Published::default() };
+    let settings = Settings::default();
+    let mut show = |number: u64, clusters: [&Cluster; 2]| {
+        for (of, cluster) in clusters.into_iter().enumerate() {
+            let key = (cluster.clone(), generation());
+            shown.deliveries.insert(key.clone(), rendering(number + of as u64));
+            let proxy = ProxySettings::of(settings.extensions.values().next().unwrap(), None, None);
+            let mut config = proxy_config::build(cluster, proxy, &Routes::default());
+            config.revision = revision(number + of as u64);
+            shown.configs.insert(key, config);
+        }
+        core.published.send_replace(Arc::new(shown.clone()));
+    };
+    show(0x10, [&west, &east]);
+    let mut proxy = Agent::connect(core.peer(Role::Proxy, "west"), hello()).await.unwrap();
+    let mut extension = ExtensionsClient::new(core.peer(Role::Extension, "west"));
+    let mut models = extension.watch(v1::WatchRequest::default()).await.unwrap().into_inner();
+    for number in [0x10, 0x20, 0x30] {
+        assert_eq!(proxy.hears().await.revision, revision(number).as_str());
+        let heard = tokio::time::timeout(SOON, models.message()).await.expect("a model").unwrap().unwrap();
+        let Some(v1::watch_response::Event::Model(model)) = heard.event else { panic!("no model: {heard:?}") };
+        let model = convert::model_from_wire(&model).unwrap();
+        assert_eq!((model.config.cluster, model.config.revision), (west.clone(), revision(number)));
+        // Of a change of the other one alone there is nothing to hear: the next is of its own.
+        show(number + 1, [&east, &east]);
+        show(number + 0x10, [&west, &east]);
     }
 }
 

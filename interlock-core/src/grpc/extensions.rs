@@ -27,7 +27,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// How often it is looked where cores are.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 /// How many cores are followed. There is one, and for a while there may be two.
 const MOST_CORES: usize = 8;
 
