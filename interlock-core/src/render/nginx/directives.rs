@@ -133,6 +133,13 @@ pub(super) fn tls(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<
     unsaid(lines, &options.http_options)
 }
 
+/// Which failures of a task another one makes good.
+pub(super) fn next_upstream(options: &NginxOptions) -> Vec<String> {
+    let lines =
+        ["proxy_next_upstream error timeout;", "proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"];
+    unsaid(lines.map(str::to_owned).to_vec(), &options.http_options)
+}
+
 /// The beginning of the stream context.
 pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let mut lines = vec![
@@ -216,13 +223,16 @@ mod tests {
         assert!(!has(&stream(&tcp, &proxy(None)), "proxy_timeout 600s;"));
         let options = NginxOptions {
             global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
-            http_options: raw("\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h;"),
+            http_options: raw(
+                "\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h; proxy_next_upstream off;",
+            ),
             ..NginxOptions::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
         assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
         assert_eq!(http(&options, &proxy(None)).iter().filter(|line| line.contains("server_tokens")).count(), 1);
         assert!(!has(&tls(&options, None), "ssl_session_timeout 1d;"));
+        assert_eq!(next_upstream(&options), ["proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"]);
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
     }
 }
