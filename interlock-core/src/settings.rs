@@ -260,8 +260,41 @@ pub struct NginxOptions {
     pub ip_hash: bool,
     pub access_log_path: String,
     pub error_log_path: String,
-    pub main_log_format: Option<String>,
-    pub trace_log_format: Option<String>,
+    pub main_log_format: Option<AccessLogFormat>,
+    pub trace_log_format: Option<AccessLogFormat>,
+}
+
+/// What requests are logged with. It is displayed as NGINX's `log_format` takes it behind the name: `escape=json '{"status":"$status"}'`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLogFormat {
+    /// How values are escaped.
+    pub escape: LogEscape,
+    /// Text and variables, without a single quote, a backslash or a control character.
+    pub text: String,
+}
+
+impl fmt::Display for AccessLogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.escape {
+            LogEscape::Default => {}
+            LogEscape::Json => f.write_str("escape=json ")?,
+            LogEscape::None => f.write_str("escape=none ")?,
+        }
+        write!(f, "'{}'", self.text)
+    }
+}
+
+/// How values are escaped in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogEscape {
+    /// Quotes, backslashes and what is no text, as `\x22`.
+    #[default]
+    Default,
+    /// As JSON needs it.
+    Json,
+    /// Not at all.
+    None,
 }
 
 /// How many worker processes NGINX has.

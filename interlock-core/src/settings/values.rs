@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::proxy_config::ProxyVersion;
+use crate::settings::{AccessLogFormat, LogEscape};
 
 /// A value in the file.
 pub(super) type Value<'a> = DeValue<'a>;
@@ -103,14 +104,16 @@ pub(super) fn log(value: &Value<'_>, words: &[&str]) -> Result<String, Wrong> {
 
 /// A log's format, which will stand in single quotes, with how its values are escaped in front, as in NGINX's `escape=json '{…}'`. Files that MKE wrote hold it as it stands in nginx.conf: pieces between
 /// single quotes, line breaks between them, a semicolon at the end. Their `$reqid` is NGINX's own `$request_id`.
-pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
+pub(super) fn log_format(value: &Value<'_>) -> Result<Option<AccessLogFormat>, Wrong> {
     const WRONG: &str = "is no log format; write it on one line, with double quotes inside";
     let Some(written) = optional(value)? else { return Ok(None) };
     let (escape, written) = match written.trim().split_once(char::is_whitespace) {
-        Some((escape @ ("escape=json" | "escape=none" | "escape=default"), rest)) => (Some(escape), rest.trim()),
-        _ => (None, written.trim()),
+        Some(("escape=json", rest)) => (LogEscape::Json, rest.trim()),
+        Some(("escape=none", rest)) => (LogEscape::None, rest.trim()),
+        Some(("escape=default", rest)) => (LogEscape::Default, rest.trim()),
+        _ => (LogEscape::Default, written.trim()),
     };
-    let format = if written.starts_with('\'') {
+    let text: String = if written.starts_with('\'') {
         let pieces: Vec<_> = written.trim_end_matches(';').trim_end().split('\'').collect();
         let between_is_blank = pieces.iter().step_by(2).all(|piece| piece.trim().is_empty());
         if !between_is_blank || pieces.len().is_multiple_of(2) {
@@ -120,11 +123,10 @@ pub(super) fn log_format(value: &Value<'_>) -> Result<Option<String>, Wrong> {
     } else {
         written.to_owned()
     };
-    if format.is_empty() || format.chars().any(|c| c.is_control() || c == '\'' || c == '\\') {
+    if text.is_empty() || text.chars().any(|c| c.is_control() || c == '\'' || c == '\\') {
         return Err(WRONG.to_owned());
     }
-    let format = format.replace("$reqid", "$request_id");
-    Ok(Some(escape.map_or(format.clone(), |escape| format!("{escape} {format}"))))
+    Ok(Some(AccessLogFormat { escape, text: text.replace("$reqid", "$request_id") }))
 }
 
 pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {

@@ -7,7 +7,7 @@ use crate::proxy_config::{ProxySettings, ProxyVersion};
 use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
 
 /// What Interlock logs by default: the combined format and what the client says about proxies in front of us.
-pub(super) const MAIN_LOG_FORMAT: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#;
+const MAIN_LOG_FORMAT: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#;
 const TRACE_LOG_FIELDS: &str =
     r"$request_id $msec $request_time $upstream_connect_time $upstream_header_time $upstream_response_time";
 
@@ -56,26 +56,16 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     with_raw(lines, &options.global_options)
 }
 
-/// A log's format. How its values are escaped is not part of the text in quotes.
-fn log_format(name: &str, format: &str) -> String {
-    match format.split_once(' ') {
-        Some((escape, format)) if escape.starts_with("escape=") => format!("log_format {name} {escape} '{format}';"),
-        _ => format!("log_format {name} '{format}';"),
-    }
-}
-
 /// The beginning of the http context.
 pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let version = proxy.version;
-    let main_format = options.main_log_format.as_deref().unwrap_or(MAIN_LOG_FORMAT);
-    let trace_format = options.trace_log_format.clone().unwrap_or_else(trace_log_format);
     let mut lines = vec![
         "server_tokens off;".to_owned(),
         "default_type text/plain;".to_owned(),
         // Redirects of our own say a path alone: the port inside this container is not the one that clients see.
         "absolute_redirect off;".to_owned(),
-        log_format("main", main_format),
-        log_format("trace", &trace_format),
+        format!("log_format main {};", main_log_format(options)),
+        format!("log_format trace {};", trace_log_format(options)),
         match options.access_log_path.as_str() {
             "off" => "access_log off;".to_owned(),
             path => format!("access_log {path} main;"),
@@ -154,9 +144,15 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
     with_raw(lines, &options.tcp_options)
 }
 
-/// What requests are logged with where somebody wants to know more.
-pub(super) fn trace_log_format() -> String {
-    format!("{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}")
+/// What requests are logged with.
+pub(super) fn main_log_format(options: &NginxOptions) -> String {
+    options.main_log_format.as_ref().map_or_else(|| format!("'{MAIN_LOG_FORMAT}'"), ToString::to_string)
+}
+
+/// The same where somebody wants to know more.
+pub(super) fn trace_log_format(options: &NginxOptions) -> String {
+    let format = options.trace_log_format.as_ref();
+    format.map_or_else(|| format!("'{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}'"), ToString::to_string)
 }
 
 /// Directives that may stand more than once.

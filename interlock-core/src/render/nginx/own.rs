@@ -337,8 +337,8 @@ fn settings(options: &NginxOptions) -> Map<String, Value> {
         ip_hash,
         access_log_path,
         error_log_path,
-        main_log_format,
-        trace_log_format,
+        main_log_format: _,
+        trace_log_format: _,
     } = options;
     let settings = json!({
         "User": user.as_deref().unwrap_or_default(),
@@ -369,8 +369,8 @@ fn settings(options: &NginxOptions) -> Map<String, Value> {
         "IPHash": ip_hash,
         "AccessLogPath": access_log_path,
         "ErrorLogPath": error_log_path,
-        "MainLogFormat": main_log_format.as_deref().unwrap_or(directives::MAIN_LOG_FORMAT),
-        "TraceLogFormat": trace_log_format.clone().unwrap_or_else(directives::trace_log_format),
+        "MainLogFormat": directives::main_log_format(options),
+        "TraceLogFormat": directives::trace_log_format(options),
     });
     match settings {
         Value::Object(settings) => settings,
