@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::proxy::{Error, Order, health};
-use support::agent::{
-    Core, GENERATION, Node, SlowApplication, accepting_workers, eventually, free, kill, old_workers, revision, to_wire,
-};
+use support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, revision, to_wire};
+use support::processes::{accepting_workers, kill, old_workers};
 
 const SOON: Duration = Duration::from_millis(200);
 
