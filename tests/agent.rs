@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::proxy::{Error, Order, health};
-use support::agent::{
-    Core, GENERATION, Node, SlowApplication, accepting_workers, eventually, free, kill, old_workers, revision, to_wire,
-};
+use support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, revision, to_wire};
+use support::gate::{Gate, Moment};
+use support::processes::{accepting_workers, kill, old_workers};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -208,6 +208,28 @@ async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
     assert_eq!(open.finish(), "end");
     core.send(node.revision(2));
     core.accepted(&node.revision(2)).await;
+    agent.stop().await;
+    assert!(!node.listens());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workers_of_a_killed_nginx_serve_until_another_one_starts() {
+    let (node, mut core) = (Node::new(), Core::start());
+    let gate = Gate::new(node.folder.path());
+    core.send(node.revision(1));
+    let agent = node.start_program(core.address, GENERATION, 30 * SOON, gate.program().to_str().unwrap());
+    core.accepted(&node.revision(1)).await;
+    gate.close(Moment::Before);
+    kill("-KILL", node.master());
+    gate.reached(Moment::Before);
+    assert_eq!(node.served(), Some(1));
+    gate.open();
+    core.accepted(&node.revision(1)).await;
+    assert_eq!(node.served(), Some(1));
+    // Also when there will be none.
+    gate.close(Moment::Before);
+    kill("-KILL", node.master());
+    gate.reached(Moment::Before);
     agent.stop().await;
     assert!(!node.listens());
 }

@@ -247,6 +247,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         retry: None,
         untold: Vec::new(),
         early_deaths: 0,
+        orphaned: Vec::new(),
         generations: Default::default(),
     };
     supervisor.run(Orders { received: orders, reload: false }).await

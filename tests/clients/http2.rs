@@ -3,8 +3,8 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::agent::kill;
 use crate::support::nginx::application;
+use crate::support::processes::kill;
 use crate::{HOST, PATIENCE, PORT, Site};
 
 /// NGINX ends a connection after 1,000 requests, which h2load does not know to begin anew.

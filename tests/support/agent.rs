@@ -2,20 +2,24 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use interlock_core::desired::AgentFile;
 use interlock_core::grpc::convert::files_to_wire;
+use interlock_core::grpc::tls::{self, Admitted, Limits};
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::v1::proxies_server::{Proxies, ProxiesServer};
 use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
+use interlock_core::names::Cluster;
 use interlock_core::proxy::{self, Delivery, Error, Options, Order, Times};
 use interlock_core::render::File;
 use interlock_core::settings::Kind;
+use interlock_core::trust::{Authority, Role};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -104,7 +108,11 @@ impl Node {
 
     /// The revision's number that a new connection gets.
     pub fn served(&self) -> Option<u64> {
-        let answer = http::exchange(self.port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        Self::served_on(self.port)
+    }
+
+    pub fn served_on(port: SocketAddr) -> Option<u64> {
+        let answer = http::exchange(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         answer.split_once("\r\n\r\n")?.1.parse().ok()
     }
 
@@ -121,6 +129,17 @@ impl Node {
         std::fs::read_to_string(self.path("nginx.pid")).unwrap().trim().parse().unwrap()
     }
 
+    /// Who its proxy is.
+    pub fn agent_file(&self, core: SocketAddr, generation: &str) -> AgentFile {
+        AgentFile {
+            core: core.to_string(),
+            cluster: "".parse().unwrap(),
+            generation: generation.parse().unwrap(),
+            kind: Kind::Nginx,
+            boot: self.path("mounted/nginx.conf").display().to_string(),
+        }
+    }
+
     pub fn start(&self, core: SocketAddr, generation: &str) -> Agent {
         self.start_with(core, generation, Duration::from_secs(30))
     }
@@ -132,13 +151,7 @@ impl Node {
 
     /// Starts an agent that runs a program in place of nginx.
     pub fn start_program(&self, core: SocketAddr, generation: &str, wait: Duration, program: &str) -> Agent {
-        let agent = AgentFile {
-            core: core.to_string(),
-            cluster: "".parse().unwrap(),
-            generation: generation.parse().unwrap(),
-            kind: Kind::Nginx,
-            boot: self.path("mounted/nginx.conf").display().to_string(),
-        };
+        let agent = self.agent_file(core, generation);
         let channel = Endpoint::from_shared(format!("http://{core}")).unwrap().connect_lazy();
         let run = tempfile::tempdir_in(self.folder.path()).unwrap();
         let times = Times {
@@ -198,12 +211,33 @@ pub struct Core {
     heard: mpsc::UnboundedReceiver<Event>,
     server: Option<Runtime>,
     said: mpsc::UnboundedSender<Event>,
+    door: Option<Door>,
+}
+
+/// Who gets in by TLS.
+#[derive(Clone)]
+struct Door {
+    authority: Arc<Authority>,
+    admitted: watch::Sender<Arc<Admitted>>,
 }
 
 impl Core {
     pub fn start() -> Self {
+        Self::start_behind(None)
+    }
+
+    /// Starts it behind TLS, as `interlock proxy` wants it. Answers the identity that it lets in, too.
+    pub fn start_with_tls() -> (Self, String) {
+        let authority = Arc::new(Authority::generate().unwrap());
+        let issued = authority.issue(Role::Proxy, &Cluster::default()).unwrap();
+        let admitted = Admitted::from([(issued.fingerprint, (Role::Proxy, Cluster::default()))]);
+        let door = Door { authority, admitted: watch::Sender::new(Arc::new(admitted)) };
+        (Self::start_behind(Some(door)), issued.pem.to_string())
+    }
+
+    fn start_behind(door: Option<Door>) -> Self {
         let (said, heard) = mpsc::unbounded_channel();
-        let mut core = Self { address: free(), wanted: watch::channel(None).0, heard, server: None, said };
+        let mut core = Self { address: free(), wanted: watch::channel(None).0, heard, server: None, said, door };
         core.resume();
         core
     }
@@ -215,10 +249,19 @@ impl Core {
         listener.set_nonblocking(true).unwrap();
         // A process of its own, so to say: with it its connections end.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let door = self.door.clone();
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let server = Server::builder().add_service(ProxiesServer::new(service));
-            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+            let served = match door {
+                None => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
+                Some(Door { authority, admitted }) => {
+                    let limits = Limits::default();
+                    let incoming = tls::incoming(listener, &authority, admitted.subscribe(), limits).unwrap();
+                    server.serve_with_incoming(incoming).await
+                }
+            };
+            served.unwrap();
         });
         self.server = Some(runtime);
     }
@@ -369,32 +412,4 @@ impl Open {
         let _ = self.client.read_to_string(&mut rest);
         rest
     }
-}
-
-/// How many workers of a master finish what they have.
-pub fn old_workers(master: i32) -> usize {
-    workers(master, |does| does == " is shutting down").len()
-}
-
-/// The workers of a master that take connections.
-pub fn accepting_workers(master: i32) -> Vec<i32> {
-    workers(master, str::is_empty)
-}
-
-/// Workers by what nginx writes into their titles.
-fn workers(master: i32, wanted: impl Fn(&str) -> bool) -> Vec<i32> {
-    let is_wanted = |pid: &i32| {
-        let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        let does = title.split_once("worker process").map(|(_, does)| does.trim_end_matches(['\0', ' ']));
-        does.is_some_and(&wanted) && parent == Some(master)
-    };
-    let pids = std::fs::read_dir(Path::new("/proc")).unwrap().flatten();
-    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_wanted).collect()
-}
-
-pub fn kill(signal: &str, pid: i32) {
-    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
-    assert!(status.success());
 }

@@ -11,17 +11,22 @@ use interlock_core::extension::Checker;
 pub async fn program(folder: &Path, lines: &str) -> Checker {
     let path = folder.join("checker");
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" = -V ] && {{ echo 'nginx version: nginx/1.22.1 --with-stream=dynamic' >&2; exit 0; }}\n{lines}\n"
+        "[ \"$1\" = -V ] && {{ echo 'nginx version: nginx/1.22.1 --with-stream=dynamic' >&2; exit 0; }}\n{lines}\n"
     );
+    executable(&path, &text);
+    Checker::find(path.to_str().unwrap()).await.unwrap()
+}
+
+/// Writes a script that can be run at once.
+pub fn executable(path: &Path, lines: &str) {
     // Another process writes it. Otherwise one that this process starts meanwhile may hold it open, and then it cannot be run.
     let mut shell = Command::new("sh")
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\"", path.to_str().unwrap()])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    write!(shell.stdin.take().unwrap(), "#!/bin/sh\n{lines}").unwrap();
     assert!(shell.wait().unwrap().success());
-    Checker::find(path.to_str().unwrap()).await.unwrap()
 }
 
 /// Refuses, as nginx does it.

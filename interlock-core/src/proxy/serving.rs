@@ -5,20 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::candidate::{Candidate, Origin};
 use super::folder::MAIN;
 use super::follow::{Answer, Running};
 use super::master::{Master, NotServing};
+use super::processes;
 use super::retry::{Retry, Unserved};
 use super::signals::{Attended, Orders, attended};
-use super::supervise::{Boot, Supervisor};
+use super::supervise::{Boot, EARLY_DEATHS, Supervisor};
 use super::words;
 use crate::proxy_config::Revision;
 
 /// How long a copy on the volume is waited for.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
+
+/// How long workers whose master died may take to give up their port.
+const LONGEST_TAKE_OVER: Duration = Duration::from_secs(1);
 
 /// Where a configuration is checked.
 struct Spot {
@@ -52,6 +56,7 @@ impl Supervisor {
         let spot = self.place(candidate)?;
         let limit = self.check(candidate, &spot).await?;
         let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
+        self.take_over().await;
         let child = self.program.start(candidate, &config);
         let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
         let master = self.master.insert(Master::new(child));
@@ -77,6 +82,18 @@ impl Supervisor {
         }
     }
 
+    /// Has workers whose master died give up their port, at the last moment: nobody else takes connections until nginx has started.
+    async fn take_over(&mut self) {
+        let deadline = Instant::now() + LONGEST_TAKE_OVER;
+        for master in self.orphaned.drain(..) {
+            self.generations.adopt(master);
+            // nginx waits for half a second when it finds the port in use.
+            while !processes::accepting(master).is_empty() && Instant::now() < deadline {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
     fn point(&self, folder: &Path) -> Result<PathBuf, Unserved> {
         let failed = |error| Unserved::Failed(format!("it cannot be put in place: {error}"));
         self.folder.point(folder).map_err(failed)?;
@@ -92,7 +109,13 @@ impl Supervisor {
         self.retry = self.retry.take().filter(|retry| retry.is_of(&wanted.hash));
         tracing::info!("taking {wanted}");
         match self.apply(wanted).await {
-            Ok(()) => self.serving(wanted.clone(), "", true).await,
+            Ok(()) => {
+                // What failed before has to live as long as what nginx is started with.
+                if let (Some(master), Some(_)) = (&mut self.master, &self.retry) {
+                    master.since = Instant::now();
+                }
+                self.serving(wanted.clone(), "", true).await;
+            }
             Err(Some(unserved)) => {
                 self.refuse(wanted, &unserved);
                 self.tell_refusals();
@@ -193,7 +216,9 @@ impl Supervisor {
         self.running.send_replace(running);
         // What was refused before this one stays so: it is not what a crash shall be answered with.
         self.refused = self.refused.take().filter(|refused| *refused != candidate.hash);
-        self.retry = self.retry.take().filter(|retry| !retry.is_of(&candidate.hash));
+        // What nginx dies of is served at first each time: its pauses go on to grow.
+        let is_over = |retry: &Retry| retry.is_of(&candidate.hash) && self.early_deaths < EARLY_DEATHS;
+        self.retry = self.retry.take().filter(|retry| !is_over(retry));
         self.current = Some(candidate);
     }
 

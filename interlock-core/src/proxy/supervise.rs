@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,7 +25,7 @@ use super::{Error, Times};
 /// An nginx that ended sooner did not do well with its configuration.
 const EARLY: Duration = Duration::from_secs(10);
 /// After so many early ends another configuration is tried.
-const EARLY_DEATHS: u32 = 3;
+pub(super) const EARLY_DEATHS: u32 = 3;
 /// How often it is looked for old workers that a reload left later than expected.
 const TICK: Duration = Duration::from_secs(5);
 /// The same while a revision waits for them to end.
@@ -55,11 +56,13 @@ pub(super) struct Supervisor {
     pub(super) current: Option<Candidate>,
     /// The hash of what was refused last.
     pub(super) refused: Option<String>,
-    /// When what core wants is tried again that was not served for a reason that may pass.
+    /// When what core wants is tried again that was refused for a reason that may pass. It is kept for longer than that: see `accept`.
     pub(super) retry: Option<Retry>,
     /// Refusals that core is told once it is known what runs instead.
     pub(super) untold: Vec<(Candidate, String)>,
     pub(super) early_deaths: u32,
+    /// Masters that died, whose workers take connections until there is another one.
+    pub(super) orphaned: Vec<Pid>,
     pub(super) generations: Generations,
 }
 
@@ -110,7 +113,8 @@ impl Supervisor {
             }
             let master = self.master.as_mut()?;
             let pid = master.pid();
-            let retry_at = self.retry.as_ref().map(|retry| retry.at);
+            let is_due = |retry: &&Retry| self.refused.as_ref().is_some_and(|refused| retry.is_of(refused));
+            let retry_at = self.retry.as_ref().filter(is_due).map(|retry| retry.at);
             tokio::select! {
                 biased;
                 order = orders.next() => match order {
@@ -248,17 +252,18 @@ impl Supervisor {
         candidates
     }
 
-    /// nginx's master process is gone. Its workers finish what they have.
+    /// nginx's master process is gone. Its workers go on.
     fn died(&mut self) {
         let Some(master) = self.master.take() else { return };
         self.early_deaths = if master.since.elapsed() < EARLY { self.early_deaths + 1 } else { 0 };
-        self.generations.adopt(master.pid());
-        if self.early_deaths == EARLY_DEATHS
-            && let Some(current) = self.current.clone()
-        {
-            // It would be served, and end again.
-            let message = format!("nginx ended by itself {EARLY_DEATHS} times soon after it was started");
-            self.refuse(&current, &Unserved::Refused(message));
+        self.orphaned.push(master.pid());
+        let Some(current) = self.current.clone() else { return };
+        if self.early_deaths >= EARLY_DEATHS {
+            // It would be served, and end again. If somebody else is to blame, another attempt goes well.
+            let message = format!("nginx ended by itself {} times soon after it was started", self.early_deaths);
+            self.refuse(&current, &Unserved::Failed(message));
+        } else if self.early_deaths == 0 {
+            self.retry = self.retry.take().filter(|retry| !retry.is_of(&current.hash));
         }
     }
 
@@ -277,6 +282,7 @@ impl Supervisor {
         if let Some(master) = &self.master {
             master.signal(if stopping { Signal::SIGTERM } else { Signal::SIGQUIT });
         }
+        self.orphaned.drain(..).for_each(|master| self.generations.adopt(master));
         loop {
             if stopping {
                 self.generations.end();
