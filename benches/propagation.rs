@@ -54,10 +54,8 @@ fn main() {
 async fn measure(rounds: usize, parts: &[&str]) {
     let lab = Lab::find();
     let site = Site::new("").await;
-    let settings = site.settings_text("interlock-proxy-nginx", "HitlessServiceUpdate = true\n");
-    site.whole_settings(&format!("LogLevel = \"debug\"\n{settings}"));
     site.network("demo").await;
-    site.install();
+    install(&site, "");
     for number in 0..SERVICES {
         let hosts: Vec<_> = (0..HOSTS / SERVICES).map(|host| format!("h{number}-{host}.local.test")).collect();
         create(&lab, &format!("s{number}"), &hosts);
@@ -69,12 +67,25 @@ async fn measure(rounds: usize, parts: &[&str]) {
     for part in parts {
         match *part {
             "traefik" => beside_traefik(&lab, &site, &interlock, rounds),
-            "core" => from_core(&lab, &site, &interlock, rounds),
+            "core" => {
+                from_core(&lab, &site, &interlock, rounds, "rendered and checked by core");
+                install(&site, "Image = \"REGISTRY/interlock:lab\"\n");
+                site.run("interlock-extension", 1).await;
+                from_core(&lab, &site, &interlock, rounds, "by an extension of its own");
+                install(&site, "");
+            }
             _ => reloads(&lab, &site, &interlock),
         }
     }
     site.uninstall();
     site.end().await;
+}
+
+/// Has core work with these lines in its settings.
+fn install(site: &Site, more: &str) {
+    let settings = site.settings_text("interlock-proxy-nginx", &format!("HitlessServiceUpdate = true\n{more}"));
+    site.whole_settings(&format!("LogLevel = \"debug\"\n{settings}"));
+    site.install();
 }
 
 /// Changes, and when they are served by interlock, by a Traefik with its defaults and by one that is tuned.
@@ -121,12 +132,16 @@ fn beside_traefik(lab: &Lab, site: &Site, interlock: &Router, rounds: usize) {
 
 /// From the event that tells core of a change, by core's log, to the first answer through the second proxy, and to the last proxy's word
 /// that it serves it. Nobody else is at work, and what asks takes turns with the proxies for the processors.
-fn from_core(lab: &Lab, site: &Site, interlock: &Router, rounds: usize) {
+fn from_core(lab: &Lab, site: &Site, interlock: &Router, rounds: usize, rendered: &str) {
     let interlock = std::slice::from_ref(interlock);
     let (mut answered, mut told) = (Vec::new(), Vec::new());
+    // Core has just started: until all have connected.
+    let first = format!("{}.local.test", rendered.replace(' ', "-"));
+    change(lab, "s2", &first);
+    served(interlock, &first, &[200]).join();
     for round in 0..2 * rounds {
         std::thread::sleep(Duration::from_secs(1));
-        let host = format!("core-{round}.local.test");
+        let host = format!("{}-{round}.local.test", rendered.replace(' ', "-"));
         let (before, began) = (jiff::Timestamp::now(), Instant::now());
         change(lab, "s2", &host);
         let answers = served(interlock, &host, &[200]).join();
@@ -141,8 +156,9 @@ fn from_core(lab: &Lab, site: &Site, interlock: &Router, rounds: usize) {
         told.push(serving.into_iter().max().unwrap().duration_since(before).unsigned_abs().saturating_sub(seen));
         answered.push(answers.into_iter().max().unwrap().saturating_duration_since(began).saturating_sub(seen));
     }
+    println!("\n{rendered}, {} rounds", 2 * rounds);
     println!(
-        "\nfrom core's having seen a changed label to the second proxy's first answer: {} s",
+        "from core's having seen a changed label to the second proxy's first answer: {} s",
         summary(&mut answered)
     );
     println!("to the second proxy's word that it serves it: {} s", summary(&mut told));
