@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::follow_request::Event;
@@ -100,6 +101,29 @@ async fn old_workers_do_not_wait_for_nginx_to_be_told() {
     core.accepted(&node.revision(3)).await;
     assert_eq!((node.served(), node.master()), (Some(3), master));
     assert_eq!(accepting_workers(master).len(), 1, "instead of {new:?}");
+    agent.stop().await;
+}
+
+/// Several workers do not come at once, nor do they go at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_served_by_all_workers() {
+    let (node, mut core) = (Node::new(), Core::start());
+    let with_workers = |n: u64| {
+        let mut files = node.files(n);
+        // Fewer, more, and as many as before.
+        let workers = [8, 8, 2, 6][usize::try_from(n % 4).unwrap()];
+        files[0].content = files[0].content.replace("worker_processes 1", &format!("worker_processes {workers}"));
+        to_wire(n, &files)
+    };
+    core.send(with_workers(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&with_workers(1)).await;
+    for n in 2..=12 {
+        core.send(with_workers(n));
+        core.accepted(&with_workers(n)).await;
+        let served: BTreeSet<_> = (0..40).map(|_| node.served()).collect();
+        assert_eq!(served, BTreeSet::from([Some(n)]));
+    }
     agent.stop().await;
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
-use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
 use interlock_core::render::Rendering;
 use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
@@ -76,6 +77,16 @@ async fn a_hitless_roll_that_failed_is_not_repeated_with_every_route() {
         let text = |rendering: &Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
         let sent: Vec<_> = outcome.deliveries.values().map(text).collect();
         assert!(sent[0].contains(&format!("{name}.example.com")), "running tasks get it all the same");
+    }
+    // Nor while there are no files, whether they may still come or not.
+    let snapshot = world.observe().await.unwrap().snapshot;
+    let mut inputs = Inputs { memory: mind.memory, ..Inputs::new(snapshot, world.settings.clone()) };
+    for seconds in [0, 14, 20] {
+        inputs.snapshot.observed_at += SignedDuration::from_secs(seconds);
+        let outcome = reconcile(&inputs);
+        assert!(outcome.plan.is_empty(), "{}", outcome.plan);
+        assert!(outcome.problems.iter().any(|problem| problem.to_string().contains("No such image")));
+        inputs.memory = outcome.memory;
     }
     assert_eq!(world.swarm().writes(), writes);
 }

@@ -1,9 +1,10 @@
 //! Whether the core or the extension of a container lives: a socket at which it answers while it works.
 //!
-//! It answers in turns with its work, on the same task. So a process that is stopped, or that is stuck in something that never returns, does
-//! not answer, and Swarm replaces it. One that waits for Docker or for core does: another in its place could do no more.
+//! It answers in turns with its work, on the same task. So a process that is stopped, or whose loop is stuck, does not answer, and
+//! Swarm replaces it. One that waits does: for Docker or for core, since another in its place could do no more, and for its own threads.
 
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,14 +38,17 @@ impl Liveness {
         if UnixStream::connect(path).is_ok() {
             return Err(wrong(io::Error::other("another process answers there")));
         }
-        match std::fs::remove_file(path) {
-            // One that was killed leaves it.
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(wrong(error)),
+        // One that was killed leaves it.
+        if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            std::fs::remove_file(path).map_err(wrong)?;
         }
         let listener = UnixListener::bind(path).map_err(wrong)?;
         Ok(Self(Some((listener, path.clone()))))
+    }
+
+    /// The same where nobody else answers; else nowhere. For what ends by itself.
+    pub(crate) fn where_free(args: &AliveArgs) -> Self {
+        Self::at(args).unwrap_or(Self(None))
     }
 
     /// Does some work, and answers meanwhile.

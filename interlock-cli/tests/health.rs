@@ -1,6 +1,7 @@
 //! `interlock health`: a process answers while it works, whatever it waits for, and not when it hangs.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,8 +43,11 @@ impl Process {
     fn second(&self) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
         command.args(["reconcile", "--host", "unix:///no/such/socket"]).env("INTERLOCK_HEALTH_SOCKET", &self.socket);
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let code = ends(&mut child);
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (code, said)
     }
 
     fn becomes_healthy(&self) {
@@ -52,6 +56,19 @@ impl Process {
             assert!(Instant::now() < deadline, "{:?}", self.health());
         }
     }
+}
+
+/// The exit code of a process that shall end soon.
+fn ends(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait().unwrap().code()
 }
 
 impl Drop for Process {
@@ -94,7 +111,7 @@ fn what_works_answers_and_what_hangs_does_not() {
         process.signal("-CONT");
         process.becomes_healthy();
         process.signal("-TERM");
-        assert_eq!(process.child.wait().unwrap().code(), Some(0));
+        assert_eq!(ends(&mut process.child), Some(0));
         assert!(!process.socket.exists(), "nothing is left");
         assert_eq!(process.health().0, Some(1));
     }

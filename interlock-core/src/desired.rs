@@ -25,7 +25,7 @@ pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::path_of;
 pub use proxy::proxy;
-pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret};
+pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target};
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
 /// The longest that a new task may take until it runs, its image included.

@@ -83,7 +83,8 @@ fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
 /// One run until nothing is left to do.
 async fn once(settings: Settings, options: &Options, args: &ReconcileArgs) -> Result<ExitCode, Failure> {
     let mut teller = Teller::new(args.format);
-    let report = runtime::run_once(settings, options, args.timeout, |progress| teller.tell(progress)).await;
+    let run = runtime::run_once(settings, options, args.timeout, |progress| teller.tell(progress));
+    let report = Liveness::where_free(&args.alive).during(run).await;
     teller.finish();
     let report = report?;
     match args.format {

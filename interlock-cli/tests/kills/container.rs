@@ -1,6 +1,7 @@
 //! A process of `interlock` with what it starts, as if in a container of its own.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::processes::kill_with_descendants;
@@ -8,9 +9,10 @@ use crate::support::processes::kill_with_descendants;
 pub(crate) struct Container(Child);
 
 impl Container {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// Its temporary files are in this folder, as nobody else tidies up after it.
+    pub(crate) fn start(arguments: &[&str], folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
-        command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
+        command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG").env("TMPDIR", folder);
         Self(command.process_group(0).spawn().unwrap())
     }
 

@@ -202,21 +202,24 @@ fn run(node: &Node, container: u32) -> PathBuf {
 fn start(node: &Node, gate: &Gate, number: u32) -> Container {
     let path = |name: &str| node.path(name).display().to_string();
     let (run, program, health) = (run(node, number), gate.program(), node.health.to_string());
-    Container::start(&[
-        "proxy",
-        "--agent-file",
-        &path("agent.toml"),
-        "--identity",
-        &path("identity"),
-        "--state",
-        &path("state"),
-        "--run",
-        run.to_str().unwrap(),
-        "--health-address",
-        &health,
-        "--",
-        program.to_str().unwrap(),
-    ])
+    Container::start(
+        &[
+            "proxy",
+            "--agent-file",
+            &path("agent.toml"),
+            "--identity",
+            &path("identity"),
+            "--state",
+            &path("state"),
+            "--run",
+            run.to_str().unwrap(),
+            "--health-address",
+            &health,
+            "--",
+            program.to_str().unwrap(),
+        ],
+        node.folder.path(),
+    )
 }
 
 /// Answers health checks in nginx's place, once it is let.

@@ -28,7 +28,8 @@ async fn start(site: &Site, folder: &tempfile::TempDir, gate: &Gate) -> Containe
     let identity: PathBuf = folder.path().join("identity");
     std::fs::write(&identity, site.identity("extension").await).unwrap();
     let (identity, program) = (identity.display().to_string(), gate.program().display().to_string());
-    Container::start(&["extension", "nginx", "--core", &site.core, "--identity", &identity, "--checker", &program])
+    let arguments = ["extension", "nginx", "--core", &site.core, "--identity", &identity, "--checker", &program];
+    Container::start(&arguments, folder.path())
 }
 
 async fn survives(step: Step) {

@@ -19,7 +19,7 @@ use visitor::Visitor;
 /// Whatever died: so long after it could start again, what is wanted is served and acknowledged.
 const CONVERGED: Duration = Duration::from_secs(10);
 /// How long a client that tries again may be without an answer.
-const RESTARTED: Duration = Duration::from_secs(3);
+const RESTARTED: Duration = CONVERGED;
 
 async fn survives(step: Step) {
     for victim in [Victim::Nginx, Victim::Agent] {

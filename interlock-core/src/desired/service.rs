@@ -64,6 +64,23 @@ pub struct OwnService {
     pub content: Result<Content, NoContent>,
 }
 
+/// Names for what a service should become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// For what the settings say of it.
+    settings: String,
+    /// For what it mounts and is attached to; `None` where that was not known.
+    content: Option<String>,
+}
+
+impl Target {
+    /// Whether both ask for the same service, as far as both say.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let contents = self.content.as_ref().zip(other.content.as_ref());
+        self.settings == other.settings && contents.is_none_or(|(one, other)| one == other)
+    }
+}
+
 /// Why there is no rendering of the current revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoContent {
@@ -157,19 +174,20 @@ impl OwnService {
         labels
     }
 
-    /// A name for all of this: equal ones ask for the same service. What core sends to running tasks is no part of it: other routes do not make
+    /// Names for all of this: equal ones ask for the same service. What core sends to running tasks is no part of it: other routes do not make
     /// an image work that did not.
-    pub(crate) fn fingerprint(&self) -> String {
+    pub(crate) fn target(&self) -> Target {
         let fields: BTreeMap<_, _> = self.fields.iter().map(|(name, field)| (name, field.fingerprint())).collect();
+        let hash = |value: Value| hash::hex16(value.to_string().as_bytes());
         let content = self.content.as_ref().ok().map(|content| {
             let counts = |config: &&ConfigFile| !content.hitless || config.target == AGENT_FILE;
             let configs = content.configs.iter().filter(counts);
             let configs: Vec<_> = configs.map(|config| (&config.name, &config.target)).collect();
             let networks: Vec<_> = content.networks.iter().map(|network| &network.name).collect();
             let secrets: Vec<_> = content.secrets.iter().map(|secret| &secret.name).collect();
-            json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name), secrets])
+            hash(json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name), secrets]))
         });
-        hash::hex16(json!([self.name, fields, content]).to_string().as_bytes())
+        Target { settings: hash(json!([self.name, fields])), content }
     }
 }
 

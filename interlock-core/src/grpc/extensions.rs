@@ -48,7 +48,15 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
     let mut cores = FuturesUnordered::new();
     let mut unknown = None;
     loop {
-        match find().await {
+        let mut finding = std::pin::pin!(find());
+        // Names may take seconds to be looked up.
+        let found = loop {
+            tokio::select! {
+                found = &mut finding => break found,
+                Some(gone) = cores.next() => drop(followed.remove(&gone)),
+            }
+        };
+        match found {
             Ok(addresses) => {
                 unknown = None;
                 *named.lock().unwrap_or_else(PoisonError::into_inner) =

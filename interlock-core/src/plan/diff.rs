@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
-use crate::desired::{Desired, NetworkRef, OwnService, network_refs};
+use crate::desired::{Desired, NetworkRef, OwnService, Target, network_refs};
 use crate::names::{Cluster, TaskId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -32,8 +32,8 @@ pub struct Attempt {
 /// An update that was planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// A name for what the service should have become.
-    pub target: String,
+    /// What the service should have become.
+    pub target: Target,
     /// When, as Swarm says, the update began that stood on the service when it was planned.
     pub before: Option<jiff::Timestamp>,
 }

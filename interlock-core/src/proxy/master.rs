@@ -78,9 +78,9 @@ impl Master {
     ///
     /// nginx starts the new workers, sleeps for 100 ms with its signals blocked, and only then has the old ones finish
     /// (`ngx_master_process_cycle`). Until then both take connections, and while there are few of them mostly the old ones get them. So
-    /// the old ones are told here as soon as there is a new one. All share the same listening sockets: a connection that
-    /// comes before a new worker is ready waits for it. nginx's own word comes afterwards and changes nothing, and makes
-    /// the master expect their end.
+    /// the old ones are told here as soon as there are as many new ones. All share the same listening sockets, so that no connection is
+    /// lost. nginx's own word comes afterwards and changes nothing, and makes the master expect their end. Where there shall be fewer
+    /// workers than before, it is left to nginx.
     pub(super) async fn serves(
         &mut self,
         health: SocketAddr,
@@ -96,7 +96,8 @@ impl Master {
             let mut told = before.is_empty();
             loop {
                 let workers = processes::accepting(pid);
-                if !told && !workers.is_subset(before) {
+                let is_ready = !processes::is_starting(pid);
+                if !told && is_ready && workers.difference(before).count() >= before.len() {
                     processes::finish(workers.intersection(before));
                     told = true;
                 }
@@ -106,7 +107,7 @@ impl Master {
                         last = format!("it serves {}", crate::problem::shown(&said));
                     }
                     Ok(said) => {
-                        let new_alone = !workers.is_empty() && workers.is_disjoint(before);
+                        let new_alone = is_ready && !workers.is_empty() && workers.is_disjoint(before);
                         in_a_row = if new_alone { in_a_row + 1 } else { 0 };
                         if in_a_row >= IN_A_ROW {
                             return said;

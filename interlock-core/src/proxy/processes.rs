@@ -19,6 +19,7 @@ pub(super) struct Process {
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    Starting,
     Accepting,
     Finishing,
 }
@@ -26,6 +27,11 @@ enum Phase {
 /// The workers of a master that take new connections.
 pub(super) fn accepting(master: Pid) -> BTreeSet<Process> {
     workers(master, Phase::Accepting)
+}
+
+/// Whether a master has made workers that are not ready yet.
+pub(super) fn is_starting(master: Pid) -> bool {
+    workers(master, Phase::Starting).iter().any(|child| child.pid != master.as_raw())
 }
 
 /// Those that only finish what they have.
@@ -50,10 +56,14 @@ fn workers(master: Pid, wanted: Phase) -> BTreeSet<Process> {
         .collect()
 }
 
-/// nginx and its relatives write into their title what a process does: `nginx: worker process is shutting down`.
+/// nginx and its relatives write into their title what a process does: `nginx: worker process is shutting down`. A new worker has its
+/// master's title until it is ready.
 fn phase(pid: i32) -> Option<Phase> {
     let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let title = String::from_utf8_lossy(&title);
+    if title.contains(": master process") {
+        return Some(Phase::Starting);
+    }
     let (_, does) = title.split_once(": worker process")?;
     Some(if does.starts_with(" is shutting down") { Phase::Finishing } else { Phase::Accepting })
 }
@@ -149,8 +159,8 @@ impl Generations {
         self.0.is_empty()
     }
 
-    /// Ends all at once.
-    pub(super) fn end(&self) {
-        self.0.iter().flatten().for_each(|worker| worker.signal(Signal::SIGTERM));
+    /// Ends all at once: by SIGTERM, or by SIGKILL if they do not follow it.
+    pub(super) fn end(&self, signal: Signal) {
+        self.0.iter().flatten().for_each(|worker| worker.signal(signal));
     }
 }

@@ -85,7 +85,7 @@ impl Supervisor {
     /// Has workers whose master died give up their port, at the last moment: nobody else takes connections until nginx has started.
     async fn take_over(&mut self) {
         let deadline = Instant::now() + LONGEST_TAKE_OVER;
-        for master in self.orphaned.drain(..) {
+        while let Some(master) = self.orphaned.pop() {
             self.generations.adopt(master);
             // nginx waits for half a second when it finds the port in use.
             while !processes::accepting(master).is_empty() && Instant::now() < deadline {
@@ -110,9 +110,12 @@ impl Supervisor {
         tracing::info!("taking {wanted}");
         match self.apply(wanted).await {
             Ok(()) => {
-                // What failed before has to live as long as what nginx is started with.
-                if let (Some(master), Some(_)) = (&mut self.master, &self.retry) {
+                // Each configuration has to live for some time of its own.
+                if let Some(master) = &mut self.master {
                     master.since = Instant::now();
+                }
+                if self.retry.is_none() {
+                    self.early_deaths = 0;
                 }
                 self.serving(wanted.clone(), "", true).await;
             }
@@ -125,7 +128,7 @@ impl Supervisor {
         }
     }
 
-    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died before it could read it.
+    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died meanwhile.
     async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<Unserved>> {
         let spot = self.place(wanted)?;
         let limit = self.check(wanted, &spot).await?;
@@ -142,6 +145,8 @@ impl Supervisor {
             }
         }
         self.folder.tidy();
+        // Who killed nginx need not have meant this one: it is what nginx is started with first.
+        let error = error.filter(|error| matches!(error, NotServing::Late(..)));
         Err(error.map(|error| Unserved::Failed(error.to_string())))
     }
 

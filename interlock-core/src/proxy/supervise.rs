@@ -285,7 +285,7 @@ impl Supervisor {
         self.orphaned.drain(..).for_each(|master| self.generations.adopt(master));
         loop {
             if stopping {
-                self.generations.end();
+                self.generations.end(Signal::SIGTERM);
             }
             tokio::select! {
                 biased;
@@ -305,6 +305,7 @@ impl Supervisor {
                     if let Some(master) = &self.master {
                         master.kill();
                     }
+                    self.generations.end(Signal::SIGKILL);
                     deadline = None;
                 }
             }

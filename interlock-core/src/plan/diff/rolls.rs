@@ -86,7 +86,7 @@ impl ServiceDiff<'_> {
         let planned = self.attempt.and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.filter(|planned| planned.before != update.started_at);
         let was_tried = match planned {
-            Some(planned) => planned.target == self.wanted.fingerprint(),
+            Some(planned) => planned.target.is_like(&self.wanted.target()),
             None => self.content_was_tried(service, changes),
         };
         let is_left_paused = changes.is_empty() && update.state == UpdateState::Paused;

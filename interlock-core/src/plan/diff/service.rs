@@ -101,7 +101,7 @@ impl ServiceDiff<'_> {
             steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
         }
         let before = super::rolls::started_at(service);
-        outcome.attempt.planned = Some(Planned { target: self.wanted.fingerprint(), before });
+        outcome.attempt.planned = Some(Planned { target: self.wanted.target(), before });
         steps.push(self.update_step(service, changes));
         (steps, outcome)
     }
