@@ -4,6 +4,9 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::follow_request::Event;
@@ -124,6 +127,45 @@ async fn what_is_acknowledged_is_served_by_all_workers() {
         let served: BTreeSet<_> = (0..40).map(|_| node.served()).collect();
         assert_eq!(served, BTreeSet::from([Some(n)]));
     }
+    agent.stop().await;
+}
+
+/// Each attempt ends nginx, so that core is told of each, and pauses grow.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_dies_of_when_it_reads_it_is_refused_each_time() {
+    let (node, mut core) = (Node::new(), Core::start());
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let (current, pid) = (agent.run.path().join("current"), node.path("nginx.pid"));
+    let over = Arc::new(AtomicBool::new(false));
+    let stop = over.clone();
+    let killer = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let is_read = std::fs::read_link(&current).is_ok_and(|at| at.to_string_lossy().contains(&revision(2)));
+            if let (true, Ok(pid)) = (is_read, std::fs::read_to_string(&pid)) {
+                // It may be gone already.
+                let _ = Command::new("kill").args(["-KILL", pid.trim()]).stderr(Stdio::null()).status();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    // nginx never says that it serves this, so that it dies before it could.
+    let mut files = node.files(2);
+    files[0].content = files[0].content.replace(&revision(2), &revision(4));
+    core.send(to_wire(2, &files));
+    for attempt in 1..=2 {
+        let heard = loop {
+            match core.hears().await {
+                Event::Refused(refused) => break refused,
+                _ => continue,
+            }
+        };
+        assert_eq!(heard.revision, revision(2), "attempt {attempt}: {}", heard.message);
+    }
+    node.serves(1);
+    over.store(true, Ordering::Relaxed);
+    killer.join().unwrap();
     agent.stop().await;
 }
 

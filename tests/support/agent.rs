@@ -174,7 +174,7 @@ impl Node {
         let (orders, received) = mpsc::unbounded_channel();
         let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel) };
         let task = tokio::spawn(proxy::run(options, delivery, received));
-        Agent { orders, task, _run: run }
+        Agent { orders, task, run }
     }
 }
 
@@ -189,7 +189,8 @@ pub fn to_wire(n: u64, files: &[File]) -> Revision {
 pub struct Agent {
     pub orders: mpsc::UnboundedSender<Order>,
     pub task: JoinHandle<Result<(), Error>>,
-    _run: tempfile::TempDir,
+    /// The folder of its container alone.
+    pub run: tempfile::TempDir,
 }
 
 impl Agent {

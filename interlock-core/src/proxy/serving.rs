@@ -128,7 +128,7 @@ impl Supervisor {
         }
     }
 
-    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died meanwhile.
+    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died meanwhile, the first time.
     async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<Unserved>> {
         let spot = self.place(wanted)?;
         let limit = self.check(wanted, &spot).await?;
@@ -145,8 +145,8 @@ impl Supervisor {
             }
         }
         self.folder.tidy();
-        // Who killed nginx need not have meant this one: it is what nginx is started with first.
-        let error = error.filter(|error| matches!(error, NotServing::Late(..)));
+        // Who killed nginx need not have meant this one: it is what nginx is started with first. Unless that did not go well.
+        let error = error.filter(|error| self.retry.is_some() || matches!(error, NotServing::Late(..)));
         Err(error.map(|error| Unserved::Failed(error.to_string())))
     }
 
