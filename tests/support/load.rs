@@ -67,11 +67,18 @@ impl Load {
     }
 
     /// Ends all of it. What is under way is finished first.
-    pub fn stop(self) -> Outcome {
+    pub fn stop(mut self) -> Outcome {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        std::mem::take(&mut self.threads).into_iter().for_each(|thread| thread.join().unwrap());
         let failed = std::mem::take(&mut *self.shared.failed.lock().unwrap());
         Outcome { answered: self.shared.answered.load(Ordering::Relaxed), failed }
+    }
+}
+
+/// The clients of a test that failed must not ask on while the next one runs.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,10 @@
 //! A lab that `scripts/lab` brought up, and fixtures on it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use interlock_core::settings::{PublishMode, Settings};
 use interlock_core::snapshot::{Mode, Snapshot, TaskState};
@@ -12,6 +15,9 @@ use super::world::World;
 /// The name of the lab that tests use. `INTERLOCK_LAB` says another one.
 const NAME: &str = "ilt";
 
+/// Longer than any test takes, on any machine. What hangs must be told, and not be waited for.
+const TOO_LONG: Duration = Duration::from_secs(600);
+
 pub struct Lab {
     name: String,
     pub host: String,
@@ -20,6 +26,34 @@ pub struct Lab {
     pub nodes: Vec<String>,
     /// The engines of the nodes, in the same order.
     pub sockets: Vec<String>,
+    _watch: Watch,
+}
+
+/// Ends the tests when it is not dropped in time.
+struct Watch(#[expect(dead_code, reason = "what counts is when it goes")] Sender<()>);
+
+impl Watch {
+    fn start() -> Self {
+        let (alive, gone) = mpsc::channel();
+        std::thread::spawn(move || {
+            if gone.recv_timeout(TOO_LONG) == Err(RecvTimeoutError::Timeout) {
+                // Past what the test harness keeps for itself, as it will tell nothing any more.
+                let _ =
+                    std::io::stderr().write_all(format!("\nthe test hangs: not done after {TOO_LONG:?}\n").as_bytes());
+                #[expect(clippy::disallowed_methods, reason = "what hangs cannot be ended in order")]
+                std::process::exit(101);
+            }
+        });
+        Self(alive)
+    }
+}
+
+/// A docker command at this engine. None takes minutes; `docker service logs` has been seen to go on for an hour.
+pub fn docker_at(socket: &str, args: &[&str]) -> Output {
+    let limit = ["--kill-after=5", "120", "docker", "--host", socket];
+    let output = Command::new("timeout").args(limit).args(args).output().unwrap();
+    assert_ne!(output.status.code(), Some(124), "docker {args:?} does not come to an end");
+    output
 }
 
 fn script(name: &str, args: &[&str]) -> Output {
@@ -43,7 +77,7 @@ impl Lab {
             value(key).unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect()
         };
         let sockets = list("LAB_SOCKETS").into_iter().map(|path| format!("unix://{path}")).collect();
-        Self { name, host, registry, nodes: list("LAB_NODES"), sockets }
+        Self { name, host, registry, nodes: list("LAB_NODES"), sockets, _watch: Watch::start() }
     }
 
     /// Runs a command of the lab, such as a fault.
@@ -54,7 +88,7 @@ impl Lab {
 
     /// Runs a docker command. Returns what it printed, or what it complained about.
     pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
-        let output = Command::new("docker").args(["--host", &self.host]).args(args).output().unwrap();
+        let output = docker_at(&self.host, args);
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

@@ -424,8 +424,7 @@ async fn a1_core_by_hand_and_its_settings() {
     let before = site.proxy_tasks();
     site.swap_settings("broken", "[Extensions.default]\nProxyReplicas = \"many\"\n");
     site.until("A5: Swarm goes back to the old settings", |site| {
-        site.docker(&["service", "inspect", "my-interlock", "--format", "{{.UpdateStatus.State}}"])
-            .contains("rollback_completed")
+        site.update_of("my-interlock").contains("rollback_completed")
     })
     .await;
     assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "A5");

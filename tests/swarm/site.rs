@@ -1,5 +1,6 @@
 //! A lab with interlock's binary at work on it, and the requests of a user.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +16,7 @@ mod answer;
 pub(crate) use answer::Answer;
 
 use crate::support::http;
-use crate::support::real::Lab;
+use crate::support::real::{Lab, docker_at};
 
 /// How long after the end of a fault all is as it should be: what the project promises.
 pub(crate) const CONVERGES: Duration = Duration::from_secs(10);
@@ -189,7 +190,7 @@ impl Site {
         let file = self.folder.path().join("image.tar");
         let file = file.to_str().unwrap();
         let docker = |socket: &str, args: &[&str]| {
-            let output = Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
+            let output = docker_at(socket, args);
             assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
         docker(&self.lab.host, &["tag", &from, name]);
@@ -234,27 +235,23 @@ impl Site {
 
     fn signal_at(&self, sockets: &[String], service: &str, signal: &str) {
         for socket in sockets {
-            let docker = |args: &[&str]| Command::new("docker").args(["--host", socket]).args(args).output().unwrap();
             let filter = format!("label=com.docker.swarm.service.name={service}");
-            let found = docker(&["ps", "--quiet", "--filter", &filter]);
+            let found = docker_at(socket, &["ps", "--quiet", "--filter", &filter]);
             for id in String::from_utf8_lossy(&found.stdout).lines() {
-                docker(&["kill", "--signal", signal, id]);
+                docker_at(socket, &["kill", "--signal", signal, id]);
             }
         }
     }
 
     /// What a service's tasks logged. What a program writes to its standard error comes out at docker's.
     pub(crate) fn logs(&self, service: &str) -> String {
-        let mut command = Command::new("docker");
-        let output = command.args(["--host", &self.lab.host, "service", "logs", "--raw", service]).output().unwrap();
+        let output = docker_at(&self.lab.host, &["service", "logs", "--raw", service]);
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// What a command prints in a service's container on this node, 0 being the manager.
     pub(crate) fn in_container(&self, node: usize, service: &str, command: &[&str]) -> String {
-        let docker = |args: &[&str]| {
-            Command::new("docker").args(["--host", &self.lab.sockets[node]]).args(args).output().unwrap()
-        };
+        let docker = |args: &[&str]| docker_at(&self.lab.sockets[node], args);
         let found = docker(&["ps", "--quiet", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
         let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
         let output = docker(&[&["exec", &found][..], command].concat());
@@ -503,19 +500,25 @@ impl Site {
 
     /// Waits until a service's update is over.
     pub(crate) async fn updated(&self, name: &str) {
-        self.until(&format!("{name} is updated"), |site| {
-            site.docker(&["service", "inspect", name, "--format", "{{.UpdateStatus.State}}"]).contains("completed")
-        })
-        .await;
+        self.until(&format!("{name} is updated"), |site| site.update_of(name).contains("completed")).await;
     }
 
-    /// Waits until no update of the proxies is under way.
+    /// What Swarm says of a service's update. For a moment after the request that is nothing yet.
+    pub(crate) fn update_of(&self, name: &str) -> String {
+        let state = "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}";
+        self.docker(&["service", "inspect", name, "--format", state])
+    }
+
+    /// Waits until no update of the proxies is under way: seen a few times, as Swarm may have one that it says nothing of yet.
     pub(crate) async fn at_rest(&self) {
+        let seen = Cell::new(0);
         self.until("the proxies are at rest", |site| {
             let state = site.proxies("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}");
             let replicas =
                 site.docker(&["service", "ls", "--filter", "name=interlock-proxy", "--format", "{{.Replicas}}"]);
-            state.is_some_and(|state| state != "updating") && replicas.trim() == "2/2"
+            let rests = state.is_some_and(|state| state != "updating") && replicas.trim() == "2/2";
+            seen.set(if rests { seen.get() + 1 } else { 0 });
+            seen.get() == 3
         })
         .await;
     }

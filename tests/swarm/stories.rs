@@ -85,17 +85,7 @@ async fn a_killed_controller_and_hands_of_other_people() {
         match round {
             0 => site.until(moment, |site| configs(site) != before).await,
             1 => {
-                site.until(moment, |site| {
-                    site.docker(&[
-                        "service",
-                        "inspect",
-                        "interlock-proxy",
-                        "--format",
-                        "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}",
-                    ])
-                    .contains("updating")
-                })
-                .await
+                site.until(moment, |site| site.update_of("interlock-proxy").contains("updating")).await;
             }
             _ => {}
         }
