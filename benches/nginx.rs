@@ -3,6 +3,8 @@
 //! Both have one `server` for all hosts, a `map` from host to upstream, and an `upstream` with one address and kept connections a
 //! host. The hand-written one says nothing else; it is what one would write who wants nothing but a fast reload. The two take turns.
 //! Prints a table with medians and ranges. A reload ends when a new connection is answered by the new configuration.
+//!
+//! Then the same reload with and without the old workers being told to finish as the agent tells them, and how long they answer.
 
 #![expect(clippy::print_stdout, reason = "what it prints is its result")]
 
@@ -41,6 +43,12 @@ fn main() {
     );
     for (hosts, rounds) in [(100, 11), (1_000, 11), (10_000, 7)] {
         compare(hosts, rounds);
+    }
+    println!("\n{:<18} {:<18} {:<18}", "old workers", "first of the new", "last of the old");
+    let mut nginx = Nginx::start(map(1));
+    for (name, told) in [("left to nginx", false), ("told", true)] {
+        let (mut first, mut last): (Vec<_>, Vec<_>) = (0..40).map(|_| nginx.turnover(told)).unzip();
+        println!("{name:<18} {:<18} {:<18}", summary(&mut first), summary(&mut last));
     }
 }
 
@@ -165,10 +173,37 @@ impl Nginx {
         let master = self.child.as_ref().expect("a running nginx").id().to_string();
         self.write();
         let (begin, before) = (Instant::now(), cpu_of(&master, 13));
-        assert!(Command::new("kill").args(["-HUP", &master]).status().expect("kill").success());
+        signal("HUP", &[self.child.as_ref().expect("a running nginx").id()]);
         self.wait();
         let took = ms(begin.elapsed());
         (took, cpu_of(&master, 13) - before)
+    }
+
+    /// When a reload was first answered by the new configuration, and last by the old one. `told`: old workers are told to finish as soon
+    /// as there are as many new ones.
+    fn turnover(&mut self, told: bool) -> (f64, f64) {
+        let master = self.child.as_ref().expect("a running nginx").id();
+        let before = workers_of(master);
+        self.write();
+        let wanted = format!("generation {}\n", self.generation);
+        let (begin, mut first, mut last) = (Instant::now(), None, 0.0);
+        signal("HUP", &[master]);
+        let mut left = told;
+        // Nothing of the old is left after that, told or not: nginx itself waits for 100 ms.
+        while begin.elapsed() < Duration::from_millis(250) {
+            if left && workers_of(master).len() >= 2 * before.len() {
+                signal("QUIT", &before);
+                left = false;
+            }
+            let asked = ms(begin.elapsed());
+            if self.probe().expect("an answer").ends_with(&wanted) {
+                first.get_or_insert_with(|| ms(begin.elapsed()));
+            } else {
+                last = asked;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        (first.expect("the new configuration"), last)
     }
 
     /// Waits until the newest configuration answers.
@@ -199,6 +234,21 @@ impl Drop for Nginx {
             let _ = child.wait();
         }
     }
+}
+
+/// Processes that may have ended since are no error.
+fn signal(name: &str, processes: &[u32]) {
+    let mut command = Command::new("kill");
+    command.args(["-s", name]).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
+    let _ = command.status().expect("kill");
+}
+
+/// The workers that are ready and take connections.
+fn workers_of(master: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children")).expect("a running nginx");
+    let title = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    children.filter(|pid| title(pid).contains(": worker process") && !title(pid).contains("shutting")).collect()
 }
 
 /// User and system time in ms from the two fields of /proc/PID/stat that begin at this one, counted from 0.

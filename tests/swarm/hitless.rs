@@ -429,8 +429,15 @@ async fn a1_core_by_hand_and_its_settings() {
     .await;
     assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "A5");
     assert_eq!(site.proxy_tasks(), before, "A5");
+    // Told to pause, Swarm leaves the core that cannot start where it is: nobody is there to change anything, and traffic goes on.
+    site.docker(&["service", "update", "--detach", "--quiet", "--update-failure-action", "pause", "my-interlock"]);
+    site.swap_settings("broken-again", "[Extensions.default]\nProxyReplicas = \"many\"\n");
+    site.until("A5: Swarm pauses", |site| site.update_of("my-interlock").trim() == "paused").await;
+    assert_eq!(site.ask("shop.local.test", "/ping").status, 200, "A5, paused");
+    assert_eq!(site.proxy_tasks(), before, "A5, paused");
 
-    // A7: proxies of another image, one after the other, and no request fails for a client that tries the other node.
+    // A7: settings that are right again bring core back, with proxies of another image, one after the other, and no request fails for a
+    // client that tries the other node.
     let hitless = site.settings_text("interlock-proxy-nginx", "Image = \"REGISTRY/interlock:lab\"\n");
     site.swap_settings("next", &hitless);
     site.until("A7: both proxies are new", |site| {

@@ -235,26 +235,30 @@ impl Site {
 
     fn signal_at(&self, sockets: &[String], service: &str, signal: &str) {
         for socket in sockets {
-            let filter = format!("label=com.docker.swarm.service.name={service}");
-            let found = docker_at(socket, &["ps", "--quiet", "--filter", &filter]);
-            for id in String::from_utf8_lossy(&found.stdout).lines() {
-                docker_at(socket, &["kill", "--signal", signal, id]);
+            for id in containers(socket, service, &[]) {
+                docker_at(socket, &["kill", "--signal", signal, &id]);
             }
         }
     }
 
-    /// What a service's tasks logged. What a program writes to its standard error comes out at docker's.
+    /// What a service's tasks logged, by the engines that have it: Swarm's own way to ask for it may not come to an end.
     pub(crate) fn logs(&self, service: &str) -> String {
-        let output = docker_at(&self.lab.host, &["service", "logs", "--raw", service]);
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        let of_node = |socket: &String| {
+            let of_task = |id: String| {
+                let output = docker_at(socket, &["logs", &id]);
+                String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+            };
+            containers(socket, service, &["--all"]).into_iter().map(of_task).collect::<String>()
+        };
+        self.lab.sockets.iter().map(of_node).collect()
     }
 
     /// What a command prints in a service's container on this node, 0 being the manager.
     pub(crate) fn in_container(&self, node: usize, service: &str, command: &[&str]) -> String {
-        let docker = |args: &[&str]| docker_at(&self.lab.sockets[node], args);
-        let found = docker(&["ps", "--quiet", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
-        let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-        let output = docker(&[&["exec", &found][..], command].concat());
+        let socket = &self.lab.sockets[node];
+        let found = containers(socket, service, &[]);
+        let [id] = &found[..] else { panic!("containers of {service} on node {node}: {found:?}") };
+        let output = docker_at(socket, &[&["exec", id][..], command].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -570,6 +574,13 @@ impl Site {
         let tail: Vec<_> = log.lines().rev().take(25).collect();
         format!("{}\n{}", seen.join("\n"), tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// The containers of a service on the node of this engine: those that run, or those that these arguments say.
+fn containers(socket: &str, service: &str, more: &[&str]) -> Vec<String> {
+    let filter = format!("label=com.docker.swarm.service.name={service}");
+    let found = docker_at(socket, &[&["ps", "--quiet", "--filter", &filter][..], more].concat());
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
 }
 
 impl Drop for Site {
