@@ -278,6 +278,31 @@ async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
     assert!(!node.listens());
 }
 
+/// As for TLS that is passed through: nginx does not remove what a killed one left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sockets_of_a_killed_nginx_are_no_obstacle() {
+    let (node, mut core) = (Node::new(), Core::start());
+    let socket = node.path("tls.sock");
+    let files = |n: u64| {
+        let mut files = node.files(n);
+        let line = format!("server {{\n  listen unix:{} proxy_protocol;\n", socket.display());
+        files[1].content = files[1].content.replacen("server {\n", &line, 1);
+        to_wire(n, &files)
+    };
+    core.send(files(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&files(1)).await;
+    for _ in 0..2 {
+        let master = node.master();
+        kill("-KILL", master);
+        eventually("another nginx", || node.served() == Some(1) && node.master() != master);
+    }
+    core.send(files(2));
+    core.accepts_in_the_end(&files(2)).await;
+    agent.stop().await;
+    assert!(!socket.exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_workers_of_a_killed_nginx_serve_until_another_one_starts() {
     let (node, mut core) = (Node::new(), Core::start());
@@ -351,64 +376,6 @@ async fn without_core_it_goes_on_and_catches_up_later() {
     // That nginx serves the first again after its crash may be told before.
     core.accepts_in_the_end(&node.revision(2)).await;
     assert_eq!(node.served(), Some(2));
-    agent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_next_container_has_the_copy_on_the_volume() {
-    let (node, mut core) = (Node::new(), Core::start());
-    node.mount(1);
-    for n in [2, 3] {
-        core.send(node.revision(n));
-        let agent = node.start(core.address, GENERATION);
-        core.accepted(&node.revision(n)).await;
-        agent.stop().await;
-    }
-    core.kill();
-    let agent = node.start_with(core.address, GENERATION, SOON);
-    node.serves(3);
-    agent.stop().await;
-
-    // Also when core wants what nginx does not take.
-    let mut files = node.files(4);
-    files[0].content.push_str("foo bar;\n");
-    core.send(to_wire(4, &files));
-    core.resume();
-    let agent = node.start(core.address, GENERATION);
-    core.hello().await;
-    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
-    assert_eq!((refused.revision, refused.running_revision), (revision(4), revision(3)));
-    assert_eq!(node.served(), Some(3));
-    agent.stop().await;
-    core.kill();
-
-    // Another generation has other networks and secrets.
-    let agent = node.start_with(core.address, "00000000000000bb", SOON);
-    node.serves(1);
-    agent.stop().await;
-
-    // A copy that nginx does not take any more is passed over.
-    let generation = node.path("state").join(GENERATION);
-    for copy in std::fs::read_dir(&generation).unwrap().flatten() {
-        let text = std::fs::read_to_string(copy.path()).unwrap();
-        if text.contains(&revision(3)) {
-            std::fs::write(copy.path(), text.replace("worker_connections 64", "worker_connections 0")).unwrap();
-        }
-    }
-    let agent = node.start_with(core.address, GENERATION, SOON);
-    node.serves(2);
-    agent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_volume_that_cannot_be_written_does_not_matter() {
-    let (node, mut core) = (Node::new(), Core::start());
-    std::fs::write(node.path("state"), "no folder").unwrap();
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
-    core.send(node.revision(2));
-    core.accepted(&node.revision(2)).await;
     agent.stop().await;
 }
 

@@ -158,7 +158,7 @@ fn what_was_served_before_is_served_instead() {
     let proxy = container.start();
     container.serves();
     eventually("a copy", || {
-        let copies = std::fs::read_dir(container.path("state/classic"));
+        let copies = std::fs::read_dir(container.path("state/copies/classic"));
         copies.is_ok_and(|mut copies| copies.any(|copy| copy.unwrap().path().extension().is_some_and(|e| e == "json")))
     });
     proxy.signal("-TERM");
@@ -197,7 +197,7 @@ fn nobody_stays_a_zombie() {
     let agent = env!("CARGO_BIN_EXE_interlock");
     let path = |name: &str| container.path(name).display().to_string();
     let (health, master, seen) = (container.health, path("nginx.pid"), path("seen"));
-    let copies = path("state/classic");
+    let copies = path("state/copies/classic");
     // Looks on from inside. Whoever it leaves behind by its own end is a stranger to the agent.
     let script = format!(
         "healthy() {{ until {agent} proxy health --health-address {health} 2>/dev/null; do sleep 0.01; done; }}

@@ -24,6 +24,7 @@ mod secrets;
 mod serving;
 mod signals;
 mod supervise;
+mod volume;
 mod words;
 
 use std::io;
@@ -47,6 +48,7 @@ use follow::{Follower, Introduction, Running};
 use program::Program;
 use signals::Orders;
 use supervise::{Boot, Supervisor};
+use volume::Volume;
 
 /// Where the agent lays out configurations, in memory: `/run/interlock`.
 pub const RUN: &str = "/run/interlock";
@@ -104,6 +106,8 @@ pub struct Times {
     /// How long a revision waits for connections to end when as many reloads have left old workers as may be. Default: 5 s, which is how
     /// long a worker can stay for a connection without a request.
     pub pace: Duration,
+    /// How long the volume may take to read or write copies before it is done without. Default: 10 s.
+    pub volume: Duration,
 }
 
 impl Default for Options {
@@ -124,6 +128,7 @@ impl Default for Options {
                 pause: (Duration::from_millis(100), Duration::from_secs(3)),
                 retry: (Duration::from_secs(2), Duration::from_secs(300)),
                 pace: Duration::from_secs(5),
+                volume: Duration::from_secs(10),
             },
         }
     }
@@ -233,7 +238,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
     }
     let supervisor = Supervisor {
         folder: Folder::new(&options.run),
-        copies: Copies::new(&options.state, &generation),
+        volume: Volume::new(Copies::new(&options.state, &generation), options.times.volume),
         boot,
         program,
         wanted,

@@ -159,6 +159,7 @@ impl Node {
             serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             pace: Duration::from_secs(3),
+            volume: Duration::from_millis(500),
             ..Options::default().times
         };
         let options = Options {

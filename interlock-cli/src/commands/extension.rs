@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use interlock_core::extension::Checker;
 use interlock_core::grpc::{self, tls};
@@ -19,7 +20,8 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
         return Err(Failure::input(format!("extension {kind}"), "is not supported by this version"));
     }
     logging::start(global, &Settings::default());
-    inputs::runtime()?.block_on(async {
+    let tokio = inputs::runtime()?;
+    let ended = tokio.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let follow = async {
             let checker = Checker::find(&args.checker).await?;
@@ -39,5 +41,8 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
             _ = terminate.recv() => Ok(ExitCode::SUCCESS),
             _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // A resolver that hangs does not keep the container from ending.
+    tokio.shutdown_timeout(Duration::from_millis(100));
+    ended
 }

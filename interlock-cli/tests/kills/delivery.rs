@@ -168,7 +168,7 @@ impl Delivery {
     }
 
     fn copies(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.node.path("state").join(GENERATION)).into_iter().flatten();
+        let entries = std::fs::read_dir(self.node.path("state/copies").join(GENERATION)).into_iter().flatten();
         entries.flatten().map(|entry| entry.path()).collect()
     }
 
@@ -178,7 +178,7 @@ impl Delivery {
 
     /// Whether the volume has what is wanted.
     pub(crate) fn is_copied(&self) -> bool {
-        let name = format!("/{}-", revision(self.wanted.1));
+        let name = format!("-{}-", revision(self.wanted.1));
         self.copies().iter().any(|path| is_copy(path) && path.to_string_lossy().contains(&name))
     }
 }

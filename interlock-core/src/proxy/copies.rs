@@ -1,8 +1,14 @@
 //! Copies of configurations that the proxy ran, on a volume of the node. They outlive the container, and core.
 //!
-//! A copy is one file, named by its content and written beside its place first, so that several containers of a node may share the
-//! volume: what is there is whole, and two that write the same write the same bytes.
+//! ```text
+//! /var/lib/interlock/copies/7d31f0a2b5c94e68/0000000012-0123456789abcdef-01234567.json
+//! ```
+//!
+//! A copy is one file, named by its turn and its content and written beside its place first, so that several containers of a node may
+//! share the volume: what is there is whole, and two that write the same write the same bytes. Turns count: a node's clock may be set back.
+//! All that is not below `copies` is somebody else's. NGINX has its temporary files on the same volume.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +24,8 @@ use crate::render::{self, File};
 const COPIES: usize = 3;
 /// How many other generations keep their copies: during a roll two live on a node, and a rollback needs the one before.
 const OTHER_GENERATIONS: usize = 3;
+/// Where they are on the volume.
+const FOLDER: &str = "copies";
 /// What another container is writing now is left alone.
 const HALF_WRITTEN: Duration = Duration::from_secs(600);
 
@@ -39,13 +47,15 @@ struct CopiedFile {
 /// The copies of one generation.
 #[derive(Debug, Clone)]
 pub(super) struct Copies {
-    state: PathBuf,
+    /// Those of all generations.
+    all: PathBuf,
     folder: PathBuf,
 }
 
 impl Copies {
     pub(super) fn new(state: &Path, generation: &str) -> Self {
-        Self { state: state.to_owned(), folder: state.join(generation) }
+        let all = state.join(FOLDER);
+        Self { folder: all.join(generation), all }
     }
 
     /// Writes one and removes what is too many. What was kept before becomes the newest again.
@@ -71,7 +81,9 @@ impl Copies {
         let mut aside = tempfile::NamedTempFile::new_in(&self.folder)?;
         aside.write_all(&serde_json::to_vec(&copy)?)?;
         aside.as_file().sync_all()?;
-        aside.persist(self.folder.join(format!("{}.json", candidate.name()))).map_err(|error| error.error)?;
+        let turn = self.placed().first().map_or(1, |newest| newest.turn.saturating_add(1));
+        let placed = Placed { turn, name: candidate.name() };
+        aside.persist(self.folder.join(placed.file_name())).map_err(|error| error.error)?;
         fs::File::open(&self.folder)?.sync_all()?;
         self.tidy();
         Ok(())
@@ -79,7 +91,7 @@ impl Copies {
 
     /// The copies that are whole, the newest first.
     pub(super) fn newest_first(&self) -> Vec<Candidate> {
-        let paths = by_age(&self.folder).into_iter().filter(|path| is_copy(path));
+        let paths = self.placed().into_iter().map(|placed| self.folder.join(placed.file_name()));
         paths
             .filter_map(|path| {
                 read(&path).map_err(|error| tracing::warn!("the copy {} is of no use: {error}", path.display())).ok()
@@ -87,25 +99,57 @@ impl Copies {
             .collect()
     }
 
+    /// The newest first.
+    fn placed(&self) -> Vec<Placed> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut placed: Vec<_> = entries.filter_map(|entry| Placed::parse(entry.file_name().to_str()?)).collect();
+        placed.sort_by(|a, b| b.cmp(a));
+        placed
+    }
+
     fn tidy(&self) {
-        let (copies, others): (Vec<_>, Vec<_>) = by_age(&self.folder).into_iter().partition(|path| is_copy(path));
-        let abandoned = others.into_iter().filter(|path| {
+        let mut kept = BTreeSet::new();
+        let needless = self.placed().into_iter().filter(|placed| {
+            let is_needed = kept.len() < COPIES && !kept.contains(&placed.name);
+            kept.insert(placed.name.clone());
+            !is_needed
+        });
+        let needless: Vec<_> = needless.map(|placed| self.folder.join(placed.file_name())).collect();
+        let others = by_age(&self.folder).into_iter().filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.and_then(Placed::parse).is_none()
+        });
+        let abandoned = others.filter(|path| {
             let age = fs::metadata(path).and_then(|about| about.modified()).map(|written| written.elapsed());
             age.is_ok_and(|age| age.is_ok_and(|age| age > HALF_WRITTEN))
         });
         // Another container may have removed them already.
-        for path in copies.into_iter().skip(COPIES).chain(abandoned) {
+        for path in needless.into_iter().chain(abandoned) {
             let _ = fs::remove_file(path);
         }
-        let others = by_age(&self.state).into_iter().filter(|path| path.is_dir() && *path != self.folder);
+        let others = by_age(&self.all).into_iter().filter(|path| path.is_dir() && *path != self.folder);
         for path in others.skip(OTHER_GENERATIONS) {
             let _ = fs::remove_dir_all(path);
         }
     }
 }
 
-fn is_copy(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "json")
+/// A copy's file name, taken apart.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Placed {
+    turn: u64,
+    name: String,
+}
+
+impl Placed {
+    fn parse(file_name: &str) -> Option<Self> {
+        let (turn, name) = file_name.strip_suffix(".json")?.split_once('-')?;
+        Some(Self { turn: turn.parse().ok()?, name: name.to_owned() })
+    }
+
+    fn file_name(&self) -> String {
+        format!("{:010}-{}.json", self.turn, self.name)
+    }
 }
 
 /// What a folder holds, the newest first.
@@ -158,10 +202,10 @@ mod tests {
         let copies = Copies::new(state.path(), "a");
         copies.keep(&candidate("good")).unwrap();
         copies.keep(&candidate("bad")).unwrap();
-        let path = copies.folder.join(format!("{}.json", candidate("bad").name()));
+        let path = copies.folder.join(Placed { turn: 2, name: candidate("bad").name() }.file_name());
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"bad\"", "\"worse\"")).unwrap();
-        fs::write(copies.folder.join("torn.json"), &text[..9]).unwrap();
+        fs::write(copies.folder.join("0000000003-torn.json"), &text[..9]).unwrap();
         assert_eq!(contents(&copies), ["good"]);
     }
 
@@ -171,8 +215,40 @@ mod tests {
         for generation in ["1", "2", "3", "4", "5", "6"] {
             Copies::new(state.path(), generation).keep(&candidate("x")).unwrap();
         }
-        let mut left: Vec<_> = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["3", "4", "5", "6"]);
+        assert_eq!(names(&state.path().join(FOLDER)), ["3", "4", "5", "6"]);
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// NGINX makes these when it starts, and has the bodies of requests in them.
+    #[test]
+    fn what_is_not_a_copy_is_left_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let nginx = ["body", "fastcgi", "proxy", "scgi", "uwsgi"];
+        nginx.iter().for_each(|name| fs::create_dir(state.path().join(name)).unwrap());
+        for generation in ["1", "2", "3", "4", "5", "6"] {
+            Copies::new(state.path(), generation).keep(&candidate("x")).unwrap();
+        }
+        assert_eq!(names(state.path()), ["body", "copies", "fastcgi", "proxy", "scgi", "uwsgi"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_copy_older() {
+        let state = tempfile::tempdir().unwrap();
+        let copies = Copies::new(state.path(), "a");
+        let later = std::time::SystemTime::now() + Duration::from_secs(3600);
+        for content in ["1", "2", "3"] {
+            copies.keep(&candidate(content)).unwrap();
+            for name in names(&copies.folder) {
+                fs::File::open(copies.folder.join(name)).unwrap().set_modified(later).unwrap();
+            }
+        }
+        copies.keep(&candidate("4")).unwrap();
+        assert_eq!(contents(&copies), ["4", "3", "2"]);
     }
 }

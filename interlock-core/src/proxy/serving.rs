@@ -1,11 +1,12 @@
 //! What nginx serves: a configuration is written aside, checked, put in place, read, confirmed; or all of that is taken back.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::candidate::{Candidate, Origin};
 use super::folder::MAIN;
@@ -18,9 +19,6 @@ use super::supervise::{Boot, EARLY_DEATHS, Supervisor};
 use super::words;
 use crate::proxy_config::Revision;
 
-/// How long a copy on the volume is waited for.
-const LONGEST_WRITE: Duration = Duration::from_secs(10);
-
 /// How long workers whose master died may take to give up their port.
 const LONGEST_TAKE_OVER: Duration = Duration::from_secs(1);
 
@@ -29,6 +27,18 @@ struct Spot {
     main: PathBuf,
     folder: PathBuf,
     in_place: bool,
+}
+
+/// Removes the Unix sockets that a configuration listens on. nginx removes its own when it ends in order, and does not start where one
+/// is left by a master that was killed. There is no other one here: this is the container's only nginx, and it does not run.
+fn clear_sockets(candidate: &Candidate) {
+    let lines = candidate.files.iter().flat_map(|file| file.content.lines());
+    let paths = lines.filter_map(|line| line.trim_start().strip_prefix("listen")?.trim_start().strip_prefix("unix:"));
+    for path in paths.filter_map(|rest| rest.split([' ', '\t', ';']).next()).map(Path::new) {
+        if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 impl Supervisor {
@@ -57,6 +67,7 @@ impl Supervisor {
         let limit = self.check(candidate, &spot).await?;
         let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
         self.take_over().await;
+        clear_sockets(candidate);
         let child = self.program.start(candidate, &config);
         let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
         let master = self.master.insert(Master::new(child));
@@ -192,18 +203,8 @@ impl Supervisor {
             (_, Origin::Boot | Origin::Volume) => false,
         };
         self.accept(candidate.clone(), tell);
-        let (copies, folder) = (self.copies.clone(), self.folder.clone());
-        let kept = tokio::task::spawn_blocking(move || {
-            folder.tidy();
-            if keep { copies.keep(&candidate) } else { Ok(()) }
-        });
-        // A volume that hangs shall not hold up supervision.
-        let kept = match timeout(LONGEST_WRITE, kept).await {
-            Ok(Ok(kept)) => kept.map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the volume is very slow".to_owned()),
-        };
-        if let Err(error) = kept {
+        self.folder.tidy();
+        if keep && let Err(error) = self.volume.keep(candidate).await {
             tracing::warn!("there may be no copy of this for a restart: {error}");
         }
     }

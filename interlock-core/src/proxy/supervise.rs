@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::candidate::Candidate;
-use super::copies::Copies;
 use super::folder::Folder;
 use super::follow::{Answer, Running};
 use super::master::Master;
@@ -20,6 +19,7 @@ use super::processes::Generations;
 use super::program::Program;
 use super::retry::{Retry, Unserved};
 use super::signals::{Attended, Ending, Order, Orders, attended};
+use super::volume::Volume;
 use super::{Error, Times};
 
 /// An nginx that ended sooner did not do well with its configuration.
@@ -43,7 +43,7 @@ pub(super) enum Boot {
 pub(super) struct Supervisor {
     pub(super) program: Program,
     pub(super) folder: Folder,
-    pub(super) copies: Copies,
+    pub(super) volume: Volume,
     pub(super) boot: Boot,
     /// The newest that core wants.
     pub(super) wanted: watch::Receiver<Option<Arc<Candidate>>>,
@@ -148,6 +148,7 @@ impl Supervisor {
                 }
                 () = sleep(if paced.is_some() { PACED_TICK } else { TICK }) => {
                     self.generations.observe(pid);
+                    self.volume.catch_up().await;
                     if paced.is_some_and(|until| until <= Instant::now() || !self.generations.are_many()) {
                         paced = None;
                         if let Attended::Ended(ending) = self.attended_take(orders).await {
@@ -194,62 +195,79 @@ impl Supervisor {
 
     /// Starts nginx with the first configuration that it serves.
     async fn bring_up(&mut self) -> Result<(), Error> {
-        let mut first = None;
-        let mut tried: Vec<Candidate> = Vec::new();
-        for candidate in self.candidates() {
-            let candidate = match candidate {
-                Ok(candidate) if tried.iter().any(|tried| tried.is_same(&candidate)) => continue,
-                Ok(candidate) => candidate,
-                Err(error) => {
-                    first.get_or_insert(error.to_string());
-                    continue;
-                }
-            };
-            if first.is_some() {
-                tracing::error!("trying {candidate} instead");
+        let mut tries = Tries::default();
+        // What is in memory first: the volume may hang.
+        for candidate in self.known() {
+            if self.serves(Ok(candidate), &mut tries).await {
+                return Ok(());
             }
-            match self.start(&candidate).await {
-                Ok(revision) => {
-                    // After a crash something else may serve again than what core wants and was refused: that stays refused.
-                    let wanted = self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.hash == candidate.hash);
-                    self.serving(candidate, &revision, wanted).await;
-                    self.tell_refusals();
-                    return Ok(());
-                }
-                Err(unserved) => {
-                    self.refuse(&candidate, &unserved);
-                    first.get_or_insert_with(|| unserved.message().to_owned());
-                }
+        }
+        // What ends each time comes last.
+        let last = self.current.clone().filter(|_| self.early_deaths >= EARLY_DEATHS);
+        for candidate in self.stored().await {
+            let is_last = |last: &Candidate| candidate.as_ref().is_ok_and(|it| it.is_same(last));
+            if !last.as_ref().is_some_and(is_last) && self.serves(candidate, &mut tries).await {
+                return Ok(());
             }
-            tried.push(candidate);
+        }
+        if let Some(last) = last
+            && self.serves(Ok(last), &mut tries).await
+        {
+            return Ok(());
         }
         self.running.send_replace(Running::default());
         self.tell_refusals();
-        Err(Error::NothingServes(first.unwrap_or_else(|| "there is none".to_owned())))
+        Err(Error::NothingServes(tries.first_error.unwrap_or_else(|| "there is none".to_owned())))
     }
 
-    /// What could be run, the best first.
-    fn candidates(&mut self) -> Vec<std::io::Result<Candidate>> {
+    /// Whether nginx serves this now, having been started with it.
+    async fn serves(&mut self, candidate: std::io::Result<Candidate>, tries: &mut Tries) -> bool {
+        let candidate = match candidate {
+            Ok(candidate) if tries.tried.iter().any(|tried| tried.is_same(&candidate)) => return false,
+            Ok(candidate) => candidate,
+            Err(error) => {
+                tries.first_error.get_or_insert(error.to_string());
+                return false;
+            }
+        };
+        if tries.first_error.is_some() {
+            tracing::error!("trying {candidate} instead");
+        }
+        match self.start(&candidate).await {
+            Ok(revision) => {
+                // After a crash something else may serve again than what core wants and was refused: that stays refused.
+                let wanted = self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.hash == candidate.hash);
+                self.serving(candidate, &revision, wanted).await;
+                self.tell_refusals();
+                true
+            }
+            Err(unserved) => {
+                self.refuse(&candidate, &unserved);
+                tries.first_error.get_or_insert_with(|| unserved.message().to_owned());
+                tries.tried.push(candidate);
+                false
+            }
+        }
+    }
+
+    /// What core wants and what was served, unless nginx does not do well with it.
+    fn known(&mut self) -> Vec<Candidate> {
         let wanted = self.wanted.borrow_and_update().clone();
-        let wanted =
-            wanted.map(|wanted| (*wanted).clone()).filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
-        let mut candidates: Vec<_> = wanted.into_iter().chain(self.current.clone()).map(Ok).collect();
-        let copies = self.copies.newest_first().into_iter().map(Ok);
+        let wanted = wanted.filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
+        let current = self.current.clone();
+        let does_well = |candidate: &Candidate| {
+            self.early_deaths < EARLY_DEATHS || !self.current.as_ref().is_some_and(|it| it.is_same(candidate))
+        };
+        wanted.map(|wanted| (*wanted).clone()).into_iter().chain(current).filter(does_well).collect()
+    }
+
+    /// What else could be run, the best first.
+    async fn stored(&mut self) -> Vec<std::io::Result<Candidate>> {
+        let copies = self.volume.newest_first().await.into_iter().map(Ok);
         match &self.boot {
-            Boot::InPlace(path) => {
-                candidates.push(Candidate::boot(path));
-                candidates.extend(copies);
-            }
-            Boot::Aside(path) => {
-                candidates.extend(copies);
-                candidates.push(Candidate::boot(path));
-            }
+            Boot::InPlace(path) => [Candidate::boot(path)].into_iter().chain(copies).collect(),
+            Boot::Aside(path) => copies.chain([Candidate::boot(path)]).collect(),
         }
-        if self.early_deaths >= EARLY_DEATHS {
-            let is_current = |candidate: &Candidate| self.current.as_ref().is_some_and(|it| it.is_same(candidate));
-            candidates.sort_by_key(|candidate| candidate.as_ref().is_ok_and(is_current));
-        }
-        candidates
     }
 
     /// nginx's master process is gone. Its workers go on.
@@ -311,6 +329,13 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// What was tried to bring nginx up.
+#[derive(Default)]
+struct Tries {
+    tried: Vec<Candidate>,
+    first_error: Option<String>,
 }
 
 /// When nginx and all workers that crashed masters left are gone.
