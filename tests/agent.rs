@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::proxy::{Error, Order, health};
 use support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, revision, to_wire};
+use support::checker::executable;
 use support::gate::{Gate, Moment};
 use support::processes::{accepting_workers, kill, old_workers};
 
@@ -330,9 +331,8 @@ async fn what_nginx_dies_of_is_left_for_what_worked() {
     let (node, mut core) = (Node::new(), Core::start());
     // An nginx that cannot live long with a certain directive.
     let fragile = node.path("fragile");
-    let script = "#!/bin/sh\nif [ \"$1\" = -c ] && [ \"$5\" != -t ] && grep -q 'connections 63' \"$2\"; then\n  (sleep 0.5; kill -KILL $$) &\nfi\nexec nginx \"$@\"\n";
-    std::fs::write(&fragile, script).unwrap();
-    std::fs::set_permissions(&fragile, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = "if [ \"$1\" = -c ] && [ \"$5\" != -t ] && grep -q 'connections 63' \"$2\"; then\n  (sleep 2; kill -KILL $$) &\nfi\nexec nginx \"$@\"\n";
+    executable(&fragile, script);
     core.send(node.revision(1));
     let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
     core.accepted(&node.revision(1)).await;
@@ -430,6 +430,8 @@ async fn a_burst_waits_for_short_connections_and_spares_the_long_ones() {
     for n in 10..=20 {
         core.send(node.revision(n));
     }
+    // All of them have arrived by then, and the first waits for a worker to end.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(open.remove(4).finish(), "end");
     core.accepts_in_the_end(&node.revision(20)).await;
     let finished: Vec<_> = open.into_iter().map(|open| open.finish()).collect();

@@ -21,6 +21,7 @@ async fn the_next_container_has_the_copy_on_the_volume() {
         core.send(node.revision(n));
         let agent = node.start(core.address, GENERATION);
         core.accepted(&node.revision(n)).await;
+        eventually("a copy", || is_copied(&node, n));
         agent.stop().await;
     }
     core.kill();

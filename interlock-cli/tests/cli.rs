@@ -280,8 +280,8 @@ fn an_extension_waits_for_core_and_ends_when_it_is_told_to() {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let tried = log.by_ref().find(|line| line.as_ref().unwrap().contains("no connection to core"));
-    assert!(tried.is_some(), "it ended");
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(tried.is_some(), "it ended");
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Clients of some proxies, for one host.
 pub struct Load {
@@ -42,7 +42,8 @@ impl Load {
         Self::of(addresses, host, per_second, &[kept, anew])
     }
 
-    /// For each address one answer of three seconds after the other, of a client that tries another node when a connection is refused.
+    /// For each address one answer of three seconds after the other, of a client that tries again when a connection is refused, or ended without
+    /// a word of an answer.
     pub fn slow(addresses: &[String], host: &str) -> Self {
         Self::of(addresses, host, 1, &[slow])
     }
@@ -112,8 +113,12 @@ impl Shared {
 fn kept(shared: &Shared, address: &str, host: &str, pause: Duration) {
     let mut connection: Option<Connection> = None;
     shared.at_rate(pause, |number| {
-        let request = match number % 5 {
-            0 => format!("POST /ping HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello"),
+        let post =
+            |body: &str| format!("POST /ping HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = match number % 50 {
+            // More than a buffer: nginx writes it to a file.
+            25 => post(&"x".repeat(50_000)),
+            few if few % 5 == 0 => post("hello"),
             _ => format!("GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         };
         let stream = match connection.take() {
@@ -178,7 +183,10 @@ fn slow(shared: &Shared, address: &str, host: &str, _: Duration) {
         match connect(address) {
             Ok(mut stream) => {
                 let request = format!("GET /slow?ms=3000 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-                shared.note(&format!("slow answer from {address}"), ask(&mut stream, &request).map(drop));
+                match ask(&mut stream, &request).map(drop) {
+                    Err(wrong) if wrong == CUT => {}
+                    result => shared.note(&format!("slow answer from {address}"), result),
+                }
             }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use interlock_core::proxy_config::ProxyVersion;
@@ -160,12 +161,13 @@ impl Nginx {
     }
 }
 
-/// A port that is free, as is the next one.
+/// A port that is free, as is the next one: of those that no outgoing connection is given, and in turn.
 pub fn two_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 60).unwrap();
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let port = 20_000 + process * 200 + NEXT.fetch_add(2, Ordering::Relaxed) % 200;
+        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return port;
         }
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_core::settings::{PublishMode, Settings};
 use interlock_core::snapshot::{Mode, Snapshot, TaskState};
@@ -15,8 +15,11 @@ use super::world::World;
 /// The name of the lab that tests use. `INTERLOCK_LAB` says another one.
 const NAME: &str = "ilt";
 
+/// How long Swarm may take to let go of things.
+const LETS_GO: Duration = Duration::from_secs(300);
+
 /// Longer than any test takes, on any machine. What hangs must be told, and not be waited for.
-const TOO_LONG: Duration = Duration::from_secs(600);
+const TOO_LONG: Duration = Duration::from_secs(1200);
 
 pub struct Lab {
     name: String,
@@ -93,8 +96,18 @@ impl Lab {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// The same, which has to succeed. The command line reads before it writes; where somebody else wrote meanwhile, as Swarm itself does,
+    /// it is done again.
     pub fn docker(&self, args: &[&str]) -> String {
-        self.try_docker(args).unwrap_or_else(|said| panic!("docker {args:?}: {said}"))
+        let deadline = Instant::now() + LETS_GO;
+        loop {
+            match self.try_docker(args) {
+                Err(said) if said.contains("update out of sequence") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                result => return result.unwrap_or_else(|said| panic!("docker {args:?}: {said}")),
+            }
+        }
     }
 
     fn list(&self, args: &[&str]) -> Vec<String> {
@@ -104,13 +117,13 @@ impl Lab {
     /// Takes all services, configs and overlay networks away.
     pub async fn clear(&self) {
         // Core first, and to its end: it would make anew what is removed.
-        for core in ["interlock-core", "my-interlock"] {
+        for core in ["interlock-core", "my-interlock", "interlock_core"] {
             let _ = self.try_docker(&["service", "rm", core]);
             let filter = format!("label=com.docker.swarm.service.name={core}");
-            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+            let deadline = Instant::now() + LETS_GO;
             while !self.list(&["ps", "-q", "--filter", &filter]).is_empty() {
-                assert!(tokio::time::Instant::now() < deadline, "{core} does not end");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                assert!(Instant::now() < deadline, "{core} does not end");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         for service in self.list(&["service", "ls", "-q"]) {
@@ -133,13 +146,13 @@ impl Lab {
 
     /// Repeats a command until it succeeds: Swarm takes a moment to let go of things.
     pub async fn until_done(&self, args: &[&str]) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = Instant::now() + LETS_GO;
         while let Err(said) = self.try_docker(args) {
             if args.contains(&"rm") && said.contains("not found") {
                 return;
             }
-            assert!(tokio::time::Instant::now() < deadline, "docker {args:?}: {said}");
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert!(Instant::now() < deadline, "docker {args:?}: {said}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

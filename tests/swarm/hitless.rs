@@ -323,6 +323,8 @@ async fn j2_service_clusters() {
     // J4: a change in one touches no object of the other, whichever delivery it has.
     let version = |service: &str| site.docker(&["service", "inspect", service, "--format", "{{.Version.Index}}"]);
     for (name, other) in [("west", "interlock-proxy-us-east"), ("east", "interlock-proxy-us-west")] {
+        // Swarm itself writes when a roll is over.
+        site.until("no roll is under way", |site| site.update_of(other).trim() != "updating").await;
         let before = version(other);
         let host = format!("changed-{name}.local");
         site.docker(&[

@@ -53,6 +53,11 @@ async fn routing() {
     site.eventually("paths.local.test", "/cut/x", |answer| answer.status == 200).await;
     site.eventually("paths.local.test", "/app/x", |answer| answer.status == 200).await;
     kinds::served(&site).await;
+    for (name, tasks) in [("v1", 4), ("hashed", 3), ("ports", 2)] {
+        site.run(name, tasks).await;
+    }
+    // Whatever came late has its place as well.
+    site.once();
     site.at_rest().await;
 
     b1_basic(&site);
@@ -187,8 +192,8 @@ async fn b3_stack_remove(site: &Site) {
     let _ = site.try_docker(&["stack", "rm", "stacked"]);
     site.eventually("stack.local.test", "/ping", |answer| answer.status == 503).await;
     site.at_rest().await;
-    let _ = site.try_docker(&["stack", "rm", "stacked"]);
     site.until("nothing of the stack is left", |site| {
+        let _ = site.try_docker(&["stack", "rm", "stacked"]);
         let left = site.docker(&["network", "ls", "--filter", "label=com.docker.stack.namespace=stacked", "--quiet"]);
         left.trim().is_empty()
     })
@@ -202,6 +207,7 @@ async fn b7_info_headers_can_be_hidden() {
     let site = Site::new("[Extensions.default.Config]\nHideInfoHeaders = true\n").await;
     site.network("demo").await;
     site.service("demo", &["demo"], 1, &["hosts=demo.local", "port=8080"]);
+    site.run("demo", 1).await;
     site.once();
     site.eventually("demo.local", "/ping", |answer: &Answer| answer.status == 200).await;
     assert_eq!(site.ask("demo.local", "/ping").headers_like("x-"), Vec::<String>::new(), "B7");

@@ -33,6 +33,8 @@ impl Site {
     /// A lab with nothing on it, and settings for it with these lines behind.
     pub(crate) async fn new(more: &str) -> Self {
         let lab = Lab::find();
+        // Undoes what a test before this one may have left of a fault.
+        lab.command(&["up"]);
         lab.clear().await;
         let folder = tempfile::tempdir().unwrap();
         let site = Self { lab, folder, controller: Mutex::default() };
@@ -548,7 +550,7 @@ impl Site {
         self.within(PATIENCE, what, done).await;
     }
 
-    async fn within(&self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn within(&self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + limit;
         while !done(self) {
             assert!(Instant::now() < deadline, "not so after {limit:?}: {what}\n{}", self.look());

@@ -5,6 +5,14 @@ use std::time::Duration;
 
 use crate::site::Site;
 
+struct Leaves<'a>(&'a AtomicBool);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Asks again and again while something is done, as a client that tries the other node. Returns how many requests were answered,
 /// and what went wrong.
 async fn under_load(site: &Site, host: &str, work: impl Future<Output = ()>) -> (usize, Vec<String>) {
@@ -25,8 +33,11 @@ async fn under_load(site: &Site, host: &str, work: impl Future<Output = ()>) -> 
             }
             wrong
         });
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
-        stop.store(true, Ordering::Relaxed);
+        {
+            // Also when the work fails: this scope waits for the client.
+            let _leaves = Leaves(&stop);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
+        }
         wrong = client.join().unwrap();
     });
     (asked.into_inner(), wrong)

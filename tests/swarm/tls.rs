@@ -83,9 +83,9 @@ async fn g1_g4_certificates_come_and_are_replaced() {
     let label = "com.docker.lb.ssl_cert=shop.2";
     site.docker(&["service", "update", "--detach", "--quiet", "--label-add", label, "shop"]);
     site.until("G4: both proxies show the next certificate", |site| {
-        let got = get(&authority, site.workers(), "shop.local.test", &[]);
-        assert!(got.is_ok(), "G4: a request failed: {got:?}");
         let number = |node: &String| get(&authority, std::slice::from_ref(node), "shop.local.test", &[]);
+        // Also a node that ends a connection before it answers is left for the other one.
+        assert!(site.workers().iter().any(|node| number(node).is_ok()), "G4: a request failed");
         site.workers().iter().all(|node| number(node).is_ok_and(|(number, _)| number.ends_with("02")))
     })
     .await;

@@ -1,5 +1,7 @@
 //! Settings and hands that would break things, on a Swarm that serves: what worked goes on, and the reason is told.
 
+use std::time::Duration;
+
 use crate::site::Site;
 
 /// Three hitless service clusters, each on both workers, with images that are on the nodes and in no registry. What is said of one of
@@ -82,9 +84,12 @@ async fn j6_each_service_cluster_serves_its_own(site: &Site) {
     .await;
 }
 
+/// How long it may take until core gives a roll up in which no task comes up: by itself two minutes.
+const GIVES_UP: Duration = Duration::from_secs(400);
+
 /// Waits until core told something, while this is served by one node or the other all the time.
 async fn told_while_served(site: &Site, texts: &[&str], served: &[(u16, &str)]) {
-    site.until(&format!("core tells {texts:?}"), |site| {
+    site.within(GIVES_UP, &format!("core tells {texts:?}"), |site| {
         for &one in served {
             assert!(serves(site, one), "{one:?} is served meanwhile\n{}", site.look());
         }

@@ -104,8 +104,10 @@ async fn a6_other_settings_and_revoked_identities(site: &Site) {
     site.at_rest().await;
     site.run("interlock-extension", 1).await;
     none_failed("A6", &load.stop());
-    let before = extension_with(site, &pem);
-    assert!(before.contains("following core"), "until its secret goes the old identity is good: {before}");
+    site.until("until its secret goes the old identity is good", |site| {
+        extension_with(site, &pem).contains("following core")
+    })
+    .await;
     for (name, secret) in services.iter().zip(&secrets) {
         assert_ne!(identity(site, name), *secret, "{name} has another identity");
         site.docker(&["secret", "rm", secret]);

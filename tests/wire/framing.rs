@@ -175,7 +175,7 @@ fn bytes(number: usize, text: &str) -> String {
 /// Sends all of it and reads up to the end. Who waits for more is told that there is none.
 fn statuses(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let _ = stream.write_all(request.as_bytes());
     let (mut answers, mut chunk) = (Vec::new(), [0; 4096]);
     let mut patient = true;

@@ -10,7 +10,7 @@ use crate::support::agent::Node;
 
 pub(crate) struct Visitor {
     leaves: Arc<AtomicBool>,
-    thread: JoinHandle<Visit>,
+    thread: Option<JoinHandle<Visit>>,
 }
 
 /// What it saw.
@@ -22,17 +22,24 @@ pub(crate) struct Visit {
     pub(crate) longest_gap: Duration,
 }
 
+/// Nobody asks on when a test failed.
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Visitor {
     /// Comes to a node that serves.
     pub(crate) fn come(node: &Node) -> Self {
         let leaves = Arc::new(AtomicBool::new(false));
         let (left, port) = (leaves.clone(), node.port);
-        Self { leaves, thread: std::thread::spawn(move || visit(port, &left)) }
+        Self { leaves, thread: Some(std::thread::spawn(move || visit(port, &left))) }
     }
 
-    pub(crate) fn leave(self) -> Visit {
+    pub(crate) fn leave(mut self) -> Visit {
         self.leaves.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.take().unwrap().join().unwrap()
     }
 }
 
