@@ -93,7 +93,7 @@ fn ours(hosts: u32) -> String {
     let (main, parts) = files.split_first().expect("a file");
     let mut text = main.content.clone();
     for part in parts {
-        text = text.replace(&format!("include {};", part.path), &part.content);
+        text = text.replace(&format!("include interlock.d/{}.conf;", part.part), &part.content);
     }
     let health = text.find("return 200 \"").expect("the health check") + "return 200 \"".len();
     text.replace_range(health..health + 16, "GENERATION");

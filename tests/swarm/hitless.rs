@@ -13,7 +13,7 @@ const HITLESS: &str = "HitlessServiceUpdate = true\nImage = \"REGISTRY/interlock
 /// A2, A3, C2, H2, K1: from installing to uninstalling, under load.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
-async fn k1_changes_reach_proxies_without_new_tasks() {
+async fn a2_a3_k1_changes_reach_proxies_without_new_tasks() {
     let site = Site::new("").await;
     site.settings("interlock-proxy-nginx", HITLESS);
     site.network("demo").await;
@@ -288,7 +288,7 @@ ProxyStopGracePeriod = \"2s\"
 /// J2 to J6: two service clusters, one hitless with an extension of its own, one classic and rendered in core.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
-async fn j2_service_clusters() {
+async fn j2_j3_j4_j5_service_clusters() {
     let site = Site::new("").await;
     for (node, region) in [(1, "us-east"), (2, "us-west")] {
         site.docker(&["node", "update", "--label-add", &format!("region={region}"), &site.node(node)]);
@@ -411,7 +411,7 @@ fn j5_two_clusters_with_one_port(site: &Site) {
 /// A1, A5, A7: a core that is deployed by hand; settings that are invalid; another image for the proxies.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
-async fn a1_core_by_hand_and_its_settings() {
+async fn a1_a5_a7_core_by_hand_and_its_settings() {
     let site = Site::new("Image = \"REGISTRY/interlock:lab\"\n").await;
     site.network("demo").await;
     site.service("shop", &["demo"], 1, &["hosts=shop.local.test", "port=8080"]);

@@ -9,7 +9,7 @@ const LABEL: &str = "node.labels.nodetype==loadbalancer";
 /// J1, K2: nodes for the proxies, said by hand and by settings; requests that last while their proxy is replaced; a node without power.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
-async fn j1_proxies_on_nodes_for_them() {
+async fn j1_k2_proxies_on_nodes_for_them() {
     let site = Site::new("").await;
     for node in [1, 2] {
         site.docker(&["node", "update", "--label-add", "nodetype=loadbalancer", &site.node(node)]);

@@ -45,7 +45,7 @@ const C: (u16, &str) = (8082, "c.local.test");
 /// nginx refuses; and hands of other people.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
-async fn a4_k4_what_is_wrong_stops_nothing_that_works() {
+async fn a4_j6_k4_what_is_wrong_stops_nothing_that_works() {
     let site = Site::new("").await;
     site.preload("interlock", "interlock:offline");
     site.preload("interlock-proxy-nginx", "interlock-proxy-nginx:offline");
