@@ -5,9 +5,14 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::names::Cluster;
+use interlock_core::proxy_config::Generation;
+use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
 use interlock_core::reports::{AgentReport, Reports, SecretReport};
+use interlock_testkit::Swarm;
+use serde_json::json;
 use support::Scenario;
+use support::world::{Mind, World, with_authority};
 
 const ONE: &str = "a1";
 const OTHER: &str = "b2";
@@ -91,7 +96,7 @@ fn authorities_that_are_none_cost_their_route_alone() {
         let (_, renderings) = reconcile_embedded(inputs);
         renderings.into_values().next().unwrap().result.unwrap()[0].content.clone()
     };
-    assert!(!text(&inputs).contains("proxy_ssl_trusted_certificate"));
+    assert!(!text(&inputs).contains("proxy_ssl_trusted_certificate"), "no proxy runs that could have told");
     let generation = reconcile_embedded(&inputs).0.proxy_configs.keys().next().unwrap().1.clone();
     for (known, served) in [(secret("", "", ""), false), (secret(ONE, "2027-01-01T00:00:00Z", ""), true)] {
         let report = AgentReport {
@@ -110,4 +115,64 @@ fn authorities_that_are_none_cost_their_route_alone() {
         let told = problems.iter().any(|problem| problem.to_string().contains("\"ca.pem\" holds no certificate"));
         assert_eq!(told, !served, "{problems:?}");
     }
+}
+
+/// A service whose certificate has to be signed by these authorities.
+fn verified(swarm: &mut Swarm, name: &str, authorities: &str) {
+    swarm.create_secret(json!({ "Name": authorities, "Data": "c2VjcmV0" })).unwrap();
+    let labels = [
+        ("hosts", format!("{name}.example.com").as_str()),
+        ("port", "8443"),
+        ("ssl_backend", "true"),
+        ("ssl_backend_tls_verify", "required"),
+        ("ssl_backend_ca", authorities),
+    ]
+    .map(|(key, value)| (format!("com.docker.lb.{key}"), value.to_owned()));
+    let service = swarm.service(name).network("demo");
+    labels.iter().fold(service, |service, (key, value)| service.label(key, value)).create();
+}
+
+/// The generations that core sends files with these authorities.
+fn sent_with(outcome: &Outcome, authorities: &str) -> Vec<Generation> {
+    let line = format!("proxy_ssl_trusted_certificate /run/secrets/{authorities};");
+    let deliveries = outcome.deliveries.iter();
+    let with = deliveries.filter(|(_, rendering)| rendering.result.as_ref().unwrap()[0].content.contains(&line));
+    with.map(|((_, generation), _)| generation.clone()).collect()
+}
+
+/// Proxies that run did start with these files. A core that does not know them yet must not take from them what they serve.
+#[tokio::test]
+async fn a_core_that_starts_anew_takes_no_verified_route_from_proxies_that_run() {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    verified(&mut swarm, "shop", "ca.pem");
+    swarm.settle();
+    let toml = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\n";
+    let world = World::new(swarm, support::settings(toml)).await;
+    let mut mind = Mind::default();
+    let (first, observation) = world.decide(&mut mind).await.unwrap();
+    assert_eq!(
+        sent_with(&first, "ca.pem"),
+        [],
+        "what a first proxy starts with holds nothing that may keep it from starting"
+    );
+    assert!(world.apply(&first.plan, &observation).await.is_empty());
+    let (creating, _) = world.decide(&mut Mind::default()).await.unwrap();
+    assert_eq!(sent_with(&creating, "ca.pem"), []);
+    world.settle().await;
+
+    let (anew, _) = world.decide(&mut Mind::default()).await.unwrap();
+    let running = anew.generations[&Cluster::default()].clone();
+    assert_eq!(sent_with(&anew, "ca.pem"), [running.clone()]);
+
+    // Nobody has started with another file yet, until the first of the next proxies runs.
+    verified(&mut world.swarm(), "blog", "other.pem");
+    world.swarm().tick(std::time::Duration::from_secs(10));
+    let (rolls, observation) = world.decide(&mut mind).await.unwrap();
+    let next = rolls.generations[&Cluster::default()].clone();
+    assert_ne!(next, running);
+    assert_eq!((sent_with(&rolls, "ca.pem"), sent_with(&rolls, "other.pem")), (vec![running.clone()], vec![]));
+    assert!(world.apply(&rolls.plan, &observation).await.is_empty());
+    world.settle().await;
+    let (anew, _) = world.decide(&mut Mind::default()).await.unwrap();
+    assert_eq!((sent_with(&anew, "ca.pem"), sent_with(&anew, "other.pem")), (vec![next.clone()], vec![next]));
 }

@@ -8,7 +8,7 @@ use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::proxy_config::Generation;
 use crate::settings::Extension;
-use crate::snapshot::{Service, ServiceSpec, Snapshot, UpdateState};
+use crate::snapshot::{Service, ServiceSpec, Snapshot, Task, UpdateState};
 
 mod servable;
 
@@ -69,6 +69,8 @@ pub struct Generations {
     pub wanted: Attachments,
     /// For what to render: what is wanted and, where running tasks follow core, what they have.
     pub live: BTreeSet<Attachments>,
+    /// What tasks have that run: they started with all of it.
+    pub running: BTreeSet<Attachments>,
     /// What to remember.
     pub idle: Idle,
 }
@@ -86,7 +88,8 @@ pub fn decide(
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
     let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let Some(service) = service.filter(|_| extension.hitless_service_update) else {
-        return Generations { live: BTreeSet::from([needed.clone()]), wanted: needed, idle: Idle::new() };
+        let live = BTreeSet::from([needed.clone()]);
+        return Generations { live, wanted: needed, running: BTreeSet::new(), idle: Idle::new() };
     };
     let deployed = Attachments::of(snapshot, cluster, &service.spec);
     let rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
@@ -99,7 +102,16 @@ pub fn decide(
     if !rolling {
         live.insert(wanted.clone());
     }
-    Generations { wanted, live, idle }
+    let specs = [Some(&service.spec), service.previous.as_ref()].into_iter().flatten();
+    let running =
+        specs.filter(|spec| runs(snapshot, service, spec)).map(|spec| Attachments::of(snapshot, cluster, spec));
+    Generations { wanted, live, running: running.collect(), idle }
+}
+
+/// Whether a task of a service serves that was started with this spec. Its agent's file, a config object, says what it has.
+fn runs(snapshot: &Snapshot, service: &Service, spec: &ServiceSpec) -> bool {
+    let has_all = |task: &Task| spec.configs.iter().all(|config| task.configs.contains(&config.id));
+    snapshot.tasks.iter().any(|task| task.service == service.id && task.serves() && has_all(task))
 }
 
 fn wanted(

@@ -152,9 +152,11 @@ fn route(inputs: &Inputs) -> Routed {
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in &found.live {
             let key = (cluster.clone(), attachments.generation());
-            // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand.
+            // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand. Where nobody says anything
+            // yet, since core has just started, tasks that run go on with what they have: one that cannot refuses and stays as it is.
             let knows = |name: &SecretName| {
-                !extension.hitless_service_update || reports.has_certificates(&cluster, &key.1, name)
+                let said = || reports.has_certificates(&cluster, &key.1, name);
+                !extension.hitless_service_update || said().unwrap_or_else(|| found.running.contains(attachments))
             };
             let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key), knows);
             let config = match &part {

@@ -117,12 +117,18 @@ impl Reports {
         self.of(cluster).find_map(|agent| agent.secrets.get(name))
     }
 
-    /// Whether the proxies of this generation have certificates in a secret, so that all of it can start with them. One that says otherwise
-    /// counts: a lie costs routes, and does not keep the others from starting.
-    pub(crate) fn has_certificates(&self, cluster: &Cluster, generation: &Generation, name: &SecretName) -> bool {
+    /// Whether the proxies of this generation have certificates in a secret, so that all of it can start with them; `None` when none is
+    /// connected. One that says otherwise counts: a lie costs routes, and does not keep the others from starting.
+    pub(crate) fn has_certificates(
+        &self,
+        cluster: &Cluster,
+        generation: &Generation,
+        name: &SecretName,
+    ) -> Option<bool> {
         let mut agents = self.of(cluster).filter(|agent| agent.generation == *generation).peekable();
         let knows = |agent: &AgentReport| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some());
-        agents.peek().is_some() && agents.all(knows)
+        agents.peek()?;
+        Some(agents.all(knows))
     }
 
     fn of(&self, cluster: &Cluster) -> impl Iterator<Item = &AgentReport> {
@@ -193,9 +199,9 @@ mod tests {
         let with = |key| AgentReport { secrets: [(name.clone(), secret(key))].into(), ..agent() };
         let generation = agent().generation;
         let knows = |reports: &Reports| reports.has_certificates(&Cluster::default(), &generation, &name);
-        assert!(!knows(&Reports::default()));
-        assert!(knows(&reports([with(Some("aa")), with(Some("aa"))])));
-        assert!(!knows(&reports([with(Some("aa")), with(None)])));
-        assert!(!knows(&reports([with(Some("aa")), agent()])));
+        assert_eq!(knows(&Reports::default()), None);
+        assert_eq!(knows(&reports([with(Some("aa")), with(Some("aa"))])), Some(true));
+        assert_eq!(knows(&reports([with(Some("aa")), with(None)])), Some(false));
+        assert_eq!(knows(&reports([with(Some("aa")), agent()])), Some(false));
     }
 }
