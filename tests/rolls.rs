@@ -139,6 +139,32 @@ async fn a_roll_of_many_tasks_goes_on_as_long_as_they_come_up() {
     assert_eq!((status, world.swarm().running(PROXY).len()), (json!("completed"), 8));
 }
 
+/// A Swarm without a leader starts no task, and an engine that hangs shows none. What a roll needs is counted while core looks.
+#[tokio::test]
+async fn time_in_which_nobody_looked_does_not_count_for_a_roll() {
+    let (mut world, mut mind) = deployed("[Extensions.default]\n").await;
+    fate_of_image(&world, "slow", Fate::StartAfter(Duration::from_secs(90)));
+    world.settings = settings("[Extensions.default]\nProxyImage = \"slow:1\"\n");
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    world.swarm().tick(Duration::from_secs(5));
+    assert!(!world.pass(&mut mind).await.unwrap().waiting.is_empty());
+
+    let snapshot = world.observe().await.unwrap().snapshot;
+    let mut inputs = Inputs { memory: mind.memory, ..Inputs::new(snapshot, world.settings.clone()) };
+    let mut look_after = |seconds| {
+        inputs.snapshot.observed_at += SignedDuration::from_secs(seconds);
+        let (outcome, renderings) = reconcile_embedded(&inputs);
+        (inputs.memory, inputs.renderings) = (outcome.memory, renderings);
+        outcome.plan
+    };
+    for seconds in [600, 3, 600, 3] {
+        let plan = look_after(seconds);
+        assert!(plan.is_empty() && !plan.waiting.is_empty(), "{plan}");
+    }
+    let looks = (0..60).take_while(|_| look_after(3).is_empty()).count();
+    assert!((20..45).contains(&looks), "it is still taken back when it is late: {looks}");
+}
+
 #[tokio::test]
 async fn a_core_that_cannot_be_attached_is_not_replaced_without_end() {
     let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");

@@ -13,8 +13,8 @@ use crate::snapshot::Labels;
 mod diff;
 mod text;
 
-pub(crate) use diff::control_networks;
 pub use diff::{Attempt, Attempts, Planned, Rolling, diff, one_service};
+pub(crate) use diff::{control_networks, looked_at};
 
 /// Docker actions in the order in which they are safe: create, point the service at it, remove what is unused.
 #[must_use = "a plan does nothing until it is applied"]

@@ -226,7 +226,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
     }
     let wanted = Desired { networks: control.networks, clusters };
-    let (plan, attempts, told) = plan::diff(snapshot, &wanted, &memory.attempts);
+    let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
+    let (plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
     problems.extend(told);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused);
     problems.extend(told);

@@ -15,6 +15,7 @@ mod garbage;
 mod rolls;
 mod service;
 
+pub(crate) use rolls::looked_at;
 use service::ServiceDiff;
 
 /// What is remembered of each service's updates, by the service's name.
@@ -43,8 +44,10 @@ pub struct Planned {
 pub struct Rolling {
     /// When it began, as Swarm says: which one it is. Swarm's clock is not ours, so how long it takes is counted by ours.
     pub began: Option<jiff::Timestamp>,
-    /// When it was first seen, or when a task came up last since then.
+    /// When it was first seen, or when a task came up last since then; later by the time in which nobody looked.
     pub moved: jiff::Timestamp,
+    /// When it was looked at last.
+    pub seen: jiff::Timestamp,
     /// The tasks that have been seen up.
     pub up: BTreeSet<TaskId>,
 }

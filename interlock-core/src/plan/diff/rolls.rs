@@ -4,11 +4,12 @@
 //! that did not work: what stalled or was paused is taken back first.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::Rolling;
 use super::service::ServiceDiff;
+use super::{Attempts, Rolling};
 use crate::desired::{self, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
@@ -60,14 +61,15 @@ impl ServiceDiff<'_> {
         let known = known.filter(|rolling| rolling.began == update.started_at);
         let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
         let mut up: BTreeSet<_> = tasks.map(|task| task.id.clone()).collect();
-        let mut moved = self.snapshot.observed_at;
+        let seen = self.snapshot.observed_at;
+        let mut moved = seen;
         if let Some(known) = known {
             if up.is_subset(&known.up) {
                 moved = known.moved;
             }
             up.extend(known.up.iter().cloned());
         }
-        Some(Rolling { began: update.started_at, moved, up })
+        Some(Rolling { began: update.started_at, moved, seen, up })
     }
 
     fn is_late(&self, service: &Service) -> bool {
@@ -128,7 +130,25 @@ impl ServiceDiff<'_> {
     }
 }
 
+/// The least time between two looks at a roll that counts in full: passes take time, too.
+const LOOK: SignedDuration = SignedDuration::from_secs(15);
+
+/// What is remembered of updates, for a look at this time. Between two looks no more counts than lies between two passes that go well: a Swarm
+/// without a leader starts no task, and an engine that hangs shows none, so a good roll would be late at once when that is over.
+pub(crate) fn looked_at(attempts: &Attempts, now: Timestamp, poll_interval: Duration) -> Attempts {
+    let between_passes = SignedDuration::try_from(poll_interval.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
+    let most = between_passes.max(LOOK);
+    let mut attempts = attempts.clone();
+    for rolling in attempts.values_mut().filter_map(|attempt| attempt.rolling.as_mut()) {
+        let unseen = now.duration_since(rolling.seen).saturating_sub(most);
+        if unseen.is_positive() {
+            rolling.moved = rolling.moved.checked_add(unseen).unwrap_or(now).min(now);
+        }
+    }
+    attempts
+}
+
 /// When the service's last update began.
-pub(super) fn started_at(service: &Service) -> Option<jiff::Timestamp> {
+pub(super) fn started_at(service: &Service) -> Option<Timestamp> {
     service.update.as_ref().and_then(|update| update.started_at)
 }
