@@ -162,7 +162,7 @@ async fn a_core_that_starts_anew_takes_no_verified_route_from_proxies_that_run()
 
     let (anew, _) = world.decide(&mut Mind::default()).await.unwrap();
     let running = anew.generations[&Cluster::default()].clone();
-    assert_eq!(sent_with(&anew, "ca.pem"), [running.clone()]);
+    assert_eq!(sent_with(&anew, "ca.pem"), vec![running.clone()]);
 
     // Nobody has started with another file yet, until the first of the next proxies runs.
     verified(&mut world.swarm(), "blog", "other.pem");

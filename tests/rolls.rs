@@ -17,7 +17,6 @@ use support::settings;
 use support::world::{Mind, World, route, with_authority};
 
 const PROXY: &str = "interlock-proxy";
-const CORE: &str = "interlock-core";
 const HITLESS: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\nPublishMode = \"host\"\n";
 
 async fn deployed(toml: &str) -> (World, Mind) {
@@ -163,32 +162,6 @@ async fn time_in_which_nobody_looked_does_not_count_for_a_roll() {
     }
     let looks = (0..60).take_while(|_| look_after(3).is_empty()).count();
     assert!((20..45).contains(&looks), "it is still taken back when it is late: {looks}");
-}
-
-#[tokio::test]
-async fn a_core_that_cannot_be_attached_is_not_replaced_without_end() {
-    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
-    let policy =
-        json!({ "Parallelism": 1, "FailureAction": "rollback", "Order": "stop-first", "Monitor": 5_000_000_000_u64 });
-    swarm
-        .service(CORE)
-        .label(ownership::OWNER, ownership::OWNER_VALUE)
-        .label(ownership::TYPE, ownership::TYPE_CORE)
-        .secret(ownership::AUTHORITY_SECRET)
-        .update_config(policy)
-        .create();
-    let is_attached = |spec: &Value| spec["TaskTemplate"]["Networks"].as_array().is_some_and(|all| !all.is_empty());
-    swarm.script.fate_when(CORE, move |task| is_attached(task.spec), Fate::FailOnStart { exit: 1 });
-    swarm.settle();
-    let world = World::new(swarm, settings("[Extensions.default]\nHitlessServiceUpdate = true\n")).await;
-    let plan = world.pass(&mut Mind::default()).await.unwrap();
-    assert!(plan.to_string().contains("service interlock-core: networks attached: interlock-default"), "{plan}");
-    world.swarm().settle();
-    // Each try replaces core, so that none remembers it.
-    let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
-    assert!(!outcome.plan.to_string().contains("interlock-core"), "{}", outcome.plan);
-    let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|told| told.contains("not attached to networks interlock-default")), "{told:?}");
 }
 
 #[tokio::test]

@@ -131,5 +131,5 @@ fn unused_settings(snapshot: &Snapshot, core: &str, wanted: &desired::OwnService
 }
 
 fn step(action: Action, reason: &str) -> Step {
-    Step { cluster: Cluster::default(), action, reason: reason.to_owned(), restarts_tasks: false }
+    Step { cluster: None, action, reason: reason.to_owned(), restarts_tasks: false }
 }

@@ -58,8 +58,8 @@ impl Plan {
 /// One call of the Docker API.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// The service cluster it is for.
-    pub cluster: Cluster,
+    /// The service cluster it is for; `None` for what is core's own, or nobody's any more: if it fails, it is held up alone.
+    pub cluster: Option<Cluster>,
     /// The call.
     #[serde(flatten)]
     pub action: Action,
@@ -187,6 +187,18 @@ pub struct Change {
     pub value: Option<Value>,
     /// What changes, for people: `image nginx:1.28 -> nginx:1.30`.
     pub summary: String,
+}
+
+impl Step {
+    /// For whom it is, for people: the service cluster's name, or `core`.
+    pub fn title(&self) -> &str {
+        title(self.cluster.as_ref())
+    }
+}
+
+/// A service cluster's name, for people; `core` for what belongs to none.
+pub fn title(cluster: Option<&Cluster>) -> &str {
+    cluster.map_or("core", Cluster::title)
 }
 
 impl Action {

@@ -16,7 +16,7 @@
 //! - A read that fails changes nothing: what runs stays as it is until a later one succeeds.
 //! - One plan is carried out at a time, and the next is made from what was read after it. A conflict is answered by reading again
 //!   and planning again; of a call whose outcome is not known, what happened is read first.
-//! - A step that fails holds up its own service cluster alone, and is tried again with growing delays.
+//! - A step that fails holds up its own service cluster alone, one of core's own none at all, and is tried again with growing delays.
 //! - Stopping takes at most five seconds: the call under way is finished, no other begun. Nothing is lost by an end at any moment.
 //!
 //! # Assumptions

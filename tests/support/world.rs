@@ -151,7 +151,7 @@ impl World {
     /// Applies a plan as the runtime does: a failed step ends its own service cluster's steps.
     pub async fn apply(&self, plan: &Plan, observation: &Observation) -> Vec<Error> {
         let mut created = Created::default();
-        let mut failed: BTreeMap<Cluster, Error> = BTreeMap::new();
+        let mut failed: BTreeMap<Option<Cluster>, Error> = BTreeMap::new();
         for step in &plan.steps {
             if failed.contains_key(&step.cluster) {
                 continue;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use interlock_core::extension::Checker;
-use interlock_core::plan::Step;
+use interlock_core::plan::{self, Step};
 use interlock_core::reconcile::{Delivery, Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
 use interlock_core::runtime::{self, Options, Progress, Report};
@@ -96,13 +96,15 @@ async fn once(settings: Settings, options: &Options, args: &ReconcileArgs) -> Re
         Format::Text => {}
     }
     for (cluster, reason) in &report.failed {
-        show::error(&format!("service cluster {}: {reason}", cluster.title()));
+        let whose =
+            cluster.as_ref().map_or_else(|| "core".to_owned(), |name| format!("service cluster {}", name.title()));
+        show::error(&format!("{whose}: {reason}"));
     }
     Ok(if report.converged() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn failed(report: &Report) -> BTreeMap<&str, &String> {
-    report.failed.iter().map(|(cluster, reason)| (cluster.title(), reason)).collect()
+    report.failed.iter().map(|(cluster, reason)| (plan::title(cluster.as_ref()), reason)).collect()
 }
 
 /// Tells a person what `--once` does: steps on standard output as they are done, on a terminal also what it waits for.

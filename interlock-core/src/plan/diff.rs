@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
-use crate::desired::{Desired, NetworkRef, OwnService, Target, network_refs};
+use crate::desired::{Desired, NetworkRef, Objects, OwnService, Target, network_refs};
 use crate::names::{Cluster, TaskId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -59,9 +59,8 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
     let mut problems = Vec::new();
     let mut next = Attempts::new();
     plan.steps.extend(control_networks(snapshot, &desired.networks));
-    let (step, told) = attach_core(snapshot, desired);
-    plan.steps.extend(step);
-    problems.extend(told);
+    plan.steps.extend(attach_core(snapshot, desired));
+    problems.extend(not_attached(snapshot, desired));
     plan.steps.extend(removed_services(snapshot, desired));
     for (cluster, objects) in &desired.clusters {
         let mut failed = false;
@@ -95,7 +94,7 @@ pub fn one_service(snapshot: &Snapshot, wanted: &OwnService) -> (Vec<Step>, Opti
 pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, Labels>) -> Vec<Step> {
     let missing = networks.iter().filter(|(name, _)| !snapshot.networks.iter().any(|network| network.name == **name));
     let step = |(name, labels): (&String, &Labels)| Step {
-        cluster: ownership::cluster_of(labels).unwrap_or_default(),
+        cluster: ownership::cluster_of(labels),
         action: Action::CreateNetwork { name: name.clone(), labels: labels.clone() },
         reason: "core and those who talk to it need it".to_owned(),
         restarts_tasks: false,
@@ -105,20 +104,20 @@ pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, 
 
 /// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has. What failed
 /// is not tried again: a core that Swarm put back knows nothing of it and would be replaced without end.
-fn attach_core(snapshot: &Snapshot, desired: &Desired) -> (Option<Step>, Option<Problem>) {
-    let Some(core) = crate::desired::core_service(snapshot) else { return (None, None) };
-    let id_of =
-        |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
-    let wanted = desired.networks.keys().map(|name| NetworkRef { name: name.clone(), id: id_of(name) });
-    let missing: Vec<_> =
-        wanted.filter(|network| network.id.as_ref().is_none_or(|id| !core.spec.networks.contains(id))).collect();
+fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
+    let core = crate::desired::core_service(snapshot)?;
+    if core.update.as_ref().is_some_and(|update| update.state.in_progress() || update.state.failed()) {
+        return None;
+    }
+    let mut missing = missing_networks(snapshot, core, desired);
+    // One that cannot be made must not keep core from the others.
+    if missing.iter().any(|network| network.id.is_some()) {
+        missing.retain(|network| network.id.is_some());
+    }
+    if missing.is_empty() {
+        return None;
+    }
     let names = missing.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", ");
-    if missing.is_empty() || core.update.as_ref().is_some_and(|update| update.state.in_progress()) {
-        return (None, None);
-    }
-    if core.update.as_ref().is_some_and(|update| update.state.failed()) {
-        return (None, Some(core_failed(core, &names)));
-    }
     let has = core.spec.networks.iter().map(|id| NetworkRef { name: id.to_string(), id: Some(id.clone()) });
     let all: Vec<_> = has.chain(missing).collect();
     let change = Change {
@@ -126,8 +125,8 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> (Option<Step>, Option<
         value: Some(network_refs(&all)),
         summary: format!("networks attached: {names}"),
     };
-    let step = Step {
-        cluster: Cluster::default(),
+    Some(Step {
+        cluster: None,
         reason: change.summary.clone(),
         action: Action::UpdateService {
             id: core.id.clone(),
@@ -136,15 +135,38 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> (Option<Step>, Option<
             changes: vec![change],
         },
         restarts_tasks: true,
-    };
-    (Some(step), None)
+    })
 }
 
-fn core_failed(core: &Service, networks: &str) -> Problem {
+fn missing_networks(snapshot: &Snapshot, core: &Service, desired: &Desired) -> Vec<NetworkRef> {
+    let id_of =
+        |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
+    let wanted = desired.networks.keys().map(|name| NetworkRef { name: name.clone(), id: id_of(name) });
+    wanted.filter(|network| network.id.as_ref().is_none_or(|id| !core.spec.networks.contains(id))).collect()
+}
+
+/// Core's last update failed, and service clusters wait for it to be attached.
+fn not_attached(snapshot: &Snapshot, desired: &Desired) -> Vec<Problem> {
+    let failed = |core: &&Service| core.update.as_ref().is_some_and(|update| update.state.failed());
+    let Some(core) = crate::desired::core_service(snapshot).filter(failed) else { return Vec::new() };
+    let missing = missing_networks(snapshot, core, desired);
+    let of_cluster = |(cluster, objects): (&Cluster, &Objects)| {
+        // The one network that belongs to no service cluster is that of all extensions.
+        let needs = |network: &&NetworkRef| match desired.networks.get(&network.name).and_then(ownership::cluster_of) {
+            Some(of) => of == *cluster,
+            None => objects.extension.is_some(),
+        };
+        let names: Vec<_> = missing.iter().filter(needs).map(|network| network.name.as_str()).collect();
+        (!names.is_empty()).then(|| core_failed(cluster, core, &names.join(", ")))
+    };
+    desired.clusters.iter().filter_map(of_cluster).collect()
+}
+
+fn core_failed(cluster: &Cluster, core: &Service, networks: &str) -> Problem {
     let name = &core.spec.name;
     Problem {
         severity: Severity::Error,
-        subject: Subject::Cluster(Cluster::default()),
+        subject: Subject::Cluster(cluster.clone()),
         label: None,
         value: None,
         wrong: format!("the last update of service {name} failed, and it is not attached to networks {networks}"),
@@ -164,7 +186,7 @@ fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
     gone.retain(|service| !wanted.contains(service.spec.name.as_str()));
     gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     let step = |service: &Service| Step {
-        cluster: ownership::cluster_of(&service.spec.labels).unwrap_or_default(),
+        cluster: ownership::cluster_of(&service.spec.labels),
         action: Action::RemoveService { id: service.id.clone(), name: service.spec.name.clone() },
         reason: "no extension of the settings has it any more".to_owned(),
         restarts_tasks: true,

@@ -68,7 +68,7 @@ pub(super) async fn apply(
             }
             Err(error) if error.kind() == ErrorKind::InUse => {
                 // A task that is ending still has it. A later plan removes it.
-                tracing::debug!(cluster = step.cluster.title(), "{} is still in use", step.action.object());
+                tracing::debug!(cluster = step.title(), "{} is still in use", step.action.object());
             }
             Err(error) => {
                 use ErrorKind::{NotAManager, Permission, Unavailable, Unreachable};
@@ -84,9 +84,9 @@ pub(super) async fn apply(
     applied
 }
 
-/// Service clusters whose last step failed and that are not tried again for a while.
+/// Service clusters whose last step failed and that are not tried again for a while; core's own steps count as one more.
 #[derive(Debug, Default)]
-pub(super) struct Holds(BTreeMap<Cluster, Hold>);
+pub(super) struct Holds(BTreeMap<Option<Cluster>, Hold>);
 
 #[derive(Debug)]
 struct Hold {
@@ -125,20 +125,20 @@ impl Holds {
     }
 
     /// All of a service cluster's steps were done.
-    pub(super) fn succeeded(&mut self, cluster: &Cluster) {
+    pub(super) fn succeeded(&mut self, cluster: &Option<Cluster>) {
         self.0.remove(cluster);
     }
 
     /// The steps that may be done now. What failed for good is tried again at once when something else is planned instead.
     pub(super) fn allowed(&mut self, steps: Vec<Step>, now: Instant) -> Vec<Step> {
-        let planned = |cluster: &Cluster, action: &Action| {
+        let planned = |cluster: &Option<Cluster>, action: &Action| {
             steps.iter().any(|step| step.cluster == *cluster && step.action == *action)
         };
         self.0.retain(|cluster, hold| match hold.kind {
             ErrorKind::TooLarge | ErrorKind::Permanent => planned(cluster, &hold.action),
             _ => true,
         });
-        let held = |cluster: &Cluster| self.0.get(cluster).is_some_and(|hold| hold.until > now);
+        let held = |cluster: &Option<Cluster>| self.0.get(cluster).is_some_and(|hold| hold.until > now);
         steps.into_iter().filter(|step| !held(&step.cluster)).collect()
     }
 
@@ -164,7 +164,7 @@ mod tests {
 
     fn step(cluster: &str, id: &str) -> Step {
         Step {
-            cluster: cluster.parse().unwrap(),
+            cluster: cluster.parse().ok(),
             action: Action::RemoveConfig { id: ConfigId::from(id), name: id.to_owned() },
             reason: String::new(),
             restarts_tasks: false,
@@ -205,7 +205,7 @@ mod tests {
         }
         let wait = holds.failed(&step("red", "1"), ErrorKind::Conflict, now) - now;
         assert!(wait >= Duration::from_secs(1), "{wait:?}");
-        holds.succeeded(&"red".parse().unwrap());
+        holds.succeeded(&"red".parse().ok());
         let wait = holds.failed(&step("red", "1"), ErrorKind::Conflict, now) - now;
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
     }

@@ -43,8 +43,8 @@ pub struct Report {
     pub done: usize,
     /// What is wrong with the inputs at the end.
     pub problems: Vec<Problem>,
-    /// What failed and will fail again: the object and the reason, by service cluster.
-    pub failed: BTreeMap<Cluster, String>,
+    /// What failed and will fail again: the object and the reason, by service cluster; `None` for what is core's own.
+    pub failed: BTreeMap<Option<Cluster>, String>,
 }
 
 impl Report {
@@ -150,11 +150,12 @@ impl Once {
         begun.into_iter().for_each(|problem| progress(Progress::Problem(problem)));
         self.report.problems = problems;
 
-        let given_up = |cluster: &Cluster| {
+        let given_up = |cluster: &Option<Cluster>| {
             self.report.failed.contains_key(cluster)
-                || self.report.problems.iter().filter_map(stuck).any(|stuck| stuck == cluster)
+                || self.report.problems.iter().filter_map(stuck).any(|stuck| Some(stuck) == cluster.as_ref())
         };
         let steps: Vec<_> = plan.steps.into_iter().filter(|step| !given_up(&step.cluster)).collect();
+        let given_up = |cluster: &Cluster| given_up(&Some(cluster.clone()));
         let waiting = plan.waiting.into_iter().filter(|waiting| !given_up(&waiting.cluster));
         let mut reasons: Vec<_> = waiting.map(|waiting| waiting.reason).collect();
         if reasons.is_empty() {

@@ -13,7 +13,7 @@ use crate::snapshot::Engine;
 pub(super) struct Told {
     problems: BTreeSet<Problem>,
     waiting: BTreeMap<Cluster, String>,
-    failures: BTreeMap<Cluster, String>,
+    failures: BTreeMap<Option<Cluster>, String>,
     unreadable: Option<ErrorKind>,
     connected: bool,
     disconnected: Option<String>,
@@ -55,12 +55,12 @@ impl Told {
     pub(super) fn failed(&mut self, step: &Step, error: &docker::Error) {
         let text = chain(error);
         if self.failures.insert(step.cluster.clone(), text.clone()).as_ref() != Some(&text) {
-            tracing::warn!(cluster = step.cluster.title(), "cannot {} {text}", step.action.verb());
+            tracing::warn!(cluster = step.title(), "cannot {} {text}", step.action.verb());
         }
     }
 
     /// All of a service cluster's steps were done.
-    pub(super) fn succeeded(&mut self, cluster: &Cluster) {
+    pub(super) fn succeeded(&mut self, cluster: &Option<Cluster>) {
         self.failures.remove(cluster);
     }
 
@@ -101,8 +101,8 @@ impl Told {
 
 /// Logs a step that was done.
 pub(super) fn done(step: &Step) {
-    let Step { cluster, action, reason, restarts_tasks: _ } = step;
-    tracing::info!(cluster = cluster.title(), reason, "{} {}", action.verb(), action.object());
+    let Step { cluster: _, action, reason, restarts_tasks: _ } = step;
+    tracing::info!(cluster = step.title(), reason, "{} {}", action.verb(), action.object());
 }
 
 /// An error with its reasons, on one line.

@@ -53,7 +53,7 @@ fn unused_configs(
     let mine = |config: &&Config| ownership::cluster_of(&config.labels).as_ref() == Some(cluster);
     let unused = |config: &&Config| !keep.contains(config.name.as_str()) && !live.contains(&config.id);
     let configs = sorted_configs(snapshot).into_iter().filter(mine).filter(unused);
-    configs.map(|config| remove_config(config, cluster)).collect()
+    configs.map(remove_config).collect()
 }
 
 fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, specs: &[&ServiceSpec]) -> Vec<Step> {
@@ -62,12 +62,7 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
     let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
     let mine = |secret: &&Secret| ownership::cluster_of(&secret.labels).as_ref() == Some(cluster);
     let unused = |secret: &&Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());
-    sorted_identities(snapshot)
-        .into_iter()
-        .filter(mine)
-        .filter(unused)
-        .map(|secret| remove_identity(secret, cluster))
-        .collect()
+    sorted_identities(snapshot).into_iter().filter(mine).filter(unused).map(remove_identity).collect()
 }
 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
@@ -75,12 +70,11 @@ pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
     let gone = |labels: &crate::snapshot::Labels| {
         ownership::cluster_of(labels).is_none_or(|cluster| !desired.clusters.contains_key(&cluster))
     };
-    let nobodys = Cluster::default();
     let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
     let identities = sorted_identities(snapshot).into_iter().filter(|secret| gone(&secret.labels));
     configs
-        .map(|config| remove_config(config, &nobodys))
-        .chain(identities.map(|secret| remove_identity(secret, &nobodys)))
+        .map(remove_config)
+        .chain(identities.map(remove_identity))
         .chain(unused_networks(snapshot, desired))
         .collect()
 }
@@ -97,7 +91,7 @@ fn unused_networks(snapshot: &Snapshot, desired: &Desired) -> impl Iterator<Item
         .collect();
     unused.sort_by(|a, b| a.name.cmp(&b.name));
     unused.into_iter().map(|network| Step {
-        cluster: ownership::cluster_of(&network.labels).unwrap_or_default(),
+        cluster: ownership::cluster_of(&network.labels),
         action: Action::RemoveNetwork { id: network.id.clone(), name: network.name.clone() },
         reason: "no proxies that follow core need it any more".to_owned(),
         restarts_tasks: false,
@@ -120,18 +114,18 @@ fn sorted_identities(snapshot: &Snapshot) -> Vec<&Secret> {
     secrets
 }
 
-fn remove_config(config: &Config, cluster: &Cluster) -> Step {
+fn remove_config(config: &Config) -> Step {
     Step {
-        cluster: ownership::cluster_of(&config.labels).unwrap_or_else(|| cluster.clone()),
+        cluster: ownership::cluster_of(&config.labels),
         action: Action::RemoveConfig { id: config.id.clone(), name: config.name.clone() },
         reason: "nothing refers to it any more".to_owned(),
         restarts_tasks: false,
     }
 }
 
-fn remove_identity(secret: &Secret, cluster: &Cluster) -> Step {
+fn remove_identity(secret: &Secret) -> Step {
     Step {
-        cluster: ownership::cluster_of(&secret.labels).unwrap_or_else(|| cluster.clone()),
+        cluster: ownership::cluster_of(&secret.labels),
         action: Action::RemoveSecret { id: secret.id.clone(), name: secret.name.clone() },
         reason: "no service shows it any more".to_owned(),
         restarts_tasks: false,

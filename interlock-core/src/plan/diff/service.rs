@@ -122,7 +122,7 @@ impl ServiceDiff<'_> {
     }
 
     pub(super) fn step(&self, action: Action, reason: impl Into<String>, restarts_tasks: bool) -> Step {
-        Step { cluster: self.cluster.clone(), action, reason: reason.into(), restarts_tasks }
+        Step { cluster: Some(self.cluster.clone()), action, reason: reason.into(), restarts_tasks }
     }
 
     /// Constraints that no node meets: Swarm would end the tasks that run and start no others.
