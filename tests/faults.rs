@@ -61,6 +61,15 @@ impl Running {
         }
     }
 
+    /// Waits for a few seconds at most.
+    async fn until(&self, what: &str, is_so: impl Fn(&Swarm) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
+        while !is_so(&self.handle.swarm()) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}", ours(&self.handle.swarm()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn serves(&self, text: &str) -> bool {
         let swarm = self.handle.swarm();
         if swarm.find_service(PROXY).is_none() {
@@ -157,6 +166,89 @@ async fn reads_may_fail_for_a_while() {
     assert!(running.serves("shop.example.com"), "a failed read took a route away");
     assert!(running.handle.swarm().writes() > before);
     running.ends_with_nothing_to_do().await;
+}
+
+/// Config objects of ours that there are.
+fn ours(swarm: &Swarm) -> Vec<String> {
+    let names = swarm.configs().map(|config| config.name().to_owned());
+    names.filter(|name| name.starts_with("com.docker.interlock")).collect()
+}
+
+/// How often it was tried to remove a config object.
+fn removals(swarm: &Swarm) -> usize {
+    swarm.calls().iter().filter(|call| call.method == "DELETE" && call.path.contains("/configs/")).count()
+}
+
+/// Whoever may create a service may mount what is ours. Nothing is tried that Swarm would refuse, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_elses_service_mounts_is_left_alone_while_it_does() {
+    let running = Running::start(|_| ());
+    running.served("shop.example.com").await;
+    let taken = ours(&running.handle.swarm());
+    running.handle.swarm().service("tenant").config(&taken[0], "/mine").create();
+    for name in ["one", "two", "three"] {
+        route(&mut running.handle.swarm(), name, "demo");
+        running.served(&format!("{name}.example.com")).await;
+    }
+    running
+        .until("all but the mounted one are gone", |swarm| ours(swarm).len() == 3 && ours(swarm).contains(&taken[0]))
+        .await;
+    running.handle.swarm().forget_calls();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(removals(&running.handle.swarm()), 0);
+    running.handle.swarm().remove_service("tenant").unwrap();
+    running.until("it goes with the service", |swarm| !ours(swarm).contains(&taken[0])).await;
+    running.ends_with_nothing_to_do().await;
+}
+
+/// A Swarm that finds each config object in use.
+fn in_use() -> Rule {
+    let says = "rpc error: code = InvalidArgument desc = config 'a' is in use by the following service: b";
+    Rule::method("DELETE", "/configs/", Fault::Refuse(ApiError::new(400, says)))
+}
+
+/// What Swarm says is in use, for a reason that is not in any service, is tried again with pauses, and goes soon after that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_in_use_is_removed_later() {
+    let running = Running::start(|swarm| swarm.script.rule(in_use()));
+    running.served("shop.example.com").await;
+    for name in ["one", "two", "three"] {
+        route(&mut running.handle.swarm(), name, "demo");
+        running.served(&format!("{name}.example.com")).await;
+    }
+    running.until("it is tried", |swarm| removals(swarm) > 0).await;
+    running.handle.swarm().forget_calls();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Two objects are in use.
+    let tried = removals(&running.handle.swarm());
+    assert!((1..=10).contains(&tried), "{tried}");
+    // That holds up nothing else.
+    route(&mut running.handle.swarm(), "four", "demo");
+    running.served("four.example.com").await;
+    running.handle.swarm().script.forget_rules();
+    running.until("they are gone", |swarm| ours(swarm).len() == 2).await;
+    running.ends_with_nothing_to_do().await;
+}
+
+/// Who runs once does not wait for ever for what does no harm.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_ends_beside_what_is_in_use() {
+    let mut swarm = Swarm::three_nodes().overlay("demo");
+    swarm.settle();
+    let folder = tempfile::tempdir().unwrap();
+    let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(SPEED);
+    let options = Options::new(Endpoint { url: handle.url(), tls: None });
+    for name in ["one", "two", "three"] {
+        route(&mut handle.swarm(), name, "demo");
+        handle.swarm().settle();
+        handle.swarm().script.rule(in_use());
+        let run = runtime::run_once(settings("[Extensions.default]\n"), &options, Duration::from_secs(60), |_| ());
+        assert!(run.await.unwrap().converged());
+    }
+    assert_eq!(ours(&handle.swarm()).len(), 3);
+    handle.swarm().script.forget_rules();
+    let run = runtime::run_once(settings("[Extensions.default]\n"), &options, Duration::from_secs(60), |_| ());
+    assert_eq!(run.await.unwrap().done, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ pub fn install(snapshot: &Snapshot, core: &Core) -> (Plan, Option<Problem>) {
     plan.steps.extend(steps);
     plan.waiting.extend(waiting.map(|reason| Waiting { cluster: Cluster::default(), reason }));
     if plan.waiting.is_empty() {
-        let unused = unused_settings(snapshot, name, &wanted);
+        let unused = unused_settings(snapshot, &wanted);
         plan.steps.extend(unused);
     }
     (plan, None)
@@ -113,10 +113,9 @@ fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
     })
 }
 
-/// Settings that core mounts neither now nor before nor from now on.
-fn unused_settings(snapshot: &Snapshot, core: &str, wanted: &desired::OwnService) -> Vec<Step> {
-    let service = snapshot.services.iter().find(|service| service.spec.name == core);
-    let specs = service.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
+/// Settings that nobody mounts, neither now nor before, and core not from now on.
+fn unused_settings(snapshot: &Snapshot, wanted: &desired::OwnService) -> Vec<Step> {
+    let specs = snapshot.services.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let mut keep: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let content = wanted.content.iter().flat_map(|content| &content.configs);
     keep.extend(content.map(|config| config.name.as_str()));

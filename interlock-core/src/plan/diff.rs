@@ -80,7 +80,8 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
             plan.steps.extend(unused);
         }
     }
-    plan.steps.extend(garbage::orphans(snapshot, desired));
+    let orphans = garbage::orphans(snapshot, desired, &plan.steps);
+    plan.steps.extend(orphans);
     (plan, next, problems)
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Applied {
     pub(super) done: Vec<Step>,
     /// Steps that failed, the first of each service cluster.
     pub(super) failed: Vec<(Step, docker::Error)>,
+    /// Removals of what is still in use, which hold up nothing.
+    pub(super) in_use: Vec<(Step, docker::Error)>,
 }
 
 impl Applied {
@@ -69,6 +71,7 @@ pub(super) async fn apply(
             Err(error) if error.kind() == ErrorKind::InUse => {
                 // A task that is ending still has it. A later plan removes it.
                 tracing::debug!(cluster = step.title(), "{} is still in use", step.action.object());
+                applied.in_use.push((step, error));
             }
             Err(error) => {
                 use ErrorKind::{NotAManager, Permission, Unavailable, Unreachable};
@@ -84,9 +87,22 @@ pub(super) async fn apply(
     applied
 }
 
-/// Service clusters whose last step failed and that are not tried again for a while; core's own steps count as one more.
+/// What is not tried again for a while.
 #[derive(Debug, Default)]
-pub(super) struct Holds(BTreeMap<Option<Cluster>, Hold>);
+pub(super) struct Holds {
+    /// Service clusters whose last step failed; core's own steps count as one more.
+    clusters: BTreeMap<Option<Cluster>, Hold>,
+    /// Single objects that could not be removed since they are in use.
+    in_use: BTreeMap<String, InUse>,
+}
+
+#[derive(Debug)]
+struct InUse {
+    until: Instant,
+    /// Whether it was told that the time is over.
+    told: bool,
+    delays: Backoff,
+}
 
 #[derive(Debug)]
 struct Hold {
@@ -104,9 +120,21 @@ impl Holds {
     /// Conflicts solve themselves by reading again; when they do not, something is fighting with us.
     const CONFLICTS: u32 = 5;
 
+    /// An object could not be removed. Its last task ends within seconds, as a rule; if it does not, asking costs the engine something.
+    pub(super) fn in_use(&mut self, step: &Step, now: Instant) {
+        let delays = || Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let hold = self.in_use.entry(step.action.object()).or_insert_with(|| InUse {
+            until: now,
+            told: false,
+            delays: delays(),
+        });
+        hold.until = now + hold.delays.next();
+        hold.told = false;
+    }
+
     /// A step failed. When its service cluster is tried again.
     pub(super) fn failed(&mut self, step: &Step, kind: ErrorKind, now: Instant) -> Instant {
-        let hold = self.0.entry(step.cluster.clone()).or_insert_with(|| Hold {
+        let hold = self.clusters.entry(step.cluster.clone()).or_insert_with(|| Hold {
             action: step.action.clone(),
             kind,
             failures: 0,
@@ -126,7 +154,7 @@ impl Holds {
 
     /// All of a service cluster's steps were done.
     pub(super) fn succeeded(&mut self, cluster: &Option<Cluster>) {
-        self.0.remove(cluster);
+        self.clusters.remove(cluster);
     }
 
     /// The steps that may be done now. What failed for good is tried again at once when something else is planned instead.
@@ -134,24 +162,32 @@ impl Holds {
         let planned = |cluster: &Option<Cluster>, action: &Action| {
             steps.iter().any(|step| step.cluster == *cluster && step.action == *action)
         };
-        self.0.retain(|cluster, hold| match hold.kind {
+        self.clusters.retain(|cluster, hold| match hold.kind {
             ErrorKind::TooLarge | ErrorKind::Permanent => planned(cluster, &hold.action),
             _ => true,
         });
-        let held = |cluster: &Option<Cluster>| self.0.get(cluster).is_some_and(|hold| hold.until > now);
-        steps.into_iter().filter(|step| !held(&step.cluster)).collect()
+        self.in_use.retain(|object, _| steps.iter().any(|step| step.action.object() == *object));
+        let held = |step: &Step| {
+            self.clusters.get(&step.cluster).is_some_and(|hold| hold.until > now)
+                || self.in_use.get(&step.action.object()).is_some_and(|hold| hold.until > now)
+        };
+        steps.into_iter().filter(|step| !held(step)).collect()
     }
 
-    /// When the next service cluster may be tried again.
+    /// When the next of them may be tried again.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().filter(|hold| !hold.told).map(|hold| hold.until).min()
+        let clusters = self.clusters.values().map(|hold| (hold.until, hold.told));
+        let objects = self.in_use.values().map(|hold| (hold.until, hold.told));
+        clusters.chain(objects).filter(|(_, told)| !told).map(|(until, _)| until).min()
     }
 
-    /// Whether a service cluster may be tried again that could not before. Says so once.
+    /// Whether something may be tried again that could not before. Says so once.
     pub(super) fn over(&mut self, now: Instant) -> bool {
+        let clusters = self.clusters.values_mut().map(|hold| (hold.until, &mut hold.told));
+        let objects = self.in_use.values_mut().map(|hold| (hold.until, &mut hold.told));
         let mut over = false;
-        for hold in self.0.values_mut().filter(|hold| hold.until <= now) {
-            over |= !std::mem::replace(&mut hold.told, true);
+        for (_, told) in clusters.chain(objects).filter(|(until, _)| *until <= now) {
+            over |= !std::mem::replace(told, true);
         }
         over
     }
@@ -208,5 +244,26 @@ mod tests {
         holds.succeeded(&"red".parse().ok());
         let wait = holds.failed(&step("red", "1"), ErrorKind::Conflict, now) - now;
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
+    }
+
+    #[test]
+    fn what_is_in_use_is_held_alone_and_for_seconds() {
+        let now = Instant::now();
+        let mut holds = Holds::default();
+        let steps = || vec![step("red", "1"), step("red", "2")];
+        holds.in_use(&step("red", "1"), now);
+        assert_eq!(holds.allowed(steps(), now), [step("red", "2")]);
+        let until = holds.next().unwrap();
+        assert!(until - now <= Duration::from_millis(500), "{until:?}");
+        assert!(holds.over(until) && !holds.over(until));
+        assert_eq!(holds.allowed(steps(), until), steps());
+        for _ in 0..20 {
+            holds.in_use(&step("red", "1"), now);
+        }
+        let wait = holds.next().unwrap() - now;
+        assert!((5..=10).contains(&wait.as_secs()), "{wait:?}");
+        // It is gone, and one of its name is another one.
+        assert_eq!(holds.allowed(vec![], now), []);
+        assert_eq!((holds.next(), holds.allowed(steps(), now)), (None, steps()));
     }
 }

@@ -347,7 +347,10 @@ impl Follower {
     /// A plan was carried out, as far as it went. What it touched is read before anything else is decided.
     fn applied(&mut self, applied: Applied, now: Instant) {
         let certain = applied.certain();
-        let Applied { done, failed } = applied;
+        let Applied { done, failed, in_use } = applied;
+        for (step, _) in &in_use {
+            self.holds.in_use(step, now);
+        }
         let mut kinds = BTreeSet::from([Kind::Configs]);
         for step in &done {
             match &step.action {

@@ -1,6 +1,6 @@
 //! One run until nothing is left to do, for pipelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -83,6 +83,8 @@ pub async fn run_once(
         report: Report::default(),
         waiting: Vec::new(),
         touched: None,
+        in_use_since: None,
+        left: BTreeSet::new(),
         soon: Backoff::new(Duration::from_millis(50), Duration::from_millis(250)),
         later: Backoff::new(Duration::from_secs(1), Duration::from_secs(5)),
     };
@@ -102,6 +104,10 @@ struct Once {
     waiting: Vec<String>,
     /// When tasks were last made to be replaced.
     touched: Option<Instant>,
+    /// Since when nothing is left to do but to remove what is in use.
+    in_use_since: Option<Instant>,
+    /// What is in use for so long that it is left to later runs.
+    left: BTreeSet<String>,
     soon: Backoff,
     later: Backoff,
 }
@@ -110,6 +116,8 @@ impl Once {
     /// How long Swarm may take to begin what it was told.
     const BEGIN: Duration = Duration::from_secs(1);
     const POLL: Duration = Duration::from_millis(300);
+    /// How long what is in use is waited for. Unused objects do no harm, and somebody else's task may use one for ever.
+    const IN_USE: Duration = Duration::from_secs(10);
 
     async fn work(&mut self, options: &Options, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
@@ -154,7 +162,8 @@ impl Once {
             self.report.failed.contains_key(cluster)
                 || self.report.problems.iter().filter_map(stuck).any(|stuck| Some(stuck) == cluster.as_ref())
         };
-        let steps: Vec<_> = plan.steps.into_iter().filter(|step| !given_up(&step.cluster)).collect();
+        let is_left = |step: &Step| self.left.contains(&step.action.object());
+        let steps: Vec<_> = plan.steps.into_iter().filter(|step| !given_up(&step.cluster) && !is_left(step)).collect();
         let given_up = |cluster: &Cluster| given_up(&Some(cluster.clone()));
         let waiting = plan.waiting.into_iter().filter(|waiting| !given_up(&waiting.cluster));
         let mut reasons: Vec<_> = waiting.map(|waiting| waiting.reason).collect();
@@ -178,7 +187,6 @@ impl Once {
         steps: Vec<Step>,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), Error> {
-        let planned = steps.len();
         self.waiting = steps.iter().map(|step| format!("{} {}", step.action.verb(), step.action.object())).collect();
         let told = |step: &Step| progress(Progress::Done(step.clone()));
         let applied = apply(client, steps, &self.world.specs, Stop::default(), told).await;
@@ -187,6 +195,14 @@ impl Once {
         }
         self.report.done += applied.done.len();
         let (done, failures) = (applied.done.len(), applied.failed.len());
+        if done + failures > 0 || applied.in_use.is_empty() {
+            self.in_use_since = None;
+        } else if self.in_use_since.get_or_insert_with(Instant::now).elapsed() >= Self::IN_USE {
+            for (step, error) in &applied.in_use {
+                progress(Progress::Failed(step.clone(), chain(error)));
+                self.left.insert(step.action.object());
+            }
+        }
         for (step, error) in applied.failed {
             let reason = chain(&error);
             progress(Progress::Failed(step.clone(), reason.clone()));
@@ -201,7 +217,7 @@ impl Once {
             self.soon.reset();
             self.later.reset();
         }
-        if done < planned && failures == 0 {
+        if !applied.in_use.is_empty() && failures == 0 {
             // Something is still in use: wait for the tasks that use it to end.
             sleep(Self::POLL).await;
         }

@@ -1,11 +1,12 @@
 //! What nobody needs any more.
 //!
-//! Whatever a spec, a previous spec or a live task refers to stays: Swarm starts tasks from it, and goes back to it.
+//! Whatever a spec, a previous spec or a live task refers to stays: Swarm starts tasks from it, and goes back to it. Anybody's spec counts: who may
+//! create services may mount what is ours, and Swarm would refuse to remove it, again and again.
 
 use std::collections::BTreeSet;
 
 use crate::desired::{Desired, Objects};
-use crate::names::Cluster;
+use crate::names::{Cluster, ServiceId};
 use crate::ownership;
 use crate::plan::{Action, Step};
 use crate::snapshot::{Config, Secret, Service, ServiceSpec, Snapshot};
@@ -31,9 +32,30 @@ pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objec
     // An update makes today's spec the previous one. Without an update the previous one stays, and a rollback needs what it names.
     let previous = services.iter().filter(|service| !updated.contains(&service.id)).filter_map(|s| s.previous.as_ref());
     let specs: Vec<_> = services.iter().map(|service| &service.spec).chain(previous).collect();
+    let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
+    let others = of_others(snapshot, &ids, steps);
     let mut unused = unused_configs(snapshot, cluster, objects, &services, &specs);
     unused.extend(unused_identities(snapshot, cluster, objects, &specs));
+    unused.retain(|step| !mounted(&others, step));
     unused
+}
+
+/// The specs, those of before too, of all services but these, and but those that the steps remove.
+fn of_others<'a>(snapshot: &'a Snapshot, these: &BTreeSet<&ServiceId>, steps: &[Step]) -> Vec<&'a ServiceSpec> {
+    let goes = |service: &Service| {
+        steps.iter().any(|step| matches!(&step.action, Action::RemoveService { id, .. } if *id == service.id))
+    };
+    let others = snapshot.services.iter().filter(|service| !these.contains(&service.id) && !goes(service));
+    others.flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten().collect()
+}
+
+/// Whether one of these specs mounts what a step removes.
+fn mounted(specs: &[&ServiceSpec], step: &Step) -> bool {
+    specs.iter().any(|spec| match &step.action {
+        Action::RemoveConfig { id, .. } => spec.configs.iter().any(|config| config.id == *id),
+        Action::RemoveSecret { id, .. } => spec.secrets.contains(id),
+        _ => false,
+    })
 }
 
 fn unused_configs(
@@ -66,15 +88,17 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
 }
 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
-pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
+pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) -> Vec<Step> {
     let gone = |labels: &crate::snapshot::Labels| {
         ownership::cluster_of(labels).is_none_or(|cluster| !desired.clusters.contains_key(&cluster))
     };
+    let others = of_others(snapshot, &BTreeSet::new(), steps);
     let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
     let identities = sorted_identities(snapshot).into_iter().filter(|secret| gone(&secret.labels));
     configs
         .map(remove_config)
         .chain(identities.map(remove_identity))
+        .filter(|step| !mounted(&others, step))
         .chain(unused_networks(snapshot, desired))
         .collect()
 }
