@@ -43,6 +43,21 @@ async fn what_the_oldest_proxy_lacks_is_left_out_while_it_is_there() {
     core.stop().await;
 }
 
+/// Core's own image may have an older NGINX than the proxies'. It would refuse what it does not know.
+#[tokio::test]
+async fn what_core_renders_by_itself_its_own_checker_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let checker = support::checker::program(folder.path(), "! grep -q keepalive_min_timeout files/nginx.conf").await;
+    let site = Site::new(HITLESS);
+    let core = site.start_with(Some(checker));
+    let mut agent = site.agent().await;
+    agent.accepts("shop.example.com").await;
+    assert_eq!(site.noted_version().await, "1.30.7");
+    route(&mut site.handle.swarm(), "late", "demo");
+    agent.hears("late.example.com", true).await;
+    core.stop().await;
+}
+
 #[tokio::test]
 async fn an_extension_of_its_own_renders_and_proxies_start_with_it() {
     let site = Site::new(&format!("{HITLESS}{REMOTE}"));

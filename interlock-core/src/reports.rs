@@ -19,6 +19,8 @@ pub struct Reports {
     pub agents: BTreeMap<u64, AgentReport>,
     /// The versions that extensions check with, by a number of their connection.
     pub checkers: BTreeMap<u64, (Cluster, ProxyVersion)>,
+    /// The version that core checks with, of each service cluster that it renders for by itself.
+    pub own_checkers: BTreeMap<Cluster, ProxyVersion>,
 }
 
 /// What a proxy's agent said last.
@@ -72,7 +74,8 @@ impl Reports {
 
     /// The oldest version that a service cluster's files are checked with; `None` when it is not known.
     pub fn checker_version(&self, cluster: &Cluster) -> Option<ProxyVersion> {
-        self.checkers.values().filter(|(of, _)| of == cluster).map(|(_, version)| *version).min()
+        let connected = self.checkers.values().filter(|(of, _)| of == cluster).map(|(_, version)| *version);
+        connected.chain(self.own_checkers.get(cluster).copied()).min()
     }
 
     /// What is wrong with proxies.

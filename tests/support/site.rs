@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use interlock_core::docker::Endpoint;
+use interlock_core::extension::Checker;
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
@@ -58,9 +59,15 @@ impl Site {
     }
 
     pub fn start(&self) -> Core {
+        self.start_with(None)
+    }
+
+    /// A core that checks what it renders by itself.
+    pub fn start_with(&self, checker: Option<Checker>) -> Core {
         let (stop, stopped) = oneshot::channel();
         let endpoint = Endpoint { url: self.handle.url(), tls: None };
-        let options = Options { authority: Some(AUTHORITY.clone()), ..Options::new(endpoint) };
+        let (authority, checker) = (Some(AUTHORITY.clone()), checker.map(Arc::new));
+        let options = Options { authority, checker, ..Options::new(endpoint) };
         let (settings, _) = Settings::parse(&self.settings).unwrap();
         let controller = tokio::spawn(runtime::run(settings, options, async {
             let _ = stopped.await;

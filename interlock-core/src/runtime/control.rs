@@ -18,7 +18,7 @@ use crate::grpc::server::{Hub, Published, Said};
 use crate::grpc::{self, tls};
 use crate::names::Cluster;
 use crate::ownership;
-use crate::proxy_config::{Generation, Revision};
+use crate::proxy_config::{Generation, ProxyVersion, Revision};
 use crate::reconcile::Outcome;
 use crate::reports::Reports;
 use crate::settings::Settings;
@@ -127,6 +127,18 @@ impl Drop for Control {
     }
 }
 
+/// The service clusters that have no extension of their own.
+fn rendered_here(settings: &Settings) -> impl Iterator<Item = Cluster> {
+    clusters(settings).filter(|(_, extension)| extension.image.is_none()).map(|(cluster, _)| cluster)
+}
+
+/// The versions that are checked with here. Nobody connects who could say them.
+pub(super) fn own_checkers(settings: &Settings, checker: Option<&Checker>) -> BTreeMap<Cluster, ProxyVersion> {
+    checker
+        .map(|checker| rendered_here(settings).map(|cluster| (cluster, checker.version())).collect())
+        .unwrap_or_default()
+}
+
 /// The extensions of service clusters that have none of their own: each is the same as one of its own, without a network in between.
 fn embedded(
     settings: &Settings,
@@ -134,8 +146,7 @@ fn embedded(
     said: &mpsc::Sender<Said>,
     checker: Option<Arc<Checker>>,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let here = clusters(settings).filter(|(_, extension)| extension.image.is_none());
-    let each = here.map(|(cluster, _)| {
+    let each = rendered_here(settings).map(|cluster| {
         let (published, said, checker) = (published.clone(), said.clone(), checker.clone());
         async move {
             let events = events(cluster.clone(), published).map(Ok::<_, Infallible>);

@@ -76,9 +76,13 @@ impl Follower {
     const GRACE: Duration = Duration::from_millis(4500);
 
     pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
+        let pace = Pace::new(settings.poll_interval);
+        let own_checkers = control::own_checkers(&settings, options.checker.as_deref());
+        let mut world = World::new(settings, options.delivery, options.authority.is_some());
+        Arc::make_mut(&mut world.inputs).reports.own_checkers = own_checkers;
         Self {
-            pace: Pace::new(settings.poll_interval),
-            world: World::new(settings, options.delivery, options.authority.is_some()),
+            pace,
+            world,
             options,
             state: State::Watching,
             due: Due::default(),
