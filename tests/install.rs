@@ -13,11 +13,12 @@ use interlock_core::ownership;
 use interlock_core::plan::Action;
 use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
-use interlock_testkit::script::{Fault, Rule};
+use interlock_testkit::script::{Fate, Fault, Rule};
 use interlock_testkit::{ApiError, Swarm, server};
 use serde_json::{Value, json};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
+use tokio::sync::watch;
 
 const SETTINGS: &str = "[Extensions.default]\nHitlessServiceUpdate = true\n";
 
@@ -121,11 +122,87 @@ async fn what_somebody_else_has_under_our_name_is_in_the_way() {
 #[tokio::test]
 async fn a_core_that_does_not_start_is_told_with_the_reason() {
     let mut swarm = Swarm::three_nodes();
-    swarm.script.fate_of("interlock-core", interlock_testkit::script::Fate::Reject { why: "no such image".to_owned() });
+    swarm.script.fate_of("interlock-core", Fate::Reject { why: "no such image".to_owned() });
     let site = Site::new(swarm);
     let limit = Duration::from_secs(3);
     let error = runtime::install(&core(SETTINGS), &site.options(), limit, |_| ()).await.unwrap_err();
     assert!(error.to_string().contains("no such image"), "{error}");
+}
+
+/// Core with another image.
+fn with_image(image: &str) -> Core {
+    Core { image: image.to_owned(), ..core(SETTINGS) }
+}
+
+/// For a moment after it was told of an update Swarm does not show any, and with another image alone the tasks of before have all configs.
+#[tokio::test]
+async fn an_update_that_swarm_has_not_begun_is_waited_for() {
+    let swarm = Arc::new(Mutex::new(Swarm::three_nodes()));
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site { handle: server::serve(swarm.clone(), folder.path()).unwrap(), _folder: folder };
+    let (passes, mut passing) = watch::channel(true);
+    let clock = tokio::spawn(async move {
+        while passing.wait_for(|passes| *passes).await.is_ok() {
+            swarm.lock().unwrap().tick(Duration::from_millis(200));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    site.install(SETTINGS).await.unwrap();
+    passes.send(false).unwrap();
+    let tell = |progress| {
+        if let Progress::Done(step) = progress
+            && step.restarts_tasks
+        {
+            let passes = passes.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                passes.send(true).unwrap();
+            });
+        }
+    };
+    runtime::install(&with_image("interlock:2"), &site.options(), Duration::from_secs(60), tell).await.unwrap();
+    clock.abort();
+    assert_eq!(site.handle.swarm().service_json("interlock-core")["UpdateStatus"]["State"], "completed");
+}
+
+#[tokio::test]
+async fn an_update_that_fails_is_told_and_not_tried_again() {
+    // Whoever runs it again wants it tried again.
+    for (action, ends, runs) in [("rollback", "rollback_completed", 2), ("pause", "paused", 1)] {
+        let mut swarm = Swarm::three_nodes();
+        let broken = |spec: &Value| spec["TaskTemplate"]["ContainerSpec"]["Image"] == "broken:1";
+        swarm.script.fate_when("interlock-core", move |task| broken(task.spec), Fate::FailOnStart { exit: 3 });
+        let site = Site::new(swarm);
+        site.install(SETTINGS).await.unwrap();
+        let by_hand = |spec: &mut Value| spec["UpdateConfig"]["FailureAction"] = json!(action);
+        site.handle.swarm().edit_service("interlock-core", by_hand).unwrap();
+        for _ in 0..runs {
+            site.handle.swarm().forget_calls();
+            let (broken, limit) = (with_image("broken:1"), Duration::from_secs(10));
+            let error = runtime::install(&broken, &site.options(), limit, |_| ()).await.unwrap_err().to_string();
+            let told = "the update of service interlock-core failed (task: non-zero exit (3))";
+            assert!(error.starts_with(told), "{error}");
+            let swarm = site.handle.swarm();
+            assert_eq!(swarm.service_json("interlock-core")["UpdateStatus"]["State"], ends);
+            assert_eq!(swarm.calls().iter().filter(|call| call.path.contains("/update")).count(), 1);
+        }
+        // What is mended is done.
+        runtime::install(&core(SETTINGS), &site.options(), Duration::from_secs(60), |_| ()).await.unwrap();
+        assert_eq!(site.handle.swarm().running("interlock-core").len(), 1);
+    }
+}
+
+/// Settings of before that somebody else's service mounts are left alone.
+#[tokio::test]
+async fn settings_that_somebody_else_mounts_hold_nothing_up() {
+    let site = Site::new(Swarm::three_nodes());
+    site.install(SETTINGS).await.unwrap();
+    let mounted = site.snapshot().await.configs.remove(0).name;
+    site.handle.swarm().service("tenant").config(&mounted, "/mine").create();
+    for replicas in 3..5 {
+        site.install(&format!("{SETTINGS}ProxyReplicas = {replicas}\n")).await.unwrap();
+    }
+    assert!(site.snapshot().await.configs.iter().any(|config| config.name == mounted));
 }
 
 #[tokio::test]

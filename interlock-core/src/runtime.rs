@@ -112,6 +112,14 @@ pub enum Error {
     /// Something of somebody else's is in the way.
     #[error("{0}")]
     InTheWay(Box<Problem>),
+    /// An update that was made did not hold: Swarm went back, or waits for somebody.
+    #[error("the update of service {service} failed ({reason}); see `docker service ps {service}`")]
+    UpdateFailed {
+        /// The service.
+        service: String,
+        /// What a task says, or else Swarm.
+        reason: String,
+    },
     /// There was still something to do or to wait for when the time was over.
     #[error("not done after {limit:?}: {left}")]
     Timeout {

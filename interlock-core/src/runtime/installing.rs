@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::applying::{Stop, apply};
 use super::telling::chain;
+use super::timing::BEGIN;
 use super::{Error, Options, Progress};
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Core};
-use crate::plan::{Plan, Step};
-use crate::problem::Problem;
+use crate::names::{Cluster, ServiceId};
+use crate::plan::{Action, Plan, Step, Waiting};
+use crate::problem::{self, Problem};
 use crate::settings::Settings;
-use crate::snapshot::{Snapshot, TaskState};
+use crate::snapshot::{Service, Snapshot, TaskState};
 
 /// Sets core up, or brings it up to date. Ends when a task of core runs with what was asked for. Returns how many steps were done.
 ///
 /// # Errors
 ///
 /// [`Error::InTheWay`] when a service of this name is not ours, and nothing was done; [`Error::Docker`] for what fails for good;
-/// [`Error::Timeout`] when core does not run in time: what was asked for is wrong, and an older core was put back.
+/// [`Error::UpdateFailed`] when what was asked for is wrong, and an older core was put back; [`Error::Timeout`] when core does not run in time.
 pub async fn install(
     core: &Core,
     options: &Options,
@@ -76,16 +78,23 @@ async fn work(
     let mut waiting = vec!["the engine's answer".to_owned()];
     // Networks are listed until their last task is gone, long after they were removed.
     let mut done = BTreeSet::new();
+    let (mut updated, mut touched) = (BTreeSet::new(), None::<Instant>);
     let working = async {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
         loop {
             let observation = client.observe((options.clock)()).await?;
-            let (plan, problem) = decide(&observation.snapshot);
+            if let Some(failed) = failed(&observation.snapshot, &updated) {
+                return Err(failed);
+            }
+            let (mut plan, problem) = decide(&observation.snapshot);
             if let Some(problem) = problem {
                 return Err(Error::InTheWay(Box::new(problem)));
             }
             if plan.is_empty() && plan.waiting.is_empty() {
-                return Ok(());
+                if touched.is_none_or(|touched| touched.elapsed() >= BEGIN) {
+                    return Ok(());
+                }
+                plan.waiting.push(waiting_for("the update begins".to_owned()));
             }
             let planned: Vec<_> = plan.steps.iter().map(|step| step.action.object()).collect();
             let before = done.len();
@@ -95,6 +104,13 @@ async fn work(
                 }
             };
             let applied = apply(&client, plan.steps, &observation.specs, Stop::default(), tell).await;
+            if applied.done.iter().any(|step| step.restarts_tasks) {
+                touched = Some(Instant::now());
+            }
+            updated.extend(applied.done.iter().filter_map(|step| match &step.action {
+                Action::UpdateService { id, .. } => Some(id.clone()),
+                _ => None,
+            }));
             for (step, error) in applied.failed {
                 progress(Progress::Failed(step, chain(&error)));
                 match error.kind() {
@@ -119,19 +135,38 @@ async fn work(
     }
 }
 
+fn waiting_for(reason: String) -> Waiting {
+    Waiting { cluster: Cluster::default(), reason }
+}
+
+/// What became of the updates that were made, if one failed and that is over. Made again it would fail again, and cost core each time. An
+/// update clears what Swarm says of the one before.
+fn failed(snapshot: &Snapshot, updated: &BTreeSet<ServiceId>) -> Option<Error> {
+    let ours = snapshot.services.iter().filter(|service| updated.contains(&service.id));
+    let mut over = ours.filter_map(|service| Some((service, service.update.as_ref()?)));
+    let (service, update) = over.find(|(_, update)| update.state.failed() && !update.state.in_progress())?;
+    let reason = said_by_task(snapshot, service).unwrap_or_else(|| problem::said(&update.message).to_string());
+    Some(Error::UpdateFailed { service: service.spec.name.clone(), reason })
+}
+
+/// Why a task of the service ended.
+fn said_by_task(snapshot: &Snapshot, service: &Service) -> Option<String> {
+    let of_service = snapshot.tasks.iter().filter(|task| task.service == service.id);
+    let mut failed = of_service.filter(|task| task.state > TaskState::Running && !task.error.is_empty());
+    failed.next_back().map(|task| problem::said(&task.error).to_string())
+}
+
 /// Why a service has no task that runs what it should, if so.
-fn not_running(snapshot: &Snapshot, name: &str) -> Option<crate::plan::Waiting> {
+fn not_running(snapshot: &Snapshot, name: &str) -> Option<Waiting> {
     let service = snapshot.services.iter().find(|service| service.spec.name == name)?;
-    let of_service = || snapshot.tasks.iter().filter(|task| task.service == service.id);
     let current = |task: &&crate::snapshot::Task| {
         task.serves() && service.spec.configs.iter().all(|config| task.configs.contains(&config.id))
     };
     let updating = service.update.as_ref().is_some_and(|update| update.state.in_progress());
-    if !updating && of_service().any(|task| current(&task)) {
+    let mut of_service = snapshot.tasks.iter().filter(|task| task.service == service.id);
+    if !updating && of_service.any(|task| current(&task)) {
         return None;
     }
-    let mut failed = of_service().filter(|task| task.state > TaskState::Running && !task.error.is_empty());
-    let why = failed.next_back().map(|task| format!(" ({})", crate::problem::said(&task.error))).unwrap_or_default();
-    let reason = format!("service {name} has no running task yet{why}");
-    Some(crate::plan::Waiting { cluster: crate::names::Cluster::default(), reason })
+    let why = said_by_task(snapshot, service).map(|said| format!(" ({said})")).unwrap_or_default();
+    Some(waiting_for(format!("service {name} has no running task yet{why}")))
 }

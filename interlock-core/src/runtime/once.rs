@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::applying::{Stop, apply};
 use super::telling::{Told, chain};
-use super::timing::Backoff;
+use super::timing::{BEGIN, Backoff};
 use super::world::World;
 use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
@@ -113,8 +113,6 @@ struct Once {
 }
 
 impl Once {
-    /// How long Swarm may take to begin what it was told.
-    const BEGIN: Duration = Duration::from_secs(1);
     const POLL: Duration = Duration::from_millis(300);
     /// How long what is in use is waited for. Unused objects do no harm, and somebody else's task may use one for ever.
     const IN_USE: Duration = Duration::from_secs(10);
@@ -170,7 +168,7 @@ impl Once {
         if reasons.is_empty() {
             reasons = unsettled(&inputs.snapshot, given_up);
         }
-        let just_begun = self.touched.is_some_and(|touched| touched.elapsed() < Self::BEGIN);
+        let just_begun = self.touched.is_some_and(|touched| touched.elapsed() < BEGIN);
         if reasons.is_empty() && just_begun {
             reasons.push("the update begins".to_owned());
         }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
+/// How long Swarm may take to begin an update that it was told of. Until then it shows none, and the tasks of before look as they should.
+pub(super) const BEGIN: Duration = Duration::from_secs(1);
+
 /// Gathers changes that come together. The first one after a calm time counts at once, later ones when there was quiet for a
 /// moment, and under an endless stream of them at least every [`Debounce::LONGEST`].
 #[derive(Debug, Default)]
