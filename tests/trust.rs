@@ -10,7 +10,10 @@ use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::{self, v1};
 use interlock_core::names::Cluster;
 use interlock_core::trust::{Authority, Identity, Role};
-use rustls::pki_types::ServerName;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -156,6 +159,30 @@ async fn only_certificates_whose_secrets_exist_get_in() {
     let proxy = core.peer(Role::Proxy, "");
     assert_eq!(core.watch(&proxy).await.unwrap_err().code(), tonic::Code::PermissionDenied);
     core.watch(&good).await.unwrap();
+}
+
+/// Core may start, and issue identities, before its node knows the time; who looks at a certificate does so by another clock, years later.
+#[test]
+fn the_clock_by_which_a_certificate_was_made_does_not_matter() {
+    let authority = Authority::generate().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate().clone()).unwrap();
+    let (roots, provider) = (Arc::new(roots), Arc::new(rustls::crypto::ring::default_provider()));
+    let of_core = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone()).build().unwrap();
+    let of_peers = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
+    let name = ServerName::try_from("core.interlock.internal").unwrap();
+    let [core, extension, proxy] = [Role::Core, Role::Extension, Role::Proxy]
+        .map(|role| issued(&authority, role, &Cluster::default()).certificate);
+    for (years, valid) in [(-30, true), (-1, true), (0, true), (1, true), (19, true), (21, false)] {
+        let seconds = UnixTime::now().as_secs().saturating_add_signed(years * 365 * 24 * 3600);
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let seen = of_core.verify_server_cert(&core, &[], &name, &[], then);
+        assert_eq!(seen.is_ok(), valid, "core's after {years} years: {seen:?}");
+        for identity in [&extension, &proxy] {
+            let seen = of_peers.verify_client_cert(identity, &[], then);
+            assert_eq!(seen.is_ok(), valid, "an identity after {years} years: {seen:?}");
+        }
+    }
 }
 
 #[tokio::test]

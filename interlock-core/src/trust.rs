@@ -124,14 +124,19 @@ impl fmt::Debug for Issued {
 }
 
 impl Authority {
-    /// Makes a new one, good for twenty years.
+    /// Makes a new one, good for twenty years from now.
+    ///
+    /// It is good for all the time before, too: who could use its key did not have it yet, and a node whose clock is behind, as it may be
+    /// before it was told the time, still takes what it signed.
     ///
     /// # Errors
     ///
     /// When there is no randomness.
     pub fn generate() -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(issue)?;
-        let mut params = params("interlock authority", 20)?;
+        let mut params = params("interlock authority")?;
+        params.not_before = time::OffsetDateTime::UNIX_EPOCH;
+        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(20 * 365);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(issue)?;
@@ -174,14 +179,24 @@ impl Authority {
         issuer.map_err(|error| Error::Certificate(error.to_string()))
     }
 
-    /// Issues a certificate, good for ten years: longer than a core runs, which makes its own when it starts and no other.
+    /// When the authority begins and ends.
+    fn validity(&self) -> Result<[time::OffsetDateTime; 2], Error> {
+        let parsed = x509_parser::parse_x509_certificate(&self.certificate);
+        let (_, parsed) = parsed.map_err(|error| Error::Certificate(error.to_string()))?;
+        let validity = parsed.validity();
+        Ok([validity.not_before.to_datetime(), validity.not_after.to_datetime()])
+    }
+
+    /// Issues a certificate that is good as long as the authority itself. No clock is asked: that of a node that just started may be years
+    /// behind, and nobody replaces a certificate because it ended. What ends one is that its secret goes.
     ///
     /// # Errors
     ///
     /// When there is no randomness.
     pub fn issue(&self, role: Role, cluster: &Cluster) -> Result<Issued, Error> {
         let key = KeyPair::generate().map_err(issue)?;
-        let mut params = params(&format!("interlock {role} {}", cluster.title()), 10)?;
+        let mut params = params(&format!("interlock {role} {}", cluster.title()))?;
+        [params.not_before, params.not_after] = self.validity()?;
         let uri = Ia5String::try_from(format!("{SCHEME}{role}/{cluster}")).map_err(issue)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -206,13 +221,9 @@ fn issue(error: rcgen::Error) -> Error {
     Error::Issue(error.to_string())
 }
 
-fn params(name: &str, years: i32) -> Result<CertificateParams, Error> {
+fn params(name: &str) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(issue)?;
     params.distinguished_name.push(DnType::CommonName, name);
-    // Nodes' clocks differ.
-    let now = time::OffsetDateTime::now_utc();
-    params.not_before = now - time::Duration::hours(1);
-    params.not_after = now + time::Duration::days(365 * i64::from(years));
     Ok(params)
 }
 
@@ -322,15 +333,26 @@ mod tests {
         }
     }
 
-    /// Core keeps the one that it made when it started.
+    /// Core keeps the one that it made when it started, and an authority may be one that was made otherwise.
     #[test]
-    fn no_certificate_ends_while_its_holder_may_run() {
-        let authority = Authority::generate().unwrap();
-        for role in Role::ALL {
-            let identity = Identity::from_pem(&authority.issue(role, &Cluster::default()).unwrap().pem).unwrap();
-            let (_, certificate) = x509_parser::parse_x509_certificate(&identity.certificate).unwrap();
-            let left = certificate.validity().time_to_expiration().unwrap();
-            assert!(left.whole_days() > 3600, "{role}: {left}");
+    fn what_is_issued_is_good_as_long_as_its_authority() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params("made elsewhere").unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.not_before = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(10_000);
+        params.not_after = params.not_before + time::Duration::days(100_000);
+        let dates = [params.not_before, params.not_after];
+        let pem = format!("{}{}", params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+        let elsewhere = Authority::from_pem(&pem).unwrap();
+        assert_eq!(elsewhere.validity().unwrap(), dates);
+        for authority in [Authority::generate().unwrap(), elsewhere] {
+            for role in Role::ALL {
+                let identity = Identity::from_pem(&authority.issue(role, &Cluster::default()).unwrap().pem).unwrap();
+                let (_, certificate) = x509_parser::parse_x509_certificate(&identity.certificate).unwrap();
+                let validity = certificate.validity();
+                let dates = [validity.not_before.to_datetime(), validity.not_after.to_datetime()];
+                assert_eq!(dates, authority.validity().unwrap(), "{role}");
+            }
         }
     }
 
