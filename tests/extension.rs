@@ -77,6 +77,19 @@ async fn every_fixture_is_rendered_checked_and_posted() {
     }
 }
 
+/// Which is a message without an event for this version.
+#[tokio::test]
+async fn what_a_later_core_says_is_left_aside_and_its_stream_goes_on() {
+    let mut core = Core::start("127.0.0.1:0");
+    extension(&core, Checker::find("nginx").await.unwrap());
+    core.tell.send_replace(Some(v1::WatchResponse { event: None }));
+    next(&mut core.watches).await;
+    let (generation, config) = model("one-host");
+    core.tell.send_replace(event(&generation, &config));
+    assert_eq!(next(&mut core.posts).await.revision, config.revision.as_str());
+    assert!(core.watches.try_recv().is_err(), "on the same stream");
+}
+
 #[tokio::test]
 async fn the_newest_model_of_each_generation_wins() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use interlock_core::grpc::server::{Hub, Published, Said};
 use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
@@ -269,4 +270,47 @@ async fn a_proxy_that_is_behind_is_not_told_again() {
     core.report().await;
     core.delivers(3);
     assert_eq!(agent.hears().await.revision, revision(3).as_str());
+}
+
+/// What an agent of a later version may say: one event more, and one field more in what is known.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Later {
+    #[prost(message, optional, tag = "1")]
+    hello: Option<LaterHello>,
+    #[prost(message, optional, tag = "2")]
+    accepted: Option<v1::Accepted>,
+    #[prost(string, optional, tag = "900")]
+    unheard_of: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct LaterHello {
+    #[prost(string, tag = "2")]
+    generation: String,
+    #[prost(string, tag = "900")]
+    unheard_of: String,
+}
+
+#[tokio::test]
+async fn what_a_later_agent_says_is_left_aside_and_its_stream_goes_on() {
+    let mut core = Core::start().await;
+    let unheard_of = "something".to_owned();
+    let hello = LaterHello { generation: GENERATION.to_owned(), unheard_of: unheard_of.clone() };
+    let accepted = v1::Accepted { revision: revision(7).to_string(), ..v1::Accepted::default() };
+    let said = [
+        Later { hello: Some(hello), ..Later::default() },
+        Later { unheard_of: Some(unheard_of), ..Later::default() },
+        Later { accepted: Some(accepted), ..Later::default() },
+    ];
+    let mut client = tonic::client::Grpc::new(core.peer(Role::Proxy, ""));
+    client.ready().await.unwrap();
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/interlock.v1.Proxies/Follow");
+    let goes_on = futures::stream::iter(said).chain(futures::stream::pending());
+    let codec = tonic_prost::ProstCodec::<Later, v1::FollowResponse>::default();
+    let mut heard = client.streaming(tonic::Request::new(goes_on), path, codec).await.unwrap().into_inner();
+    assert_eq!(core.report().await.running, None);
+    assert_eq!(core.report().await.running, Some(revision(7)), "what it said after that is heard");
+    core.delivers(8);
+    let next = tokio::time::timeout(SOON, heard.message()).await.expect("something is heard").unwrap();
+    assert_eq!(next.unwrap().revision.unwrap().revision, revision(8).as_str());
 }

@@ -11,8 +11,10 @@ pub const PATH: &str = "/etc/interlock/agent.toml";
 
 /// What an agent has to know before it talks to core. Without this file it supervises its proxy with the config that Docker mounts,
 /// and follows nobody (classic delivery).
+///
+/// Keys are only ever added, and none becomes required. Readers ignore those that they do not know: an agent may be a version older than the
+/// core that wrote its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AgentFile {
     /// Where core is: a name that may have several addresses, and a port, like `tasks.interlock-core:8080`.
     pub core: String,
@@ -59,5 +61,8 @@ mod tests {
             boot: "/etc/nginx/nginx.conf".to_owned(),
         };
         assert_eq!(AgentFile::from_toml(&file.to_toml()).unwrap(), file);
+        let later = format!("unheard_of = true\n{}[and]\nmore = 1\n", file.to_toml());
+        assert_eq!(AgentFile::from_toml(&later).unwrap(), file, "what a later core writes besides");
+        assert!(AgentFile::from_toml("unheard_of = true").is_err());
     }
 }

@@ -273,7 +273,9 @@ impl v1::proxies_server::Proxies for Hub {
                         }
                     }
                     request = requests.message() => {
-                        let Ok(Some(v1::FollowRequest { event: Some(event) })) = request else { return };
+                        let Ok(Some(v1::FollowRequest { event })) = request else { return };
+                        // A later agent may say what this version does not know.
+                        let Some(event) = event else { continue };
                         if let v1::follow_request::Event::Accepted(accepted) = &event
                             && !has_sent
                             && accepted.hash != sent
