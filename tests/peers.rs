@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use interlock_core::grpc::parcels::packed;
 use interlock_core::grpc::server::{Hub, Published, Said};
 use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
@@ -13,7 +14,7 @@ use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::{self, convert, v1};
 use interlock_core::names::Cluster;
 use interlock_core::proxy_config::{self, Generation, ProxySettings, Revision};
-use interlock_core::render::{File, RenderError, Rendering};
+use interlock_core::render::{File, RenderError, Rendering, Renderings};
 use interlock_core::reports::AgentReport;
 use interlock_core::routes::Routes;
 use interlock_core::settings::Settings;
@@ -62,9 +63,13 @@ impl Core {
     fn delivers(&self, number: u64) -> v1::Files {
         let rendering = rendering(number);
         let files = convert::files_to_wire(rendering.result.as_deref().unwrap());
-        let deliveries = [((Cluster::default(), generation()), rendering)].into();
-        self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
+        self.shows(&[((Cluster::default(), generation()), rendering)].into());
         files
+    }
+
+    fn shows(&self, deliveries: &Renderings) {
+        let deliveries = packed(deliveries.clone(), &self.published.borrow().deliveries);
+        self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
     }
 
     async fn hears(&mut self) -> Said {
@@ -91,6 +96,13 @@ fn revision(number: u64) -> Revision {
 fn rendering(number: u64) -> Rendering {
     let file = File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() };
     Rendering { revision: revision(number), result: Ok(vec![file]) }
+}
+
+/// One file of so many bytes.
+fn large(number: u64, bytes: usize) -> Rendering {
+    let mut rendering = rendering(number);
+    rendering.result.as_mut().unwrap()[0].content = "x".repeat(bytes);
+    rendering
 }
 
 fn hello() -> v1::Hello {
@@ -128,15 +140,17 @@ async fn nobody_hears_of_another_service_cluster() {
     // The same generation: networks and secrets may well be the same.
     let mut shown = Published { file_limit: 1 << 20, ..Published::default() };
     let settings = Settings::default();
+    let mut deliveries = Renderings::new();
     let mut show = |number: u64, clusters: [&Cluster; 2]| {
         for (of, cluster) in clusters.into_iter().enumerate() {
             let key = (cluster.clone(), generation());
-            shown.deliveries.insert(key.clone(), rendering(number + of as u64));
+            deliveries.insert(key.clone(), rendering(number + of as u64));
             let proxy = ProxySettings::of(settings.extensions.values().next().unwrap(), None, None);
             let mut config = proxy_config::build(cluster, proxy, &Routes::default());
             config.revision = revision(number + of as u64);
             shown.configs.insert(key, config);
         }
+        shown.deliveries = packed(deliveries.clone(), &shown.deliveries);
         core.published.send_replace(Arc::new(shown.clone()));
     };
     show(0x10, [&west, &east]);
@@ -313,4 +327,41 @@ async fn what_a_later_agent_says_is_left_aside_and_its_stream_goes_on() {
     core.delivers(8);
     let next = tokio::time::timeout(SOON, heard.message()).await.expect("something is heard").unwrap();
     assert_eq!(next.unwrap().revision.unwrap().revision, revision(8).as_str());
+}
+
+fn busy() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// All runs in one thread here, so that its processor time is what it costs.
+#[tokio::test]
+async fn a_change_of_another_service_cluster_costs_proxies_nothing() {
+    let mut core = Core::start().await;
+    let mut shown = Renderings::from([((Cluster::default(), generation()), large(1, 1 << 20))]);
+    core.shows(&shown);
+    let proxy = core.peer(Role::Proxy, "");
+    let began = busy();
+    let hash = convert::files_to_wire(shown.values().next().unwrap().result.as_deref().unwrap()).hash;
+    let once = busy() - began;
+    let mut agents = Vec::new();
+    for _ in 0..4 {
+        let hello = v1::Hello { hash: hash.clone(), ..hello() };
+        agents.push(Agent::connect(proxy.clone(), hello).await.unwrap());
+        core.report().await;
+    }
+    let began = busy();
+    for number in 0..20 {
+        shown.insert(("other".parse().unwrap(), generation()), rendering(number));
+        core.shows(&shown);
+        // Each agent's stream looks at it.
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let (cost, changes) = (busy() - began, 20 * agents.len() as u32);
+    assert!(
+        cost < 20 * once,
+        "{cost:?} for {changes} streams that have nothing to hear, {once:?} for a look at all files"
+    );
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod convert;
 pub mod extensions;
+pub mod parcels;
 pub mod server;
 pub mod tls;
 mod turns;

@@ -198,8 +198,13 @@ pub fn secrets_from_wire(secrets: &[v1::Secret]) -> BTreeMap<SecretName, SecretR
 
 /// For the wire, with their hash.
 pub fn files_to_wire(files: &[File]) -> v1::Files {
+    hashed_to_wire(&render::hash(files), files)
+}
+
+/// For the wire, with the hash that they have.
+pub(super) fn hashed_to_wire(hash: &str, files: &[File]) -> v1::Files {
     v1::Files {
-        hash: render::hash(files),
+        hash: hash.to_owned(),
         files: files
             .iter()
             .map(|File { path, part, content }| v1::File {

@@ -15,11 +15,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{self, Malformed, Model};
+use super::parcels::Parcels;
 use super::{tls, v1};
 use crate::extension::Event;
 use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfigs, ProxyVersion, Revision};
-use crate::render::{RenderError, Rendering, Renderings, agree};
+use crate::render::{RenderError, Rendering, agree};
 use crate::reports::AgentReport;
 use crate::trust::{Peer, Role};
 
@@ -29,7 +30,7 @@ pub struct Published {
     /// What extensions render.
     pub configs: ProxyConfigs,
     /// What agents get.
-    pub deliveries: Renderings,
+    pub deliveries: Parcels,
     /// How many bytes a file may have.
     pub file_limit: usize,
 }
@@ -172,7 +173,7 @@ impl v1::extensions_server::Extensions for Hub {
             return Err(overtaken());
         }
         // What is delivered was compared before.
-        let is_known = published.deliveries.get(&key) == Some(&rendering);
+        let is_known = published.deliveries.get(&key).is_some_and(|parcel| parcel.holds(&rendering));
         let wrong = if let Ok(files) = &rendering.result
             && !is_known
         {
@@ -267,7 +268,8 @@ impl v1::proxies_server::Proxies for Hub {
                         }
                         let Ok(permit) = sender.reserve().await else { return };
                         let newest = published.borrow_and_update().clone();
-                        if let Some(revision) = next_revision(&newest, &key, &mut sent) {
+                        let parcel = newest.deliveries.get(&key);
+                        if let Some(revision) = parcel.and_then(|parcel| parcel.next_revision(&key.1, &mut sent)) {
                             has_sent = true;
                             permit.send(Ok(v1::FollowResponse { revision: Some(revision) }));
                         }
@@ -294,17 +296,6 @@ impl v1::proxies_server::Proxies for Hub {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
-}
-
-/// What an agent has to get next, if anything. `sent` is the hash of the files that it has.
-fn next_revision(published: &Published, key: &(Cluster, Generation), sent: &mut String) -> Option<v1::Revision> {
-    let rendering = published.deliveries.get(key)?;
-    let files = convert::files_to_wire(rendering.result.as_ref().ok()?);
-    if files.hash == *sent {
-        return None;
-    }
-    sent.clone_from(&files.hash);
-    Some(v1::Revision { generation: key.1.to_string(), revision: rendering.revision.to_string(), files: Some(files) })
 }
 
 fn note(report: &mut AgentReport, event: v1::follow_request::Event) {

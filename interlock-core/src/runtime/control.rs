@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::{Error, Options};
 use crate::desired::clusters;
 use crate::extension::{Checker, Event, Kept, serve};
+use crate::grpc::parcels::packed;
 use crate::grpc::server::{Hub, Published, Said};
 use crate::grpc::{self, tls};
 use crate::names::Cluster;
@@ -103,9 +104,10 @@ impl Control {
             }
             changed
         });
+        let deliveries = packed(std::mem::take(&mut outcome.deliveries), &self.published.borrow().deliveries);
         let published = Published {
             configs: std::mem::take(&mut outcome.proxy_configs),
-            deliveries: std::mem::take(&mut outcome.deliveries),
+            deliveries,
             file_limit: snapshot.engine.config_limit(),
         };
         self.published.send_if_modified(|now| {
