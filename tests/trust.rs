@@ -19,6 +19,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::client::TlsStream;
 use tonic::Status;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 struct Core {
     address: String,
@@ -183,6 +186,34 @@ fn the_clock_by_which_a_certificate_was_made_does_not_matter() {
             assert_eq!(seen.is_ok(), valid, "an identity after {years} years: {seen:?}");
         }
     }
+}
+
+/// gRPC's own health service: whoever has a certificate may ask, and nobody else.
+#[tokio::test]
+async fn core_says_that_it_is_healthy_to_those_whom_it_knows() {
+    let core = Core::start(Limits::default()).await;
+    let asked = |identity: Identity, service: &'static str| {
+        let mut client = HealthClient::new(channel(&core.address, &identity).unwrap());
+        async move {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            client.check(request).await.map(|answer| answer.into_inner().status())
+        }
+    };
+    for (role, service) in
+        [(Role::Proxy, "interlock.v1.Proxies"), (Role::Extension, "interlock.v1.Extensions"), (Role::Proxy, "")]
+    {
+        let answer = asked(core.peer(role, ""), service).await;
+        assert_eq!(answer.unwrap(), ServingStatus::Serving, "{service}");
+    }
+    let unheard_of = asked(core.peer(Role::Proxy, ""), "interlock.v1.Nothing").await;
+    assert_eq!(unheard_of.unwrap_err().code(), tonic::Code::NotFound);
+    let unknown = issued(&core.authority, Role::Proxy, &Cluster::default());
+    asked(unknown, "").await.expect_err("no secret has its fingerprint");
+    let stranger = issued(&Authority::generate().unwrap(), Role::Proxy, &Cluster::default());
+    core.admit(&stranger, Role::Proxy, Cluster::default());
+    asked(stranger, "").await.expect_err("another authority's");
+    // Who shows none is not even heard.
+    core.shakes_hands(None, TLS13).await.expect_err("no certificate");
 }
 
 #[tokio::test]
