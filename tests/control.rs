@@ -3,7 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use interlock_core::render;
+use interlock_testkit::ApiError;
+use interlock_testkit::script::{Fault, Rule};
 use support::site::{Agent, Extension, HITLESS, PROXY, REMOTE, Site, admitted, extension};
 use support::world::route;
 use tonic::Code;
@@ -49,7 +54,7 @@ async fn what_core_renders_by_itself_its_own_checker_knows() {
     let folder = tempfile::tempdir().unwrap();
     let checker = support::checker::program(folder.path(), "! grep -q keepalive_min_timeout files/nginx.conf").await;
     let site = Site::new(HITLESS);
-    let core = site.start_with(Some(checker));
+    let core = site.start_with(|options| options.checker = Some(Arc::new(checker)));
     let mut agent = site.agent().await;
     agent.accepts("shop.example.com").await;
     assert_eq!(site.noted_version().await, "1.30.7");
@@ -91,6 +96,56 @@ async fn files_that_differ_from_the_model_are_refused() {
     assert!(site.handle.swarm().find_service(PROXY).is_none(), "nothing was made of it");
     let _honest = tokio::spawn(extension(site.channel("extension").await, |_| ()));
     site.agent().await.hears("shop.example.com", true).await;
+    core.stop().await;
+}
+
+/// Its manager was cut off, and Swarm may have started another core: proxies that stay would hear of no change. Where there is no other, they come
+/// back and have what there is, also those that are new.
+#[tokio::test]
+async fn proxies_leave_a_core_that_can_read_nothing_and_come_back_if_there_is_no_other() {
+    let site = Site::new(HITLESS);
+    let core = site.start_with(|options| options.blind_after = Duration::from_secs(1));
+    let mut agent = site.agent().await;
+    agent.accepts("shop.example.com").await;
+    for (host, fault) in [("first", Fault::Refuse(ApiError::no_leader())), ("second", Fault::Drop)] {
+        let writes = site.handle.swarm().writes();
+        site.handle.swarm().script.rule(Rule::any("", fault));
+        for _ in 0..2 {
+            assert_eq!(agent.hears_or_ends("nothing", true).await, None, "{host}");
+            agent = site.agent().await;
+            agent.hears("shop.example.com", true).await;
+        }
+        site.handle.swarm().script.forget_rules();
+        assert_eq!(site.handle.swarm().writes(), writes, "{host}");
+        route(&mut site.handle.swarm(), host, "demo");
+        // Until it can read again it may be on its way to say so once more.
+        while agent.hears_or_ends(&format!("{host}.example.com"), true).await.is_none() {
+            agent = site.agent().await;
+        }
+    }
+    core.stop().await;
+}
+
+/// What they reported is missing meanwhile, and what is known of the Swarm is old.
+#[tokio::test]
+async fn nothing_is_decided_while_proxies_are_sent_away() {
+    let site = Site::new(HITLESS);
+    let core = site.start_with(|options| options.blind_after = Duration::from_secs(1));
+    let (mut agent, generation) = (site.agent().await, site.generation().await);
+    agent.hears("keepalive_min_timeout", true).await;
+    let channel = site.channel("proxy").await;
+    let old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    agent.hears("keepalive_min_timeout", false).await;
+    site.handle.swarm().script.rule(Rule::any("", Fault::Refuse(ApiError::no_leader())));
+    assert_eq!(agent.hears_or_ends("nothing", true).await, None);
+    drop((old, channel));
+    agent = site.agent().await;
+    assert_eq!(agent.hears_or_ends("keepalive_min_timeout", true).await, None, "up to when it is sent away again");
+    site.handle.swarm().script.forget_rules();
+    agent = site.agent().await;
+    while agent.hears_or_ends("keepalive_min_timeout", true).await.is_none() {
+        agent = site.agent().await;
+    }
     core.stop().await;
 }
 

@@ -261,6 +261,22 @@ async fn a_certificate_whose_secret_goes_is_cut_off() {
     core.watch(&stays).await.unwrap();
 }
 
+/// An extension follows all cores that there are; a proxy that stayed would not look for another.
+#[tokio::test]
+async fn proxies_that_are_sent_away_are_cut_off_and_may_come_back() {
+    let core = Core::start(Limits::default()).await;
+    let (proxy, extension) = (core.peer(Role::Proxy, ""), core.peer(Role::Extension, ""));
+    let mut sent_away = core.connects_from([127, 0, 0, 1], &proxy).await.unwrap();
+    let mut stays = core.watch(&extension).await.unwrap();
+    core.admitted.send_modify(|admitted| Arc::make_mut(admitted).send_proxies_away());
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), sent_away.read_to_end(&mut rest)).await;
+    let _ = ended.expect("it is cut off");
+    core.connects_from([127, 0, 0, 1], &proxy).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_millis(200), stays.message()).await;
+    heard.expect_err("it neither hears something nor is it cut off");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_silent_connections_are_bounded_and_keep_nobody_out() {
     let limits = Limits { handshake: Duration::from_secs(2), ..Limits::default() };

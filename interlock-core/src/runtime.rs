@@ -13,7 +13,8 @@
 //! - Events are hints. Each makes us read what it is about, and a full pass finds what they missed: every `PollInterval`, less often
 //!   only where passes would take more than 2 % of a processor.
 //! - Tasks send no events, so a service that something happened to is read again every 75 ms until its tasks have come to rest.
-//! - A read that fails changes nothing: what runs stays as it is until a later one succeeds.
+//! - A read that fails changes nothing: what runs stays as it is until a later one succeeds. When reads have failed for 30 seconds, proxies are
+//!   sent to look for another core, again and again, and served when they come back.
 //! - One plan is carried out at a time, and the next is made from what was read after it. A conflict is answered by reading again
 //!   and planning again; of a call whose outcome is not known, what happened is read first.
 //! - A step that fails holds up its own service cluster alone, one of core's own none at all, and is tried again with growing delays.
@@ -75,6 +76,8 @@ pub struct Options {
     pub delivery: Delivery,
     /// How old a connection may get. An engine can stop telling of events without closing the stream.
     pub renew_after: Duration,
+    /// How long reads may fail before proxies are sent to look for another core, and each time again.
+    pub blind_after: Duration,
 }
 
 impl Options {
@@ -89,6 +92,7 @@ impl Options {
             checker: None,
             delivery: Delivery::default(),
             renew_after: Duration::from_secs(600),
+            blind_after: Duration::from_secs(30),
         }
     }
 }
@@ -189,7 +193,7 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
         {
             return Err(error.into());
         }
-        follower.told().disconnected(&error);
+        follower.disconnected(&error);
         let delay = delays.next();
         select! {
             () = &mut shutdown => return Ok(()),

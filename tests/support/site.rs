@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use interlock_core::docker::Endpoint;
-use interlock_core::extension::Checker;
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
@@ -59,15 +58,15 @@ impl Site {
     }
 
     pub fn start(&self) -> Core {
-        self.start_with(None)
+        self.start_with(|_| ())
     }
 
-    /// A core that checks what it renders by itself.
-    pub fn start_with(&self, checker: Option<Checker>) -> Core {
+    /// A core with other options.
+    pub fn start_with(&self, change: impl FnOnce(&mut Options)) -> Core {
         let (stop, stopped) = oneshot::channel();
         let endpoint = Endpoint { url: self.handle.url(), tls: None };
-        let (authority, checker) = (Some(AUTHORITY.clone()), checker.map(Arc::new));
-        let options = Options { authority, checker, ..Options::new(endpoint) };
+        let mut options = Options { authority: Some(AUTHORITY.clone()), ..Options::new(endpoint) };
+        change(&mut options);
         let (settings, _) = Settings::parse(&self.settings).unwrap();
         let controller = tokio::spawn(runtime::run(settings, options, async {
             let _ = stopped.await;
@@ -190,13 +189,18 @@ impl Agent {
 
     /// The next revision that has this text, or lacks it.
     pub async fn hears(&mut self, text: &str, there: bool) -> v1::Revision {
+        self.hears_or_ends(text, there).await.unwrap_or_else(|| panic!("the stream ended without {text}"))
+    }
+
+    /// The same; `None` when the stream ends before that.
+    pub async fn hears_or_ends(&mut self, text: &str, there: bool) -> Option<v1::Revision> {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(60), self.hear.message()).await;
-            let revision =
-                next.unwrap_or_else(|_| panic!("nothing is heard about {text}")).unwrap().unwrap().revision.unwrap();
+            let next = next.unwrap_or_else(|_| panic!("nothing is heard about {text}"));
+            let revision = next.ok().flatten()?.revision.unwrap();
             let files = convert::files_from_wire(revision.files.clone().unwrap()).unwrap();
             if files.iter().any(|file| file.content.contains(text)) == there {
-                return revision;
+                return Some(revision);
             }
         }
     }

@@ -3,7 +3,6 @@
 //! tonic's own TLS lets neither the versions of TLS be chosen, nor handshakes be bounded, nor a connection be closed when its certificate is
 //! revoked. So tonic is given connections that are made here, with rustls.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -13,16 +12,15 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tonic::{Request, Status};
 
 use crate::names::Cluster;
-use crate::trust::{Authority, CORE_NAME, Error, Fingerprint, Identity, Peer, Role};
+use crate::trust::{Authority, CORE_NAME, Error, Identity, Peer, Role};
 
+mod admitted;
 mod client;
 mod listen;
 
+pub use admitted::Admitted;
 pub use client::{addresses, channel};
 pub use listen::{Connection, Limits, incoming};
-
-/// Whose certificates are accepted, and for what.
-pub type Admitted = BTreeMap<Fingerprint, (Role, Cluster)>;
 
 /// Who sent a request.
 ///

@@ -94,16 +94,15 @@ impl Control {
         self.published.borrow().configs.get(key).is_some_and(|config| config.revision == *revision)
     }
 
+    /// Ends the connections of proxies, so that they look for another core. Who finds none comes back.
+    pub(super) fn send_proxies_away(&self) {
+        self.admitted.send_modify(|now| Arc::make_mut(now).send_proxies_away());
+    }
+
     /// Shows an outcome to all who are connected. Nobody is told what did not change.
     pub(super) fn publish(&self, snapshot: &Snapshot, outcome: &mut Outcome) {
         let admitted = admitted(snapshot);
-        self.admitted.send_if_modified(|now| {
-            let changed = **now != admitted;
-            if changed {
-                *now = Arc::new(admitted);
-            }
-            changed
-        });
+        self.admitted.send_if_modified(|now| Arc::make_mut(now).accept_as(admitted));
         let deliveries = packed(std::mem::take(&mut outcome.deliveries), &self.published.borrow().deliveries);
         let published = Published {
             configs: std::mem::take(&mut outcome.proxy_configs),
@@ -192,7 +191,7 @@ fn admitted(snapshot: &Snapshot) -> tls::Admitted {
         let cluster: Cluster = ownership::cluster_of(&secret.labels)?;
         Some((fingerprint, (role, cluster)))
     })
-    .collect::<BTreeMap<_, _>>()
+    .collect()
 }
 
 /// `:8080` and `tcp://0.0.0.0:8080`, as Interlock writes them, as an address to listen on.

@@ -17,7 +17,7 @@ use super::control::{self, Control};
 use super::due::{Due, Kind, Settling};
 use super::read::{Answer, Reply, read};
 use super::telling::{self, Told};
-use super::timing::{Backoff, Debounce, Pace};
+use super::timing::{Backoff, Debounce, Pace, Sight};
 use super::world::{List, Ticket, World};
 use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
@@ -62,6 +62,7 @@ pub(super) struct Follower {
     pace: Pace,
     holds: Holds,
     read_failures: Backoff,
+    sight: Sight,
     told: Told,
     control: Control,
     reads: FuturesUnordered<BoxFuture<'static, Answer>>,
@@ -83,6 +84,7 @@ impl Follower {
         Self {
             pace,
             world,
+            sight: Sight::new(options.blind_after),
             options,
             state: State::Watching,
             due: Due::default(),
@@ -109,6 +111,34 @@ impl Follower {
         std::mem::take(&mut self.worked)
     }
 
+    /// The engine cannot be worked with now.
+    pub(super) fn disconnected(&mut self, error: &docker::Error) {
+        self.told.disconnected(error);
+        self.sight.failed(Instant::now());
+        self.send_away_if_due(Instant::now());
+    }
+
+    /// Sends proxies to look for another core, if nothing could be read for long.
+    fn send_away_if_due(&mut self, now: Instant) {
+        let is_known = self.sight.is_lost();
+        if !self.sight.take_due(now) || !self.control.is_open() {
+            return;
+        }
+        if !is_known {
+            let after = self.options.blind_after;
+            tracing::warn!(
+                "the Swarm could not be read for {after:?}: proxies look now and then whether there is another core"
+            );
+        }
+        self.control.send_proxies_away();
+    }
+
+    /// Whether to decide for those who follow core alone, before a plan can be made. Not on a copy that is long out of date, and not while
+    /// proxies were sent away that have not come back: what they reported is missing.
+    fn may_think(&self) -> bool {
+        self.control.is_open() && self.worked_ever && !self.sight.is_lost()
+    }
+
     /// Follows an engine until one of the ends.
     pub(super) async fn follow(&mut self, client: &Client, mut shutdown: Pin<&mut impl Future<Output = ()>>) -> Ended {
         let mut events = Box::pin(client.events());
@@ -116,6 +146,7 @@ impl Follower {
         self.begin();
         let ended = loop {
             let now = Instant::now();
+            self.send_away_if_due(now);
             self.start_reads(client, now);
             self.decide_if_due(client, now).await;
             let wake_at = self.wake_at(renew_at);
@@ -125,7 +156,7 @@ impl Follower {
             // 3. A read comes back: the copy is renewed, and if something in it is new a decision is due.
             // 4. A plan was carried out, as far as it went: what it touched is read before anything else is decided.
             // 5. An extension or a proxy says something: decisions may depend on it.
-            // 6. It is time: for a read, for a decision, for a new connection.
+            // 6. It is time: for a read, for a decision, for a new connection, to send proxies away.
             select! {
                 () = &mut shutdown => break Ended::Shutdown,
                 event = events.next() => match event {
@@ -231,6 +262,7 @@ impl Follower {
                 self.worked = true;
                 self.worked_ever = true;
                 self.read_failures.reset();
+                self.sight.regained();
                 self.due.awake();
                 self.told.readable();
                 self.pace.passed(took, observation.busy);
@@ -269,6 +301,7 @@ impl Follower {
             }
             _ => {
                 self.told.unreadable(&error);
+                self.sight.failed(now);
                 // Several reads fail for one reason, and count once.
                 if kind == Kind::All || !self.due.rests() {
                     self.due.rest_until(now + self.read_failures.next());
@@ -307,7 +340,7 @@ impl Follower {
     async fn decide_if_due(&mut self, client: &Client, now: Instant) {
         let may_act = matches!(self.state, State::Watching);
         let changed = self.debounce.due().is_some_and(|due| due <= now);
-        let thinks = changed && (may_act || (self.control.is_open() && self.worked_ever));
+        let thinks = changed && (may_act || self.may_think());
         let again = may_act && self.holds.over(now);
         if !(thinks || again) {
             return;
@@ -415,13 +448,11 @@ impl Follower {
     fn wake_at(&self, renew_at: Instant) -> Instant {
         let decide = match self.state {
             State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).min(),
-            State::Behind(..) | State::Applying(..) if self.control.is_open() && self.worked_ever => {
-                self.debounce.due()
-            }
+            State::Behind(..) | State::Applying(..) if self.may_think() => self.debounce.due(),
             State::Behind(..) | State::Applying(..) => None,
         };
         let renew = if matches!(self.state, State::Applying(..)) { None } else { Some(renew_at) };
-        let next = [decide, renew, self.due.next()].into_iter().flatten().min();
+        let next = [decide, renew, self.due.next(), self.sight.due()].into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 }

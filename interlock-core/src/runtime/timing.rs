@@ -91,6 +91,52 @@ impl Pace {
     }
 }
 
+/// How long reads have failed. What is decided then is decided on an old copy, and where there is another core it knows more.
+#[derive(Debug)]
+pub(super) struct Sight {
+    patience: Duration,
+    /// When proxies have to be told next.
+    failing: Option<Instant>,
+    is_lost: bool,
+}
+
+impl Sight {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, failing: None, is_lost: false }
+    }
+
+    /// A read failed. What counts is the first after all was read.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.failing.get_or_insert(now + self.patience);
+    }
+
+    /// All was read.
+    pub(super) fn regained(&mut self) {
+        self.failing = None;
+        self.is_lost = false;
+    }
+
+    /// When it is lost, or was for another while.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.failing
+    }
+
+    /// Whether it is lost now, or was for another while.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.failing.is_some_and(|due| due <= now);
+        if due {
+            self.failing = Some(now + self.patience);
+            self.is_lost = true;
+        }
+        due
+    }
+
+    /// Whether it was lost and not regained.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+}
+
 /// Delays that double, up to a longest, each with up to as much again by chance, so that several that were stopped by the same
 /// thing do not come back at once.
 #[derive(Debug)]
@@ -190,6 +236,24 @@ mod tests {
         pace.passed(Duration::from_secs(20), ms(400));
         pace.thought(ms(1500));
         assert_eq!(pace.interval(), ms(142_500));
+    }
+
+    #[test]
+    fn sight_is_lost_when_reads_have_failed_for_a_while() {
+        let start = Instant::now();
+        let mut sight = Sight::new(ms(1000));
+        assert!(!sight.take_due(start) && sight.due().is_none());
+        sight.failed(start);
+        sight.failed(start + ms(900));
+        assert!(!sight.take_due(start + ms(999)) && !sight.is_lost());
+        sight.regained();
+        sight.failed(start + ms(1000));
+        assert!(!sight.take_due(start + ms(1999)), "it could read meanwhile");
+        assert!(sight.take_due(start + ms(2000)) && sight.is_lost());
+        assert!(!sight.take_due(start + ms(2999)) && sight.is_lost(), "told for now");
+        assert!(sight.take_due(start + ms(3000)), "and again");
+        sight.regained();
+        assert!(!sight.is_lost() && sight.due().is_none());
     }
 
     #[test]

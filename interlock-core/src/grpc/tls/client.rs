@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
@@ -20,7 +20,8 @@ use crate::trust::{Error, Identity};
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A channel to core at `host:port`. It connects when it is first used, and again when the connection broke; all addresses of the name
-/// are tried in turn, since core has two while it is replaced. Pings every 5 s, unanswered for 10 s, end a connection.
+/// are tried in turn, since core has two while it is replaced. The one that the last connection was to comes last: a core that ends a connection
+/// may do so because another one knows more. Pings every 5 s, unanswered for 10 s, end a connection.
 ///
 /// # Errors
 ///
@@ -32,9 +33,10 @@ pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
+    let last = Arc::new(Mutex::new(None));
     let connect = move |uri: Uri| {
-        let connector = connector.clone();
-        async move { connect(&connector, &uri).await.map(TokioIo::new) }
+        let (connector, last) = (connector.clone(), last.clone());
+        async move { connect(&connector, &uri, &last).await.map(TokioIo::new) }
     };
     Ok(endpoint.connect_with_connector_lazy(tower::service_fn(connect)))
 }
@@ -55,21 +57,51 @@ fn late(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"))
 }
 
-async fn connect(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+/// These addresses, with that of the last connection at the end.
+fn in_turn(mut addresses: Vec<SocketAddr>, last: Option<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.sort_by_key(|address| Some(*address) == last);
+    addresses
+}
+
+async fn connect(
+    connector: &TlsConnector,
+    uri: &Uri,
+    last: &Mutex<Option<SocketAddr>>,
+) -> io::Result<TlsStream<TcpStream>> {
     let core = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{core} has no address"));
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, format!("{core} has no address"));
+    let found = addresses(&core).await?;
+    let before = *last.lock().unwrap_or_else(PoisonError::into_inner);
     // Each has its own time: the first may be the core that is gone.
-    for address in addresses(&core).await? {
+    for address in in_turn(found, before) {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             connector.connect(core_name(), stream).await
         };
         match tokio::time::timeout(CONNECT, attempt).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = late(&address.to_string()),
+            Ok(Ok(stream)) => {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = late(&address.to_string()),
         }
     }
-    Err(last)
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The resolver may name them in the same order each time.
+    #[test]
+    fn another_core_than_the_last_is_tried_first() {
+        let [a, b, c] = [1, 2, 3].map(|last| SocketAddr::from(([10, 0, 0, last], 8080)));
+        assert_eq!(in_turn(vec![a, b, c], None), [a, b, c]);
+        assert_eq!(in_turn(vec![a, b, c], Some(a)), [b, c, a]);
+        assert_eq!(in_turn(vec![a, b], Some(c)), [a, b]);
+        assert_eq!(in_turn(vec![a], Some(a)), [a]);
+    }
 }

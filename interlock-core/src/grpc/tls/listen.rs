@@ -1,4 +1,4 @@
-//! Core's listener: bounded handshakes, and connections that end when their certificate is revoked.
+//! Core's listener: bounded handshakes, and connections that end when their certificate is revoked or their peer is sent away.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::transport::server::Connected;
 
+use super::admitted::Ticket;
 use super::{Admitted, server};
 use crate::trust::{Authority, Error, Fingerprint, Peer};
 
@@ -47,13 +48,14 @@ impl Default for Limits {
     }
 }
 
-/// A connection of somebody who showed a certificate that is admitted. It ends when it is not any more.
+/// A connection of somebody who showed a certificate that is admitted. It ends when it is not any more, or when its peer is sent away.
 #[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    revoked: WatchStream<Arc<Admitted>>,
-    is_revoked: bool,
+    ticket: Ticket,
+    admitted: WatchStream<Arc<Admitted>>,
+    has_ended: bool,
     _places: (Place<Fingerprint>, Place<(Fingerprint, IpAddr)>),
 }
 
@@ -137,20 +139,17 @@ impl Door {
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.ok_or("it shows no certificate")?;
         let peer = Peer::of(certificate).map_err(|error| error.to_string())?;
-        if !is_admitted(&self.admitted.borrow(), &peer) {
-            return Err(format!("no secret has the fingerprint {} of its certificate", peer.fingerprint));
-        }
+        let ticket = self.admitted.borrow().ticket(&peer);
+        let unknown = || format!("no secret has the fingerprint {} of its certificate", peer.fingerprint);
+        let ticket = ticket.ok_or_else(unknown)?;
         let from_here = (peer.fingerprint.clone(), of_address.key);
         let from_here = self.by_both.take(from_here, self.limits.connections_of_one);
         let from_here = from_here.ok_or("its certificate has too many connections from this address")?;
         let place = self.by_certificate.take(peer.fingerprint.clone(), self.limits.connections);
         let _places = (place.ok_or("its certificate has too many connections")?, from_here);
-        Ok(Connection { stream, peer, revoked: WatchStream::new(self.admitted.clone()), is_revoked: false, _places })
+        let admitted = WatchStream::new(self.admitted.clone());
+        Ok(Connection { stream, peer, ticket, admitted, has_ended: false, _places })
     }
-}
-
-fn is_admitted(admitted: &Admitted, peer: &Peer) -> bool {
-    admitted.get(&peer.fingerprint).is_some_and(|(role, cluster)| (role, cluster) == (&peer.role, &peer.cluster))
 }
 
 /// How many of each are in use.
@@ -203,16 +202,19 @@ impl Connected for Connection {
 }
 
 impl Connection {
-    /// Looks whether the certificate was revoked, and asks to be woken when that changes.
+    /// Looks whether this shall end, and asks to be woken when that changes.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        while !self.is_revoked {
-            match Pin::new(&mut self.revoked).poll_next(context) {
-                Poll::Ready(Some(admitted)) => self.is_revoked = !is_admitted(&admitted, &self.peer),
+        while !self.has_ended {
+            match Pin::new(&mut self.admitted).poll_next(context) {
+                Poll::Ready(Some(admitted)) => self.has_ended = admitted.ticket(&self.peer) != Some(self.ticket),
                 // Core is stopping; the server ends its connections by itself.
                 Poll::Ready(None) | Poll::Pending => return Ok(()),
             }
         }
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "its certificate was revoked"))
+        Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "its certificate was revoked, or it shall look for another core",
+        ))
     }
 }
 
