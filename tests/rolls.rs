@@ -284,3 +284,33 @@ async fn a_service_with_our_name_and_labels_is_not_ours_for_that() {
         assert!(outcome.problems.iter().any(|problem| problem.wrong == wrong), "{:?}", outcome.problems);
     }
 }
+
+/// A new proxy cannot come up beside the old one where each node has one on the port already. What somebody wrote into the service by hand
+/// stays, and so do the proxies that run; the reason is told.
+#[tokio::test]
+async fn start_first_where_every_node_has_a_proxy_is_taken_back_and_told() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    let by_hand = |spec: &mut Value| spec["UpdateConfig"]["Order"] = json!("start-first");
+    world.swarm().edit_service(PROXY, by_hand).unwrap();
+    world.settings = settings(&format!("{HITLESS}ProxyContainerLabels = {{ turn = \"2\" }}\n"));
+    let running =
+        |world: &World| world.swarm().running(PROXY).iter().map(|task| task.meta.id.clone()).collect::<Vec<_>>();
+    let before = running(&world);
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    let mut taken_back = None;
+    for _ in 0..20 {
+        world.swarm().tick(Duration::from_secs(10));
+        assert_eq!(running(&world), before);
+        let (outcome, observation) = world.decide(&mut mind).await.unwrap();
+        assert!(world.apply(&outcome.plan, &observation).await.is_empty());
+        if outcome.plan.steps.iter().any(|step| matches!(step.action, Action::RollBackService { .. })) {
+            taken_back = Some(outcome.problems);
+            break;
+        }
+    }
+    let told: Vec<_> = taken_back.unwrap().iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|told| told.contains("host-mode port already in use on 2 nodes")), "{told:?}");
+    world.swarm().settle();
+    assert_eq!(running(&world), before);
+    assert_eq!(world.swarm().service_json(PROXY)["Spec"]["UpdateConfig"]["Order"], "start-first");
+}

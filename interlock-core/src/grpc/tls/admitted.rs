@@ -31,7 +31,7 @@ impl Admitted {
     }
 
     /// Accepts the same as another, and nobody else. Whether that is a change.
-    pub(crate) fn accept_as(&mut self, other: Self) -> bool {
+    pub fn accept_as(&mut self, other: Self) -> bool {
         let changed = self.holders != other.holders;
         self.holders = other.holders;
         changed
