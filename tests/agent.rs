@@ -279,7 +279,7 @@ async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
     assert!(!node.listens());
 }
 
-/// As for TLS that is passed through: nginx does not remove what a killed one left.
+/// As for TLS that is passed through: nginx does not remove what a killed one left. Neither what is started next nor a later reload finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sockets_of_a_killed_nginx_are_no_obstacle() {
     let (node, mut core) = (Node::new(), Core::start());
@@ -290,16 +290,19 @@ async fn the_sockets_of_a_killed_nginx_are_no_obstacle() {
         files[1].content = files[1].content.replacen("server {\n", &line, 1);
         to_wire(n, &files)
     };
-    core.send(files(1));
+    node.mount(1);
+    core.send(files(2));
     let agent = node.start(core.address, GENERATION);
-    core.accepted(&files(1)).await;
-    for _ in 0..2 {
+    core.accepted(&files(2)).await;
+    for serves in [2, 2, 1] {
         let master = node.master();
         kill("-KILL", master);
-        eventually("another nginx", || node.served() == Some(1) && node.master() != master);
+        eventually("another nginx", || node.served() == Some(serves) && node.master() != master);
     }
-    core.send(files(2));
-    core.accepts_in_the_end(&files(2)).await;
+    // Others may be to blame for its ends, so it is tried again.
+    node.serves(2);
+    core.send(files(3));
+    core.accepts_in_the_end(&files(3)).await;
     agent.stop().await;
     assert!(!socket.exists());
 }

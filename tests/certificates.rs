@@ -140,14 +140,15 @@ fn sent_with(outcome: &Outcome, authorities: &str) -> Vec<Generation> {
     with.map(|((_, generation), _)| generation.clone()).collect()
 }
 
+const TOML: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\n";
+
 /// Proxies that run did start with these files. A core that does not know them yet must not take from them what they serve.
 #[tokio::test]
 async fn a_core_that_starts_anew_takes_no_verified_route_from_proxies_that_run() {
     let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
     verified(&mut swarm, "shop", "ca.pem");
     swarm.settle();
-    let toml = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\n";
-    let world = World::new(swarm, support::settings(toml)).await;
+    let mut world = World::new(swarm, support::settings(TOML)).await;
     let mut mind = Mind::default();
     let (first, observation) = world.decide(&mut mind).await.unwrap();
     assert_eq!(
@@ -163,6 +164,13 @@ async fn a_core_that_starts_anew_takes_no_verified_route_from_proxies_that_run()
     let (anew, _) = world.decide(&mut Mind::default()).await.unwrap();
     let running = anew.generations[&Cluster::default()].clone();
     assert_eq!(sent_with(&anew, "ca.pem"), vec![running.clone()]);
+
+    // What new tasks start with holds it only once somebody has said that it is good, also when they are replaced for another reason.
+    world.settings = support::settings(&format!("{TOML}ProxyImage = \"other:1\"\n"));
+    let (rolls, _) = world.decide(&mut Mind::default()).await.unwrap();
+    assert!(rolls.plan.steps.iter().any(|step| step.restarts_tasks), "{}", rolls.plan);
+    assert!(!serde_json::to_string(&rolls.plan).unwrap().contains("proxy_ssl_trusted_certificate"), "{}", rolls.plan);
+    world.settings = support::settings(TOML);
 
     // Nobody has started with another file yet, until the first of the next proxies runs.
     verified(&mut world.swarm(), "blog", "other.pem");

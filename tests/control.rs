@@ -126,6 +126,27 @@ async fn proxies_leave_a_core_that_can_read_nothing_and_come_back_if_there_is_no
     core.stop().await;
 }
 
+/// Core hears peers also while there is no engine: however many came and went, the next one gets what there is.
+#[tokio::test]
+async fn proxies_come_and_go_while_there_is_no_engine() {
+    let site = Site::new(HITLESS);
+    let core = site.start_with(|options| options.blind_after = Duration::from_secs(1));
+    let mut agent = site.agent().await;
+    agent.accepts("shop.example.com").await;
+    let (socket, aside) = (site.handle.socket().to_owned(), site.handle.socket().with_extension("aside"));
+    std::fs::rename(&socket, &aside).unwrap();
+    site.handle.swarm().script.rule(Rule::any("", Fault::Drop));
+    // Core has noticed once it sends proxies away.
+    assert_eq!(agent.hears_or_ends("nothing", true).await, None);
+    for _ in 0..300 {
+        drop(site.agent().await);
+    }
+    site.agent().await.hears("shop.example.com", true).await;
+    site.handle.swarm().script.forget_rules();
+    std::fs::rename(&aside, &socket).unwrap();
+    core.stop().await;
+}
+
 /// What they reported is missing meanwhile, and what is known of the Swarm is old.
 #[tokio::test]
 async fn nothing_is_decided_while_proxies_are_sent_away() {

@@ -4,6 +4,7 @@
 //! lists in them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificates;
@@ -127,6 +128,8 @@ pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
 struct Routed {
     configs: ProxyConfigs,
     generations: BTreeMap<Cluster, Generations>,
+    /// Those with routes of which no agent has said that proxies can start with them. Tasks that run do serve them.
+    unconfirmed: BTreeSet<(Cluster, Generation)>,
     /// The services behind each route, by service cluster: whom to leave out when a checker does not take it.
     model: Model,
     shown: Shown,
@@ -141,6 +144,7 @@ fn route(inputs: &Inputs) -> Routed {
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
     let mut shown = Shown::new();
+    let mut unconfirmed = BTreeSet::new();
     let nothing = Routes::default();
     for (cluster, extension) in desired::clusters(settings) {
         let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
@@ -154,11 +158,20 @@ fn route(inputs: &Inputs) -> Routed {
             let key = (cluster.clone(), attachments.generation());
             // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand. Where nobody says anything
             // yet, since core has just started, tasks that run go on with what they have: one that cannot refuses and stays as it is.
+            let is_unconfirmed = Cell::new(false);
+            let assumed = || {
+                let runs = found.running.contains(attachments);
+                is_unconfirmed.set(is_unconfirmed.get() || runs);
+                runs
+            };
             let knows = |name: &SecretName| {
                 let said = || reports.has_certificates(&cluster, &key.1, name);
-                !extension.hitless_service_update || said().unwrap_or_else(|| found.running.contains(attachments))
+                !extension.hitless_service_update || said().unwrap_or_else(assumed)
             };
             let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key), knows);
+            if is_unconfirmed.get() {
+                unconfirmed.insert(key.clone());
+            }
             let config = match &part {
                 Cow::Borrowed(_) => proxy_config::build(&cluster, proxy.clone(), whole),
                 Cow::Owned(part) => {
@@ -174,7 +187,7 @@ fn route(inputs: &Inputs) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, model, shown, problems }
+    Routed { configs, generations, unconfirmed, model, shown, problems }
 }
 
 /// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
@@ -198,7 +211,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, issues } = inputs;
-    let Routed { configs, generations, model, shown, mut problems } = routed;
+    let Routed { configs, generations, unconfirmed, model, shown, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings, *issues);
     problems.extend(told);
     problems.extend(reports.problems());
@@ -214,6 +227,11 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         let key = (cluster.clone(), found.wanted.generation());
         let rendered = configs.get(&key).and_then(|config| Some((config, current(renderings, &key, config)?)));
         let rendered = match rendered {
+            // New tasks shall not start with it.
+            _ if unconfirmed.contains(&key) && waits.expect_agents(&cluster, snapshot.observed_at) => {
+                Err(NoContent::OnTheWay)
+            }
+            _ if unconfirmed.contains(&key) => Err(NoContent::Missing),
             Some((config, Rendering { result: Ok(files), .. })) => Ok((config, &**files)),
             None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
             _ => Err(NoContent::Missing),

@@ -164,7 +164,7 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
     loop {
         let connected = select! {
             () = &mut shutdown => return Ok(()),
-            connected = connect(&settings, &options) => connected,
+            connected = follower.hearing(connect(&settings, &options)) => connected,
         };
         let error = match connected {
             Ok(client) => {
@@ -197,7 +197,7 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
         let delay = delays.next();
         select! {
             () = &mut shutdown => return Ok(()),
-            () = sleep(delay) => {}
+            () = follower.hearing(sleep(delay)) => {}
         }
     }
 }

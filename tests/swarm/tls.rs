@@ -113,6 +113,12 @@ async fn g2_g5_passthrough(site: &Site, authority: &Authority) {
     let (_, answer) = get(authority, site.workers(), "itself.local.test", &[]).unwrap();
     assert!(answer.contains("itself") && !answer.contains("x-request-id"), "G2: {answer}");
     assert_eq!(site.ask("itself.local.test", "/").status, 503, "G2: nobody answers without TLS");
+    // What is passed through goes by sockets in the container, which a killed nginx leaves behind.
+    let master = |site: &Site| site.in_container(1, "interlock-proxy", &["cat", "/var/run/proxy.pid"]);
+    let before = master(site);
+    site.kill_nginx(1);
+    site.until("there is another nginx", |site| master(site) != before).await;
+    served(site, authority, "itself.local.test", "09").await;
 }
 
 async fn f2_redirect_to_https(site: &Site, authority: &Authority) {

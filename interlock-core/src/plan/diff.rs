@@ -48,6 +48,8 @@ pub struct Rolling {
     pub moved: jiff::Timestamp,
     /// When it was looked at last.
     pub seen: jiff::Timestamp,
+    /// How long before that it was looked at: passes over a large Swarm lie far apart.
+    pub apart: jiff::SignedDuration,
     /// The tasks that have been seen up.
     pub up: BTreeSet<TaskId>,
 }

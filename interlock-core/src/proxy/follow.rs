@@ -96,20 +96,20 @@ impl Follower {
         tracing::info!("connected to core");
         *told = None;
         let since = Instant::now();
+        let mut heard = false;
         // A core that ends each stream at once is no better than one that is away.
-        let mut reached = false;
+        let reached = |heard| heard || since.elapsed() > self.pause.1;
         loop {
-            reached |= since.elapsed() > self.pause.1;
             tokio::select! {
                 response = stream.next() => match response {
                     Some(Ok(response)) => {
-                        reached = true;
+                        heard = true;
                         if let Some(refusal) = response.revision.and_then(|revision| self.take(revision)) {
                             let _ = requests.send(request(refusal));
                         }
                     }
-                    Some(Err(status)) => return (reached, status),
-                    None => return (reached, tonic::Status::ok("core closed it")),
+                    Some(Err(status)) => return (reached(heard), status),
+                    None => return (reached(heard), tonic::Status::ok("core closed it")),
                 },
                 Some(answer) = self.answers.recv() => {
                     let _ = requests.send(request(self.event(answer)));

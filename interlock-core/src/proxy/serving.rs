@@ -67,6 +67,8 @@ impl Supervisor {
         let limit = self.check(candidate, &spot).await?;
         let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
         self.take_over().await;
+        // Also those of what was served before, which may come again by a reload.
+        self.current.iter().for_each(clear_sockets);
         clear_sockets(candidate);
         let child = self.program.start(candidate, &config);
         let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
@@ -88,6 +90,7 @@ impl Supervisor {
                     NotServing::Ended(_) => self.generations.adopt(master.pid()),
                 }
                 self.master = None;
+                clear_sockets(candidate);
                 Err(Unserved::Failed(error.to_string()))
             }
         }

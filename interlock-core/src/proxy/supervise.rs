@@ -1,5 +1,6 @@
 //! Supervising nginx: starting it, starting it again when it crashed, giving it revisions, ending it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Supervisor {
                 }
                 () = sleep(if paced.is_some() { PACED_TICK } else { TICK }) => {
                     self.generations.observe(pid);
-                    self.volume.catch_up().await;
+                    self.volume.catch_up();
                     if paced.is_some_and(|until| until <= Instant::now() || !self.generations.are_many()) {
                         paced = None;
                         if let Attended::Ended(ending) = self.attended_take(orders).await {
@@ -196,24 +197,26 @@ impl Supervisor {
     /// Starts nginx with the first configuration that it serves.
     async fn bring_up(&mut self) -> Result<(), Error> {
         let mut tries = Tries::default();
-        // What is in memory first: the volume may hang.
-        for candidate in self.known() {
-            if self.serves(Ok(candidate), &mut tries).await {
-                return Ok(());
-            }
-        }
         // What ends each time comes last.
         let last = self.current.clone().filter(|_| self.early_deaths >= EARLY_DEATHS);
-        for candidate in self.stored().await {
-            let is_last = |last: &Candidate| candidate.as_ref().is_ok_and(|it| it.is_same(last));
-            if !last.as_ref().is_some_and(is_last) && self.serves(candidate, &mut tries).await {
+        let is_not_last = |candidate: &io::Result<Candidate>| !matches!((candidate, &last), (Ok(candidate), Some(last)) if candidate.is_same(last));
+        let (mounted, otherwise) = match &self.boot {
+            Boot::InPlace(path) => (Some(Candidate::boot(path)), None),
+            Boot::Aside(path) => (None, Some(Candidate::boot(path))),
+        };
+        let known = self.known().into_iter().map(Ok).chain(mounted).filter(is_not_last);
+        for candidate in known.collect::<Vec<_>>() {
+            if self.serves(candidate, &mut tries).await {
                 return Ok(());
             }
         }
-        if let Some(last) = last
-            && self.serves(Ok(last), &mut tries).await
-        {
-            return Ok(());
+        // Only then, as the volume may hang.
+        let copies = self.volume.newest_first().await.into_iter().map(Ok);
+        let others = copies.chain(otherwise).filter(is_not_last).chain(last.clone().map(Ok));
+        for candidate in others.collect::<Vec<_>>() {
+            if self.serves(candidate, &mut tries).await {
+                return Ok(());
+            }
         }
         self.running.send_replace(Running::default());
         self.tell_refusals();
@@ -221,7 +224,7 @@ impl Supervisor {
     }
 
     /// Whether nginx serves this now, having been started with it.
-    async fn serves(&mut self, candidate: std::io::Result<Candidate>, tries: &mut Tries) -> bool {
+    async fn serves(&mut self, candidate: io::Result<Candidate>, tries: &mut Tries) -> bool {
         let candidate = match candidate {
             Ok(candidate) if tries.tried.iter().any(|tried| tried.is_same(&candidate)) => return false,
             Ok(candidate) => candidate,
@@ -250,24 +253,11 @@ impl Supervisor {
         }
     }
 
-    /// What core wants and what was served, unless nginx does not do well with it.
+    /// What core wants, unless it was refused, and what was served.
     fn known(&mut self) -> Vec<Candidate> {
         let wanted = self.wanted.borrow_and_update().clone();
         let wanted = wanted.filter(|wanted| self.refused.as_ref() != Some(&wanted.hash));
-        let current = self.current.clone();
-        let does_well = |candidate: &Candidate| {
-            self.early_deaths < EARLY_DEATHS || !self.current.as_ref().is_some_and(|it| it.is_same(candidate))
-        };
-        wanted.map(|wanted| (*wanted).clone()).into_iter().chain(current).filter(does_well).collect()
-    }
-
-    /// What else could be run, the best first.
-    async fn stored(&mut self) -> Vec<std::io::Result<Candidate>> {
-        let copies = self.volume.newest_first().await.into_iter().map(Ok);
-        match &self.boot {
-            Boot::InPlace(path) => [Candidate::boot(path)].into_iter().chain(copies).collect(),
-            Boot::Aside(path) => copies.chain([Candidate::boot(path)]).collect(),
-        }
+        wanted.map(|wanted| (*wanted).clone()).into_iter().chain(self.current.clone()).collect()
     }
 
     /// nginx's master process is gone. Its workers go on.

@@ -38,16 +38,17 @@ impl Volume {
         self.run(move |copies| copies.keep(&candidate)).await?
     }
 
-    /// Keeps what could not be kept before, if that can be tried.
-    pub(super) async fn catch_up(&mut self) {
+    /// Begins to keep what could not be kept before, if that can be tried.
+    pub(super) fn catch_up(&mut self) {
         if self.hangs() {
             return;
         }
         let Some(candidate) = self.unkept.take() else { return };
-        match self.keep(candidate).await {
+        let copies = self.copies.clone();
+        self.job = Some(tokio::task::spawn_blocking(move || match copies.keep(&candidate) {
             Ok(()) => tracing::info!("the volume has a copy again of what is served"),
             Err(error) => tracing::warn!("there may be no copy of this for a restart: {error}"),
-        }
+        }));
     }
 
     /// The copies, the newest first.

@@ -48,6 +48,11 @@ impl Waits {
         (waits, problems)
     }
 
+    /// Whether the agents of proxies that run may still come, for all that is known.
+    pub(crate) fn expect_agents(&self, cluster: &Cluster, now: Timestamp) -> bool {
+        self.agents.get(cluster).is_some_and(|since| now.duration_since(*since) < PATIENCE)
+    }
+
     /// Whether files of the newest model may still come, for all that is known.
     pub(crate) fn expect_files(&self, cluster: &Cluster, now: Timestamp) -> bool {
         self.extensions.get(cluster).is_some_and(|since| now.duration_since(*since) < PATIENCE)

@@ -111,6 +111,17 @@ impl Follower {
         std::mem::take(&mut self.worked)
     }
 
+    /// Hears what peers say while something else is done: nobody waits for core because core waits for the engine.
+    pub(super) async fn hearing<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            select! {
+                done = &mut work => return done,
+                said = self.control.said() => self.said(said, Instant::now()),
+            }
+        }
+    }
+
     /// The engine cannot be worked with now.
     pub(super) fn disconnected(&mut self, error: &docker::Error) {
         self.told.disconnected(error);

@@ -62,14 +62,15 @@ impl ServiceDiff<'_> {
         let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
         let mut up: BTreeSet<_> = tasks.map(|task| task.id.clone()).collect();
         let seen = self.snapshot.observed_at;
-        let mut moved = seen;
+        let (mut moved, mut apart) = (seen, SignedDuration::ZERO);
         if let Some(known) = known {
+            apart = known.apart;
             if up.is_subset(&known.up) {
                 moved = known.moved;
             }
             up.extend(known.up.iter().cloned());
         }
-        Some(Rolling { began: update.started_at, moved, seen, up })
+        Some(Rolling { began: update.started_at, moved, seen, apart, up })
     }
 
     fn is_late(&self, service: &Service) -> bool {
@@ -132,18 +133,21 @@ impl ServiceDiff<'_> {
 
 /// The least time between two looks at a roll that counts in full: passes take time, too.
 const LOOK: SignedDuration = SignedDuration::from_secs(15);
+/// The longest time between two passes, however large the Swarm.
+const LONGEST: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is remembered of updates, for a look at this time. Between two looks no more counts than lies between two passes that go well: a Swarm
 /// without a leader starts no task, and an engine that hangs shows none, so a good roll would be late at once when that is over.
 pub(crate) fn looked_at(attempts: &Attempts, now: Timestamp, poll_interval: Duration) -> Attempts {
     let between_passes = SignedDuration::try_from(poll_interval.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
-    let most = between_passes.max(LOOK);
     let mut attempts = attempts.clone();
     for rolling in attempts.values_mut().filter_map(|attempt| attempt.rolling.as_mut()) {
-        let unseen = now.duration_since(rolling.seen).saturating_sub(most);
+        let apart = now.duration_since(rolling.seen);
+        let unseen = apart.saturating_sub(between_passes.max(LOOK).max(rolling.apart + rolling.apart));
         if unseen.is_positive() {
             rolling.moved = rolling.moved.checked_add(unseen).unwrap_or(now).min(now);
         }
+        rolling.apart = apart.clamp(SignedDuration::ZERO, LONGEST);
     }
     attempts
 }

@@ -88,7 +88,8 @@ impl ServiceDiff<'_> {
             return (Vec::new(), outcome);
         }
         if self.wanted.content == Err(NoContent::OnTheWay) && changes.iter().any(replaces_tasks) {
-            outcome.waiting = Some(format!("{} waits for files of its extension", self.wanted.name));
+            outcome.waiting =
+                Some(format!("{} waits for files of its extension, or for word of its proxies", self.wanted.name));
             return (Vec::new(), outcome);
         }
         if let Some(step) = self.paused(service) {
