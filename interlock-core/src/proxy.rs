@@ -254,6 +254,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         early_deaths: 0,
         orphaned: Vec::new(),
         generations: Default::default(),
+        sockets: Default::default(),
     };
     supervisor.run(Orders { received: orders, reload: false }).await
 }

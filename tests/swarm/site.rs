@@ -33,8 +33,6 @@ impl Site {
     /// A lab with nothing on it, and settings for it with these lines behind.
     pub(crate) async fn new(more: &str) -> Self {
         let lab = Lab::find();
-        // Undoes what a test before this one may have left of a fault.
-        lab.command(&["up"]);
         lab.clear().await;
         let folder = tempfile::tempdir().unwrap();
         let site = Self { lab, folder, controller: Mutex::default() };

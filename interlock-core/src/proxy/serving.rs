@@ -29,16 +29,11 @@ struct Spot {
     in_place: bool,
 }
 
-/// Removes the Unix sockets that a configuration listens on. nginx removes its own when it ends in order, and does not start where one
-/// is left by a master that was killed. There is no other one here: this is the container's only nginx, and it does not run.
-fn clear_sockets(candidate: &Candidate) {
+/// The Unix sockets that a configuration listens on.
+fn sockets(candidate: &Candidate) -> impl Iterator<Item = PathBuf> {
     let lines = candidate.files.iter().flat_map(|file| file.content.lines());
     let paths = lines.filter_map(|line| line.trim_start().strip_prefix("listen")?.trim_start().strip_prefix("unix:"));
-    for path in paths.filter_map(|rest| rest.split([' ', '\t', ';']).next()).map(Path::new) {
-        if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
-            let _ = std::fs::remove_file(path);
-        }
-    }
+    paths.filter_map(|rest| rest.split([' ', '\t', ';']).next()).map(PathBuf::from)
 }
 
 impl Supervisor {
@@ -67,9 +62,8 @@ impl Supervisor {
         let limit = self.check(candidate, &spot).await?;
         let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
         self.take_over().await;
-        // Also those of what was served before, which may come again by a reload.
-        self.current.iter().for_each(clear_sockets);
-        clear_sockets(candidate);
+        self.sockets.extend(sockets(candidate));
+        self.clear_sockets();
         let child = self.program.start(candidate, &config);
         let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
         let master = self.master.insert(Master::new(child));
@@ -90,7 +84,6 @@ impl Supervisor {
                     NotServing::Ended(_) => self.generations.adopt(master.pid()),
                 }
                 self.master = None;
-                clear_sockets(candidate);
                 Err(Unserved::Failed(error.to_string()))
             }
         }
@@ -104,6 +97,16 @@ impl Supervisor {
             // nginx waits for half a second when it finds the port in use.
             while !processes::accepting(master).is_empty() && Instant::now() < deadline {
                 sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// Removes the Unix sockets of all that was served or tried. nginx removes its own when it ends in order; where one is left by a master that
+    /// was killed, it neither starts nor takes it with a reload. This is the container's only nginx, and it does not run.
+    fn clear_sockets(&self) {
+        for path in &self.sockets {
+            if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
+                let _ = std::fs::remove_file(path);
             }
         }
     }
@@ -147,6 +150,7 @@ impl Supervisor {
         let spot = self.place(wanted)?;
         let limit = self.check(wanted, &spot).await?;
         let before = self.folder.current();
+        self.sockets.extend(sockets(wanted));
         let _ = self.point(&spot.folder)?;
         let Err(error) = self.reload(wanted.revision.as_ref(), limit).await else { return Ok(()) };
         if let Some(before) = &before {

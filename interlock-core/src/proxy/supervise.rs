@@ -1,5 +1,6 @@
 //! Supervising nginx: starting it, starting it again when it crashed, giving it revisions, ending it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ pub(super) struct Supervisor {
     /// Masters that died, whose workers take connections until there is another one.
     pub(super) orphaned: Vec<Pid>,
     pub(super) generations: Generations,
+    /// The Unix sockets that nginx has listened on.
+    pub(super) sockets: BTreeSet<PathBuf>,
 }
 
 impl Supervisor {
