@@ -294,10 +294,15 @@ async fn the_sockets_of_a_killed_nginx_are_no_obstacle() {
     core.send(files(2));
     let agent = node.start(core.address, GENERATION);
     core.accepted(&files(2)).await;
-    for serves in [2, 2, 1] {
+    // After some early ends something else is served; how many depends on when they come.
+    for time in 1.. {
+        assert!(time < 20, "the mounted configuration is never served");
         let master = node.master();
         kill("-KILL", master);
-        eventually("another nginx", || node.served() == Some(serves) && node.master() != master);
+        eventually("another nginx", || node.served().is_some() && node.master() != master);
+        if node.served() == Some(1) {
+            break;
+        }
     }
     // Others may be to blame for its ends, so it is tried again.
     node.serves(2);
