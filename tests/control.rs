@@ -108,15 +108,15 @@ async fn proxies_leave_a_core_that_can_read_nothing_and_come_back_if_there_is_no
     let mut agent = site.agent().await;
     agent.accepts("shop.example.com").await;
     for (host, fault) in [("first", Fault::Refuse(ApiError::no_leader())), ("second", Fault::Drop)] {
-        let writes = site.handle.swarm().writes();
         site.handle.swarm().script.rule(Rule::any("", fault));
+        let writes = site.handle.swarm().writes();
         for _ in 0..2 {
             assert_eq!(agent.hears_or_ends("nothing", true).await, None, "{host}");
             agent = site.agent().await;
             agent.hears("shop.example.com", true).await;
         }
-        site.handle.swarm().script.forget_rules();
         assert_eq!(site.handle.swarm().writes(), writes, "{host}");
+        site.handle.swarm().script.forget_rules();
         route(&mut site.handle.swarm(), host, "demo");
         // Until it can read again it may be on its way to say so once more.
         while agent.hears_or_ends(&format!("{host}.example.com"), true).await.is_none() {
