@@ -107,6 +107,8 @@ async fn proxies_leave_a_core_that_can_read_nothing_and_come_back_if_there_is_no
     let core = site.start_with(|options| options.blind_after = Duration::from_secs(1));
     let mut agent = site.agent().await;
     agent.accepts("shop.example.com").await;
+    // The last that is written before all is at rest.
+    site.noted_version().await;
     for (host, fault) in [("first", Fault::Refuse(ApiError::no_leader())), ("second", Fault::Drop)] {
         site.handle.swarm().script.rule(Rule::any("", fault));
         let writes = site.handle.swarm().writes();
