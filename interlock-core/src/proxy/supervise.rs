@@ -202,7 +202,8 @@ impl Supervisor {
         let mut tries = Tries::default();
         // What ends each time comes last.
         let last = self.current.clone().filter(|_| self.early_deaths >= EARLY_DEATHS);
-        let is_not_last = |candidate: &io::Result<Candidate>| !matches!((candidate, &last), (Ok(candidate), Some(last)) if candidate.is_same(last));
+        let is_last = |candidate: &Candidate| last.as_ref().is_some_and(|last| candidate.is_same(last));
+        let is_not_last = |candidate: &io::Result<Candidate>| !candidate.as_ref().is_ok_and(is_last);
         let (mounted, otherwise) = match &self.boot {
             Boot::InPlace(path) => (Some(Candidate::boot(path)), None),
             Boot::Aside(path) => (None, Some(Candidate::boot(path))),

@@ -44,11 +44,10 @@ impl Volume {
             return;
         }
         let Some(candidate) = self.unkept.take() else { return };
-        let copies = self.copies.clone();
-        self.job = Some(tokio::task::spawn_blocking(move || match copies.keep(&candidate) {
+        self.begin(move |copies| match copies.keep(&candidate) {
             Ok(()) => tracing::info!("the volume has a copy again of what is served"),
-            Err(error) => tracing::warn!("there may be no copy of this for a restart: {error}"),
-        }));
+            Err(error) => tracing::warn!("there may be no copy of what is served: {error}"),
+        });
     }
 
     /// The copies, the newest first.
@@ -64,10 +63,14 @@ impl Volume {
         self.job.as_ref().is_some_and(|job| !job.is_finished())
     }
 
+    fn begin(&mut self, work: impl FnOnce(&Copies) + Send + 'static) {
+        let copies = self.copies.clone();
+        self.job = Some(tokio::task::spawn_blocking(move || work(&copies)));
+    }
+
     async fn run<T: Send + 'static>(&mut self, work: impl FnOnce(&Copies) -> T + Send + 'static) -> io::Result<T> {
         let (done, result) = oneshot::channel();
-        let copies = self.copies.clone();
-        self.job = Some(tokio::task::spawn_blocking(move || drop(done.send(work(&copies)))));
+        self.begin(move |copies| drop(done.send(work(copies))));
         timeout(self.limit, result).await.map_err(|_| slow())?.map_err(io::Error::other)
     }
 }
