@@ -58,7 +58,7 @@ impl Plan {
 /// One call of the Docker API.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// The service cluster it is for; `None` for what is core's own, or nobody's any more: if it fails, it is held up alone.
+    /// The service cluster it is for; `None` for what is core's own, or nobody's any more: where that fails it holds up no service cluster.
     pub cluster: Option<Cluster>,
     /// The call.
     #[serde(flatten)]
