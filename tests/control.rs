@@ -82,7 +82,7 @@ async fn an_extension_of_its_own_renders_and_proxies_start_with_it() {
 }
 
 #[tokio::test]
-async fn files_that_differ_from_the_model_are_refused() {
+async fn files_that_core_would_not_render_are_refused() {
     let site = Site::new(&format!("{HITLESS}{REMOTE}"));
     let core = site.start();
     let drop_shop = |files: &mut Vec<render::File>| {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
-use interlock_core::problem::Effect;
-use interlock_core::reconcile::Outcome;
+use interlock_core::problem::{Effect, Subject};
+use interlock_core::reconcile::{Memory, Outcome};
 use interlock_core::render::{RenderError, Suspect};
 use interlock_core::settings::Settings;
 use interlock_testkit::Swarm;
@@ -225,22 +225,36 @@ async fn an_identity_that_was_removed_or_that_another_authority_signed_is_replac
     assert_ne!(second, third);
 }
 
+/// Has the extension of a service cluster refuse what is asked for now, as if it had never been rendered before, and blame these hosts.
+async fn refuses(world: &World, mind: &mut Mind, cluster: &str, hosts: &[&str]) {
+    let before = mind.memory.clone();
+    let (outcome, _) = world.decide(mind).await.unwrap();
+    mind.memory = before;
+    let suspect =
+        |host: &&str| Suspect { host: format!("{host}.example.com").parse().ok(), path: "/".parse().unwrap() };
+    let refusal = RenderError::Refused { message: "no".to_owned(), suspects: hosts.iter().map(suspect).collect() };
+    for key in outcome.proxy_configs.keys().filter(|(of, _)| of.as_str() == cluster) {
+        mind.renderings.get_mut(key).unwrap().result = Err(refusal.clone());
+    }
+}
+
+fn effects(outcome: &Outcome, service: &str) -> Vec<Effect> {
+    let about = |subject: &Subject| *subject == Subject::Service(service.to_owned());
+    outcome.problems.iter().filter(|problem| about(&problem.subject)).map(|problem| problem.effect).collect()
+}
+
 #[tokio::test]
-async fn a_service_that_a_checker_refuses_is_left_out_until_its_labels_change() {
+async fn a_service_that_a_checker_refuses_is_withheld_until_its_labels_change() {
     let (world, mut mind) = deployed(hitless()).await;
     route(&mut world.swarm(), "odd", "demo");
     world.swarm().settle();
-    let (outcome, _) = world.decide(&mut mind).await.unwrap();
-    let key = outcome.proxy_configs.keys().next().unwrap().clone();
-    let suspect = Suspect { host: Some("odd.example.com".parse().unwrap()), path: "/".parse().unwrap() };
-    mind.renderings.get_mut(&key).unwrap().result =
-        Err(RenderError::Refused { message: "no odd hosts".to_owned(), suspects: vec![suspect] });
+    refuses(&world, &mut mind, "", &["odd"]).await;
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     assert!(delivered(&outcome)[0].contains("shop.example.com"), "what was good stays");
     for _ in 0..2 {
         let (outcome, _) = world.decide(&mut mind).await.unwrap();
         let left_out = outcome.problems.iter().find(|problem| problem.effect == Effect::LeftOut).unwrap().to_string();
-        assert!(left_out.contains("service odd") && left_out.contains("no odd hosts"), "{left_out}");
+        assert!(left_out.contains("service odd") && left_out.contains("refuses its routes: no"), "{left_out}");
         assert!(!delivered(&outcome)[0].contains("odd.example.com"));
     }
     world
@@ -253,24 +267,73 @@ async fn a_service_that_a_checker_refuses_is_left_out_until_its_labels_change() 
 }
 
 #[tokio::test]
-async fn an_extension_cannot_take_all_routes_away_by_refusing_them() {
+async fn an_extension_cannot_take_all_new_routes_away_by_refusing_them() {
     let (world, mut mind) = deployed(hitless()).await;
     let names = ["one", "two", "three", "four"];
     names.iter().for_each(|name| route(&mut world.swarm(), name, "demo"));
     world.swarm().settle();
-    let (outcome, _) = world.decide(&mut mind).await.unwrap();
-    let key = outcome.proxy_configs.keys().next().unwrap().clone();
-    let suspect = |name: &&str| Suspect {
-        host: Some(format!("{name}.example.com").parse().unwrap()),
-        path: "/".parse().unwrap(),
-    };
-    mind.renderings.get_mut(&key).unwrap().result =
-        Err(RenderError::Refused { message: "no".to_owned(), suspects: names.iter().map(suspect).collect() });
+    refuses(&world, &mut mind, "", &names).await;
     for _ in 0..2 {
         let (outcome, _) = world.decide(&mut mind).await.unwrap();
-        let text = delivered(&outcome).remove(0);
-        assert!(names.iter().all(|name| text.contains(&format!("{name}.example.com"))), "{text}");
         assert!(outcome.problems.iter().all(|problem| problem.effect == Effect::Kept), "{:?}", outcome.problems);
+        assert!(delivered(&outcome)[0].contains("shop.example.com"));
+    }
+}
+
+/// Its word against routes that serve counts for nothing, whatever changed besides: tasks, other services, or nothing at all.
+#[tokio::test]
+async fn h5_an_extension_takes_no_route_away_that_serves() {
+    let (world, mut mind) = deployed(hitless()).await;
+    route(&mut world.swarm(), "blog", "demo");
+    world.swarm().settle();
+    let _ = world.decide(&mut mind).await.unwrap();
+    let changes: [fn(&World); 3] = [
+        |_| (),
+        |world| world.swarm().edit_service("shop", |spec| spec["Mode"] = json!({"Replicated": {"Replicas": 3}})).unwrap(),
+        |world| route(&mut world.swarm(), "late", "demo"),
+    ];
+    for change in changes {
+        change(&world);
+        world.swarm().settle();
+        refuses(&world, &mut mind, "", &["shop", "blog"]).await;
+        for _ in 0..2 {
+            let (outcome, _) = world.decide(&mut mind).await.unwrap();
+            assert_eq!((effects(&outcome, "shop"), effects(&outcome, "blog")), (vec![], vec![]));
+            let text = delivered(&outcome).remove(0);
+            assert!(text.contains("shop.example.com") && text.contains("blog.example.com"), "{text}");
+        }
+    }
+}
+
+/// A core that has just begun knows nothing of earlier renderings, but what the proxies run.
+#[tokio::test]
+async fn h5_a_fresh_core_believes_nothing_of_what_the_proxies_run() {
+    let (world, mut mind) = deployed(hitless()).await;
+    mind.memory = Memory::default();
+    refuses(&world, &mut mind, "", &["shop"]).await;
+    for _ in 0..2 {
+        let (outcome, _) = world.decide(&mut mind).await.unwrap();
+        assert_eq!(effects(&outcome, "shop"), []);
+    }
+}
+
+/// The labels that serve stay in force, as long as they protect as much as the new ones.
+#[tokio::test]
+async fn h5_changed_labels_that_are_refused_leave_the_route_as_it_serves() {
+    for (change, protects, serves) in [
+        (("max_fails", "3"), false, Effect::LastGood),
+        (("allow", "10.9.0.0/16"), true, Effect::LeftOut),
+    ] {
+        let (world, mut mind) = deployed(hitless()).await;
+        label(&world, "shop", &[change]);
+        refuses(&world, &mut mind, "", &["shop"]).await;
+        for _ in 0..2 {
+            let _ = world.decide(&mut mind).await.unwrap();
+            let (outcome, _) = world.decide(&mut mind).await.unwrap();
+            assert_eq!(effects(&outcome, "shop"), [serves], "{change:?}");
+            let text = delivered(&outcome).remove(0);
+            assert_eq!(text.contains("shop.example.com"), !protects, "{change:?}: {text}");
+        }
     }
 }
 
@@ -285,16 +348,10 @@ async fn refusals_of_one_service_cluster_do_not_count_for_another() {
     label(&world, "odd", &[("service_cluster", "east")]);
     world.swarm().settle();
     let mut mind = Mind::default();
-    let (outcome, _) = world.decide(&mut mind).await.unwrap();
-    let refuse = |mind: &mut Mind, cluster: &str, names: &[&str]| {
-        let suspect =
-            |name: &&str| Suspect { host: format!("{name}.example.com").parse().ok(), path: "/".parse().unwrap() };
-        let key = outcome.proxy_configs.keys().find(|(of, _)| of.as_str() == cluster).unwrap();
-        mind.renderings.get_mut(key).unwrap().result =
-            Err(RenderError::Refused { message: "no".to_owned(), suspects: names.iter().map(suspect).collect() });
-    };
-    refuse(&mut mind, "", &names);
-    refuse(&mut mind, "east", &["odd"]);
+    refuses(&world, &mut mind, "", &names).await;
+    let of_default = mind.renderings.clone();
+    refuses(&world, &mut mind, "east", &["odd"]).await;
+    mind.renderings.extend(of_default.into_iter().filter(|((cluster, _), _)| cluster.as_str().is_empty()));
     let _ = world.decide(&mut mind).await.unwrap();
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     let left_out = outcome.problems.iter().filter(|problem| problem.effect == Effect::LeftOut).count();

@@ -187,7 +187,7 @@ async fn what_an_agent_says_is_kept_in_short() {
 async fn an_agent_has_no_need_for_large_messages() {
     let core = Core::start().await;
     let channel = core.peer(Role::Proxy, "");
-    let hello = v1::Hello { hostname: "x".repeat(grpc::AGENT_LIMIT), ..hello() };
+    let hello = v1::Hello { hostname: "x".repeat(grpc::PEER_LIMIT), ..hello() };
     let refused = Agent::connect(channel, hello).await.err().unwrap();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
 }
@@ -205,8 +205,8 @@ fn a_failure_names_no_more_routes_than_can_be_looked_for() {
         revision: revision(1).to_string(),
         result: Some(v1::post_request::Result::Failure(failure)),
     };
-    let (_, rendering) = convert::rendering_from_wire(posted).unwrap();
-    let Err(RenderError::Refused { suspects, .. }) = rendering.result else { panic!("{rendering:?}") };
+    let posted = convert::posted_from_wire(posted).unwrap();
+    let Err(RenderError::Refused { suspects, .. }) = posted.result else { panic!("{posted:?}") };
     assert_eq!(suspects.len(), 64);
 }
 

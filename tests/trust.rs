@@ -343,7 +343,7 @@ async fn a_message_that_is_too_large_is_refused() {
     let core = Core::start(Limits::default()).await;
     let good = core.peer(Role::Extension, "");
     let mut client = ExtensionsClient::new(channel(&core.address, &good).unwrap());
-    let content = "x".repeat(grpc::MESSAGE_LIMIT + 1);
+    let content = "x".repeat(grpc::PEER_LIMIT);
     let files =
         v1::Files { hash: String::new(), files: vec![v1::File { path: String::new(), part: String::new(), content }] };
     let posted = v1::PostRequest { result: Some(v1::post_request::Result::Files(files)), ..v1::PostRequest::default() };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod convert;
 pub mod extensions;
+mod own;
 pub mod parcels;
 pub mod server;
 pub mod tls;
@@ -25,10 +26,11 @@ pub mod v1 {
     tonic::include_proto!("interlock.v1");
 }
 
-/// The most bytes that a message may have: 40 MiB, so that all files fit into one that Swarm can hold.
+/// The most bytes that a message of core may have: 40 MiB, so that all files that Swarm can hold fit into one.
 pub const MESSAGE_LIMIT: usize = 40 << 20;
-/// The most bytes that a message of an agent may have: 1 MiB. The longest is a Hello with what some thousand secrets are.
-pub const AGENT_LIMIT: usize = 1 << 20;
+/// The most bytes that a message of a peer may have: 1 MiB. A longer one is refused by the length in front of it, unread. The longest
+/// is a Hello with what some thousand secrets are; an extension posts a hash.
+pub const PEER_LIMIT: usize = 1 << 20;
 /// How many streams a connection may have. A peer needs two, and has to see that it is healthy.
 const STREAMS: u32 = 4;
 
@@ -52,9 +54,9 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS)
         .add_service(health_service)
         .add_service(InTurns::new(
-            extensions.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT),
+            extensions.max_decoding_message_size(PEER_LIMIT).max_encoding_message_size(MESSAGE_LIMIT),
         ))
-        .add_service(proxies.max_decoding_message_size(AGENT_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+        .add_service(proxies.max_decoding_message_size(PEER_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .serve_with_incoming(incoming)
         .await
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
 use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
+use crate::options::RouteOptions;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
@@ -49,6 +50,8 @@ pub struct CheckerRefusal {
     pub labels: Arc<Labels>,
     /// What the checker said.
     pub message: String,
+    /// The labels that it is served by, if it was served before: they stay in force.
+    pub served: Option<Arc<Labels>>,
 }
 
 /// What one service asks for under one route name. A service may have several.
@@ -123,20 +126,34 @@ pub fn read(
             continue;
         }
         if let Some(refusal) = refused.get(&service.id).filter(|refusal| *refusal.labels == service.spec.labels) {
-            problems.push(refused_by_checker(&service.spec.name, refusal));
+            let read = still_served(&world, service, refusal);
+            problems.push(refused_by_checker(&service.spec.name, refusal, read.is_some()));
+            model.take(service, read);
             continue;
         }
         let (read, said) = read_service(&world, service, last_good.get(&service.id));
         problems.extend(said);
-        if let Some((labels, routes)) = read {
-            model.last_good.insert(service.id.clone(), labels);
-            model.routes.extend(routes);
-        }
+        model.take(service, read);
     }
     (model, problems)
 }
 
 type Read = Option<(Arc<Labels>, Vec<Route>)>;
+
+/// The routes that a service is served by, when a checker refuses what its labels ask for now. They only stay if they protect as much.
+fn still_served(world: &World<'_>, service: &Service, refusal: &CheckerRefusal) -> Read {
+    let served = refusal.served.as_ref()?;
+    let by = |labels: &Arc<Labels>| Some(routes(world, service, labels, &labels::read(labels).routes).ok()?.0);
+    let (wanted, earlier) = (by(&refusal.labels)?, by(served)?);
+    let protects_alike = |earlier: &Route| {
+        let mut wanted = wanted.iter().filter(|route| route.name == earlier.name);
+        wanted.any(|wanted| {
+            let differ = wanted.asks.options.differences(&earlier.asks.options);
+            !differ.iter().any(|option| RouteOptions::secures(option))
+        })
+    };
+    earlier.iter().all(protects_alike).then(|| (Arc::clone(served), earlier))
+}
 
 fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> (Read, Vec<Problem>) {
     let reading = labels::read(&service.spec.labels);
@@ -234,7 +251,7 @@ impl Refusal {
     }
 }
 
-fn refused_by_checker(service: &str, refusal: &CheckerRefusal) -> Problem {
+fn refused_by_checker(service: &str, refusal: &CheckerRefusal, is_served: bool) -> Problem {
     Problem {
         severity: Severity::Error,
         subject: Subject::Service(service.to_owned()),
@@ -242,7 +259,7 @@ fn refused_by_checker(service: &str, refusal: &CheckerRefusal) -> Problem {
         value: None,
         wrong: format!("the proxy's own checker refuses its routes: {}", said(&refusal.message)),
         right: "change its labels; they are tried again then".to_owned(),
-        effect: Effect::LeftOut,
+        effect: if is_served { Effect::LastGood } else { Effect::LeftOut },
     }
 }
 
@@ -407,6 +424,19 @@ fn vip(service: &Service, reach: &Reach, labels: &RouteLabels) -> Result<IpAddr,
 }
 
 impl Model {
+    fn take(&mut self, service: &Service, read: Read) {
+        if let Some((labels, routes)) = read {
+            self.last_good.insert(service.id.clone(), labels);
+            self.routes.extend(routes);
+        }
+    }
+
+    /// By which labels the services of a service cluster are routed.
+    pub(crate) fn labels(&self, cluster: &Cluster) -> LastGood {
+        let routes = self.routes.iter().filter(|route| route.cluster == *cluster);
+        routes.map(|route| (route.seniority.id.clone(), Arc::clone(&route.labels))).collect()
+    }
+
     /// How many services have routes in a service cluster.
     pub fn services(&self, cluster: &Cluster) -> usize {
         let routes = self.routes.iter().filter(|route| route.cluster == *cluster);

@@ -11,7 +11,7 @@ use crate::certificates;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
 use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
-use crate::names::{Cluster, SecretName};
+use crate::names::{Cluster, SecretName, ServiceId};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan};
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -73,11 +73,16 @@ pub struct Memory {
     pub idle: Idle,
     /// The last good rendering of each generation that lives.
     pub accepted: Renderings,
+    /// By which labels services are routed in that rendering. An extension's word against them does not count.
+    pub served: Served,
     /// The certificates that each generation serves.
     pub shown: Shown,
     /// Since when extensions and agents are waited for.
     pub waits: Waits,
 }
+
+/// By which labels the services of each generation's last accepted rendering are routed.
+pub type Served = BTreeMap<(Cluster, Generation), LastGood>;
 
 /// What follows from the inputs.
 #[must_use = "an outcome is a list of things to do and to tell"]
@@ -247,7 +252,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
     let (plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
     problems.extend(told);
-    let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused);
+    let served = served(inputs, &configs, renderings, &model);
+    let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
     problems.sort();
     problems.dedup();
@@ -265,6 +271,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             refused,
             idle,
             accepted,
+            served,
             shown,
             waits: Waits::default(),
         },
@@ -300,19 +307,44 @@ fn accepted(configs: &ProxyConfigs, renderings: &Renderings, before: &Renderings
     configs.iter().filter_map(|(key, config)| Some((key.clone(), newest(key, config)?))).collect()
 }
 
-/// How many services an extension can have left out, unless a tenth of all are more. Beyond that it is the extension that is to blame: it
-/// must not be able to take all routes away by refusing them.
+/// By which labels services are routed in the last accepted rendering of each generation that lives. A process that has just begun
+/// knows them where the proxies have today's revision already.
+fn served(inputs: &Inputs, configs: &ProxyConfigs, renderings: &Renderings, model: &Model) -> Served {
+    let Inputs { snapshot, settings, reports, memory, .. } = inputs;
+    let deployed = |cluster: &Cluster, config: &ProxyConfig| {
+        let extension = settings.extension(cluster.as_str());
+        let mut services = snapshot.services.iter();
+        let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
+        let mounted = service.and_then(|service| service.spec.labels.get(ownership::REVISION));
+        mounted.is_some_and(|revision| revision == config.revision.as_str())
+    };
+    let of = |key: &(Cluster, Generation), config: &ProxyConfig| {
+        let is_accepted = current(renderings, key, config).is_some_and(|rendering| rendering.result.is_ok());
+        let runs = || reports.run(&key.0, &key.1, &config.revision) || deployed(&key.0, config);
+        match memory.served.get(key) {
+            Some(known) if !is_accepted => Some(known.clone()),
+            None if !is_accepted && !runs() => None,
+            _ => Some(model.labels(&key.0)),
+        }
+    };
+    configs.iter().filter_map(|(key, config)| Some((key.clone(), of(key, config)?))).collect()
+}
+
+/// How many services an extension can have withheld, unless a tenth of all are more. Beyond that it is the extension that is to blame: it
+/// must not be able to take all new routes away by refusing them.
 const MOST_REFUSED: usize = 3;
 
-/// Whom to leave out from now on, and what to tell of renderings that failed.
+/// Whom to withhold from now on, and what to report of renderings that failed. What an extension says of labels that serve counts for
+/// nothing: they were accepted once, so it is the extension or the settings that changed.
 fn refused(
     configs: &ProxyConfigs,
     renderings: &Renderings,
     model: &Model,
     snapshot: &Snapshot,
     before: &Refused,
+    served: &Served,
 ) -> (Refused, Vec<Problem>) {
-    let labels = |id: &crate::names::ServiceId| {
+    let labels = |id: &ServiceId| {
         snapshot.services.iter().find(|service| service.id == *id).map(|service| &service.spec.labels)
     };
     let mut refused = before.clone();
@@ -323,7 +355,11 @@ fn refused(
         let Some(error) = rendering.and_then(|rendering| rendering.result.as_ref().err()) else { continue };
         let mut found = false;
         if let RenderError::Refused { message, suspects } = error {
+            let routed = model.labels(&key.0);
+            let of_cluster = || served.iter().filter(|((cluster, _), _)| *cluster == key.0);
+            let serves = |id: &ServiceId| of_cluster().any(|(_, known)| known.contains_key(id) && known.get(id) == routed.get(id));
             let blamed: BTreeSet<_> = suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect();
+            let blamed: Vec<_> = blamed.into_iter().filter(|id| !serves(id)).collect();
             let most = MOST_REFUSED.max(model.services(&key.0) / 10);
             // One service cluster's refusals are no reason to disbelieve another's.
             let before = refused.values().filter(|refusal| refusal.cluster == key.0).count();
@@ -331,8 +367,12 @@ fn refused(
                 for id in blamed {
                     let Some(labels) = labels(id) else { continue };
                     found = true;
-                    let (labels, message, cluster) = (labels.clone().into(), message.clone(), key.0.clone());
-                    let refusal = model::CheckerRefusal { cluster, labels, message };
+                    let refusal = model::CheckerRefusal {
+                        cluster: key.0.clone(),
+                        labels: labels.clone().into(),
+                        message: message.clone(),
+                        served: of_cluster().find_map(|(_, known)| known.get(id)).cloned(),
+                    };
                     refused.insert(id.clone(), refusal);
                 }
             }
@@ -347,7 +387,7 @@ fn refused(
 fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
     let right = match error {
         RenderError::Refused { .. } => "see GlobalOptions, HTTPOptions and the other options of its settings",
-        RenderError::Differs(_) => "use an extension image of this version of interlock",
+        RenderError::Differs(_) => "run the extension from the image of core's own version",
         RenderError::Template(_) if config.proxy.template.is_some() => "mend the template; it is tried again then",
         RenderError::NoTemplate(_) => "create it with `docker config create`, or take Template out of the settings",
         _ => "spread the services over several service clusters, or report this if the configuration is small",

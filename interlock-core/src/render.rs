@@ -9,7 +9,6 @@ use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::settings::Kind;
 
-pub mod agree;
 pub mod nginx;
 pub mod parse_back;
 pub mod rewrite;
@@ -74,8 +73,8 @@ pub enum RenderError {
     /// What an extension says in its own words.
     #[error("{0}")]
     Failed(String),
-    /// What an extension posted does not hold what the model says.
-    #[error("the extension's files differ from the model: {0}")]
+    /// What an extension rendered is not what core renders.
+    #[error("the extension's files are not those that core renders: {0}")]
     Differs(String),
     /// This version has no renderer for the kind.
     #[error("this version cannot render for a proxy of kind {0}")]

@@ -134,6 +134,11 @@ impl Reports {
         Some(agents.all(knows))
     }
 
+    /// Whether a proxy of this generation runs this revision.
+    pub(crate) fn run(&self, cluster: &Cluster, generation: &Generation, revision: &Revision) -> bool {
+        self.of(cluster).any(|agent| agent.generation == *generation && agent.running.as_ref() == Some(revision))
+    }
+
     fn of(&self, cluster: &Cluster) -> impl Iterator<Item = &AgentReport> {
         self.agents.values().filter(move |agent| agent.cluster == *cluster)
     }

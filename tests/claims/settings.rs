@@ -1,7 +1,6 @@
 //! The settings file.
 
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render::agree::agree;
 use interlock_core::settings::{ProxyOptions, Settings};
 
 use super::pipeline;
@@ -29,9 +28,8 @@ pub fn any_text(text: &str) {
     });
     let inputs = Inputs { settings, ..pipeline::alone() };
     let (outcome, renderings) = reconcile_embedded(&inputs);
-    for (key, config) in outcome.proxy_configs.iter().filter(|_| !raw) {
+    for key in outcome.proxy_configs.keys().filter(|_| !raw) {
         let said = renderings[key].result.as_ref().map_err(ToString::to_string);
-        let said = said.and_then(|files| agree(config, files, 1_000_000));
-        assert_eq!(said, Ok(()), "{text}");
+        assert!(said.is_ok(), "{said:?}: {text}");
     }
 }

@@ -92,10 +92,15 @@ impl Site {
 
     /// The generation that the proxies' own file says.
     pub async fn generation(&self) -> String {
+        self.generation_of(PROXY).await
+    }
+
+    /// The same of this proxy service.
+    pub async fn generation_of(&self, service: &str) -> String {
         let find = || {
             let swarm = self.handle.swarm();
-            swarm.find_service(PROXY)?;
-            let spec = swarm.service_json(PROXY);
+            swarm.find_service(service)?;
+            let spec = swarm.service_json(service);
             let configs = spec["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"].as_array()?.clone();
             let agent = configs
                 .iter()
@@ -256,10 +261,15 @@ impl Extension {
     }
 
     pub async fn posts(&mut self, (generation, rendering): &(Generation, Rendering)) -> Result<(), Status> {
-        match self.client.post(convert::rendering_to_wire(generation, rendering)).await {
+        match self.sends(convert::rendering_to_wire(generation, rendering)).await {
             Err(status) if status.code() != Code::FailedPrecondition => Err(status),
             _ => Ok(()),
         }
+    }
+
+    /// Posts whatever this is.
+    pub async fn sends(&mut self, posted: v1::PostRequest) -> Result<(), Status> {
+        self.client.post(posted).await.map(drop)
     }
 }
 

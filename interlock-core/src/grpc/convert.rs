@@ -177,10 +177,7 @@ pub fn words(text: &str) -> String {
 
 /// What secrets are. One with a name that no secret has is left out, and what is no hash is none.
 pub fn secrets_from_wire(secrets: &[v1::Secret]) -> BTreeMap<SecretName, SecretReport> {
-    let hash = |text: &str| {
-        let plain = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        plain.then(|| text.to_owned())
-    };
+    let hash = |text: &str| is_hash(text).then(|| text.to_owned());
     // A service has far fewer.
     let secrets = secrets.iter().take(4096);
     secrets
@@ -243,12 +240,23 @@ pub fn files_from_wire(files: v1::Files) -> Result<Vec<File>, Malformed> {
     Ok(files)
 }
 
-/// For the wire.
+/// What an extension says about one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// The generation of the model.
+    pub generation: Generation,
+    /// The revision of the model.
+    pub revision: Revision,
+    /// The hash of the files that were rendered and checked, or why there are none.
+    pub result: Result<String, RenderError>,
+}
+
+/// For the wire. Core has the files by itself, so their hash is enough.
 pub fn rendering_to_wire(generation: &Generation, rendering: &Rendering) -> v1::PostRequest {
-    use v1::post_request::Result as Posted;
+    use v1::post_request::Result as Sent;
     let result = match &rendering.result {
-        Ok(files) => Posted::Files(files_to_wire(files)),
-        Err(error) => Posted::Failure(failure_to_wire(error)),
+        Ok(files) => Sent::FilesHash(render::hash(files)),
+        Err(error) => Sent::Failure(failure_to_wire(error)),
     };
     v1::PostRequest {
         generation: generation.to_string(),
@@ -280,14 +288,24 @@ fn failure_to_wire(error: &RenderError) -> v1::Failure {
 /// # Errors
 ///
 /// When a part of it is not what the contract says.
-pub fn rendering_from_wire(posted: v1::PostRequest) -> Result<(Generation, Rendering), Malformed> {
-    use v1::post_request::Result as Posted;
-    let result = match posted.result {
-        Some(Posted::Files(files)) => Ok(files_from_wire(files)?),
-        Some(Posted::Failure(failure)) => Err(failure_from_wire(&failure)?),
+pub fn posted_from_wire(posted: v1::PostRequest) -> Result<Posted, Malformed> {
+    use v1::post_request::Result as Sent;
+    let v1::PostRequest { generation: of, revision: name, result } = posted;
+    let result = match result {
+        Some(Sent::FilesHash(hash) | Sent::Files(v1::Files { hash, files: _ })) => Ok(files_hash(hash)?),
+        Some(Sent::Failure(failure)) => Err(failure_from_wire(&failure)?),
         None => return Err(malformed("result", "is missing")),
     };
-    Ok((generation(&posted.generation)?, Rendering { revision: revision(&posted.revision)?, result }))
+    Ok(Posted { generation: generation(&of)?, revision: revision(&name)?, result })
+}
+
+fn files_hash(hash: String) -> Result<String, Malformed> {
+    if is_hash(&hash) { Ok(hash) } else { Err(malformed("files_hash", "is no hash: 64 hexadecimal digits")) }
+}
+
+/// Whether this is a SHA-256 as 64 hexadecimal digits.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// How many suspects are read. Our own extension looks no further, and core looks for the services behind each in every decision.

@@ -27,9 +27,9 @@ impl Parcel {
         Self { revision, hash: render::hash(&files).into(), files: files.into() }
     }
 
-    /// Whether this is what was rendered.
-    pub(super) fn holds(&self, rendering: &Rendering) -> bool {
-        self.revision == rendering.revision && rendering.result.as_deref() == Ok(&*self.files)
+    /// The files, if they are those of this revision and have this hash.
+    pub(super) fn files_of(&self, revision: &Revision, hash: &str) -> Option<&[File]> {
+        (self.revision == *revision && *self.hash == *hash).then_some(&*self.files)
     }
 
     /// What an agent of this generation has to get next, if anything. `sent` is the hash of the files that it has.
@@ -72,14 +72,17 @@ mod tests {
         let key = |cluster: &str| (cluster.parse().unwrap(), "00000000000000aa".parse().unwrap());
         let first = Renderings::from([(key(""), rendering(1, "a")), (key("b"), rendering(2, "b"))]);
         let before = packed(first.clone(), &Parcels::new());
-        assert!(before[&key("")].holds(&rendering(1, "a")) && !before[&key("")].holds(&rendering(1, "b")));
+        let hash = |content: &str| render::hash(&rendering(1, content).result.unwrap());
+        let files = |number: u64, content: &str| before[&key("")].files_of(&rendering(number, "").revision, &hash(content));
+        assert_eq!(files(1, "a").map(|files| &*files[0].content), Some("a"));
+        assert_eq!((files(1, "b"), files(2, "a")), (None, None));
         let failed = Rendering { result: Err(RenderError::Failed("no memory".into())), ..rendering(1, "") };
         let then = [(key(""), rendering(3, "a")), (key("b"), rendering(2, "c")), (key("c"), failed)];
         let after = packed(Renderings::from(then), &before);
         assert_eq!(after.keys().cloned().collect::<Vec<_>>(), [key(""), key("b")]);
         let shares =
             |one: &Parcel, other: &Parcel| Arc::ptr_eq(&one.files, &other.files) && Arc::ptr_eq(&one.hash, &other.hash);
-        assert!(shares(&after[&key("")], &before[&key("")]) && after[&key("")].holds(&rendering(3, "a")));
+        assert!(shares(&after[&key("")], &before[&key("")]) && after[&key("")].revision == rendering(3, "").revision);
         assert!(!shares(&after[&key("b")], &before[&key("b")]));
         assert_eq!(packed(first, &after), before);
     }

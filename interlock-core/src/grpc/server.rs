@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{self, Malformed, Model};
+use super::convert::{self, Malformed, Model, Posted};
+use super::own::Own;
 use super::parcels::Parcels;
 use super::{tls, v1};
 use crate::extension::Event;
 use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfigs, ProxyVersion, Revision};
-use crate::render::{RenderError, Rendering, agree};
+use crate::render::{RenderError, Rendering};
 use crate::reports::AgentReport;
 use crate::trust::{Peer, Role};
 
@@ -56,7 +57,7 @@ impl Published {
 /// What peers say. Connections have numbers that are not used again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// An extension posted this, and it holds what the model says.
+    /// An extension's checker took these files, which are core's own, or it said why there are none.
     Rendering(Cluster, Generation, Rendering),
     /// An extension checks with this version; `None` when it went.
     Checker(u64, Option<(Cluster, ProxyVersion)>),
@@ -70,8 +71,7 @@ pub struct Hub {
     published: watch::Receiver<Arc<Published>>,
     said: mpsc::Sender<Said>,
     connections: Arc<AtomicU64>,
-    /// Files are compared with models one after the other: decisions need the same threads.
-    comparing: Arc<Semaphore>,
+    own: Own,
 }
 
 /// How long an agent may take to say who it is.
@@ -82,7 +82,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Hub {
     /// Serves what is published, and passes on what is said.
     pub fn new(published: watch::Receiver<Arc<Published>>, said: mpsc::Sender<Said>) -> Self {
-        Self { published, said, connections: Arc::default(), comparing: Arc::new(Semaphore::new(1)) }
+        Self { published, said, connections: Arc::default(), own: Own::default() }
     }
 
     /// Says something for as long as the stream lives, and then that it went.
@@ -132,7 +132,12 @@ impl v1::extensions_server::Extensions for Hub {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let peer = with_role(&request, Role::Extension)?;
         let v1::WatchRequest { agent, checker_version } = request.into_inner();
-        tracing::info!(cluster = peer.cluster.title(), agent = crate::problem::shown(&agent), "extension connected");
+        let (cluster, program) = (peer.cluster.title(), crate::problem::shown(&agent));
+        tracing::info!(cluster, agent = program, "extension connected");
+        if agent.strip_prefix("interlock/").is_some_and(|version| version != env!("CARGO_PKG_VERSION")) {
+            let core = env!("CARGO_PKG_VERSION");
+            tracing::warn!(cluster, agent = program, core, "the extension has another version than core: its files may differ");
+        }
         let guard = self.guard(|number| Said::Checker(number, None));
         if let Ok(version) = checker_version.parse() {
             self.say(Said::Checker(guard.number, Some((peer.cluster.clone(), version)))).await?;
@@ -162,39 +167,36 @@ impl v1::extensions_server::Extensions for Hub {
 
     async fn post(&self, request: Request<v1::PostRequest>) -> Result<Response<v1::PostResponse>, Status> {
         let peer = with_role(&request, Role::Extension)?;
-        let (generation, mut rendering) = convert::rendering_from_wire(request.into_inner()).map_err(refused)?;
-        let published = self.published.borrow().clone();
-        let key = (peer.cluster.clone(), generation.clone());
-        let revision = rendering.revision.clone();
+        let posted = convert::posted_from_wire(request.into_inner()).map_err(refused)?;
+        let Posted { generation, revision, result } = posted;
+        let key = (peer.cluster, generation);
         let is_current =
             |published: &Published| published.configs.get(&key).is_some_and(|config| config.revision == revision);
         let overtaken = || Status::failed_precondition(format!("revision {revision} is not the current one"));
+        let published = self.published.borrow().clone();
         if !is_current(&published) {
             return Err(overtaken());
         }
-        // What is delivered was compared before.
-        let is_known = published.deliveries.get(&key).is_some_and(|parcel| parcel.holds(&rendering));
-        let wrong = if let Ok(files) = &rendering.result
-            && !is_known
-        {
-            let _turn = self.comparing.acquire().await;
-            let (files, key) = (files.clone(), key.clone());
-            let agreed = tokio::task::spawn_blocking(move || {
-                published.configs.get(&key).map_or(Ok(()), |config| agree::agree(config, &files, published.file_limit))
-            });
-            agreed.await.map_err(|_| Status::internal("the files could not be read"))?.err()
-        } else {
-            None
+        let result = match result {
+            Ok(hash) => match published.deliveries.get(&key).and_then(|parcel| parcel.files_of(&revision, &hash)) {
+                Some(delivered) => Ok(delivered.to_vec()),
+                None => self.own.files(&key, &published, &hash).await?,
+            },
+            Err(error) => Err(error),
         };
         // That took a while. A newer rendering may have come before this one.
         if !is_current(&self.published.borrow()) {
             return Err(overtaken());
         }
-        if let Some(wrong) = &wrong {
-            tracing::error!(cluster = peer.cluster.title(), "the extension's files are refused: {wrong}");
-            rendering.result = Err(RenderError::Differs(wrong.clone()));
-        }
-        self.say(Said::Rendering(peer.cluster, generation, rendering)).await?;
+        let wrong = match &result {
+            Err(differs @ RenderError::Differs(_)) => {
+                tracing::error!(cluster = key.0.title(), "files refused: {differs}");
+                Some(differs.to_string())
+            }
+            _ => None,
+        };
+        let (cluster, generation) = key;
+        self.say(Said::Rendering(cluster, generation, Rendering { revision, result })).await?;
         match wrong {
             None => Ok(Response::new(v1::PostResponse {})),
             Some(wrong) => Err(Status::invalid_argument(wrong)),

@@ -185,17 +185,25 @@ fn is_blank(c: char) -> bool {
 }
 
 /// How long the word at the beginning of the text is.
+///
+/// A `$` keeps nginx from taking the next `{` for the beginning of a block, and so does that brace for the next one: `${{{` is one word.
 fn word_length(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let mut at = 0;
+    let (mut at, mut in_variable) = (0, false);
     while let Some(byte) = bytes.get(at) {
         match byte {
+            b'{' if in_variable => at += 1,
             b';' | b'{' => break,
             byte if is_blank(char::from(*byte)) => break,
-            // What is escaped, and the brace of a variable, belongs to the word whatever it is.
-            b'\\' => at += 2,
-            b'$' if bytes.get(at + 1) == Some(&b'{') => at += 2,
-            _ => at += 1,
+            // What is escaped belongs to the word whatever it is.
+            b'\\' => {
+                in_variable = false;
+                at += 2;
+            }
+            byte => {
+                in_variable = *byte == b'$';
+                at += 1;
+            }
         }
     }
     at.min(bytes.len())
@@ -239,6 +247,7 @@ mod tests {
         assert_eq!(words("return 301 /x/${is_args}y;"), [vec!["return", "301", "/x/${is_args}y"]]);
         assert_eq!(words(r#"a b\ c\;d "\e\n" 'f\\"';"#), [vec!["a", r"b\ c\;d", "\\e\n", "f\\\""]]);
         assert_eq!(words("a b\u{c}c;"), [vec!["a", "b\u{c}c"]]);
+        assert_eq!(words("a ${{{b $c$ ${{\"d;"), [vec!["a", "${{{b", "$c$", "${{\"d"]]);
         for broken in ["a", "a;}", "a {", "; a;", "{}", "a 'b", "a 'b'c;", "a b }"] {
             assert!(parse_text(broken).is_err(), "{broken}");
         }
