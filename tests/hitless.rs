@@ -289,7 +289,9 @@ async fn h5_an_extension_takes_no_route_away_that_serves() {
     let _ = world.decide(&mut mind).await.unwrap();
     let changes: [fn(&World); 3] = [
         |_| (),
-        |world| world.swarm().edit_service("shop", |spec| spec["Mode"] = json!({"Replicated": {"Replicas": 3}})).unwrap(),
+        |world| {
+            world.swarm().edit_service("shop", |spec| spec["Mode"] = json!({"Replicated": {"Replicas": 3}})).unwrap()
+        },
         |world| route(&mut world.swarm(), "late", "demo"),
     ];
     for change in changes {
@@ -320,10 +322,9 @@ async fn h5_a_fresh_core_believes_nothing_of_what_the_proxies_run() {
 /// The labels that serve stay in force, as long as they protect as much as the new ones.
 #[tokio::test]
 async fn h5_changed_labels_that_are_refused_leave_the_route_as_it_serves() {
-    for (change, protects, serves) in [
-        (("max_fails", "3"), false, Effect::LastGood),
-        (("allow", "10.9.0.0/16"), true, Effect::LeftOut),
-    ] {
+    for (change, protects, serves) in
+        [(("max_fails", "3"), false, Effect::LastGood), (("allow", "10.9.0.0/16"), true, Effect::LeftOut)]
+    {
         let (world, mut mind) = deployed(hitless()).await;
         label(&world, "shop", &[change]);
         refuses(&world, &mut mind, "", &["shop"]).await;

@@ -141,9 +141,9 @@ async fn h4_posts_cost_core_nothing_and_hold_up_nobody() {
 fn in_east(site: &Site, name: &str) {
     let labels = [("hosts", &*format!("{name}.example.com")), ("port", "8080"), ("service_cluster", "east")];
     let mut swarm = site.handle.swarm();
-    let service = labels.iter().fold(swarm.service(name), |service, (label, value)| {
-        service.label(&format!("com.docker.lb.{label}"), value)
-    });
+    let service = labels
+        .iter()
+        .fold(swarm.service(name), |service, (label, value)| service.label(&format!("com.docker.lb.{label}"), value));
     service.network("demo").create();
 }
 

@@ -344,9 +344,8 @@ fn refused(
     before: &Refused,
     served: &Served,
 ) -> (Refused, Vec<Problem>) {
-    let labels = |id: &ServiceId| {
-        snapshot.services.iter().find(|service| service.id == *id).map(|service| &service.spec.labels)
-    };
+    let labels =
+        |id: &ServiceId| snapshot.services.iter().find(|service| service.id == *id).map(|service| &service.spec.labels);
     let mut refused = before.clone();
     refused.retain(|id, refusal| labels(id) == Some(&*refusal.labels));
     let mut problems = Vec::new();
@@ -357,7 +356,9 @@ fn refused(
         if let RenderError::Refused { message, suspects } = error {
             let routed = model.labels(&key.0);
             let of_cluster = || served.iter().filter(|((cluster, _), _)| *cluster == key.0);
-            let serves = |id: &ServiceId| of_cluster().any(|(_, known)| known.contains_key(id) && known.get(id) == routed.get(id));
+            let serves = |id: &ServiceId| {
+                of_cluster().any(|(_, known)| known.contains_key(id) && known.get(id) == routed.get(id))
+            };
             let blamed: BTreeSet<_> = suspects.iter().flat_map(|suspect| model.behind(&key.0, suspect)).collect();
             let blamed: Vec<_> = blamed.into_iter().filter(|id| !serves(id)).collect();
             let most = MOST_REFUSED.max(model.services(&key.0) / 10);

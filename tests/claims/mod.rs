@@ -4,6 +4,7 @@
 pub mod files;
 pub mod labels;
 pub mod pipeline;
+pub mod reader;
 pub mod settings;
 pub mod values;
 pub mod wire;

@@ -73,7 +73,8 @@ mod tests {
         let first = Renderings::from([(key(""), rendering(1, "a")), (key("b"), rendering(2, "b"))]);
         let before = packed(first.clone(), &Parcels::new());
         let hash = |content: &str| render::hash(&rendering(1, content).result.unwrap());
-        let files = |number: u64, content: &str| before[&key("")].files_of(&rendering(number, "").revision, &hash(content));
+        let files =
+            |number: u64, content: &str| before[&key("")].files_of(&rendering(number, "").revision, &hash(content));
         assert_eq!(files(1, "a").map(|files| &*files[0].content), Some("a"));
         assert_eq!((files(1, "b"), files(2, "a")), (None, None));
         let failed = Rendering { result: Err(RenderError::Failed("no memory".into())), ..rendering(1, "") };

@@ -136,7 +136,12 @@ impl v1::extensions_server::Extensions for Hub {
         tracing::info!(cluster, agent = program, "extension connected");
         if agent.strip_prefix("interlock/").is_some_and(|version| version != env!("CARGO_PKG_VERSION")) {
             let core = env!("CARGO_PKG_VERSION");
-            tracing::warn!(cluster, agent = program, core, "the extension has another version than core: its files may differ");
+            tracing::warn!(
+                cluster,
+                agent = program,
+                core,
+                "the extension has another version than core: its files may differ"
+            );
         }
         let guard = self.guard(|number| Said::Checker(number, None));
         if let Ok(version) = checker_version.parse() {

@@ -11,6 +11,8 @@ pub struct Place<'d, 'a> {
     pub blocks: &'d [String],
     /// Its name and arguments, quotes removed.
     pub words: &'d [Cow<'a, str>],
+    /// The same as it stands, up to its semicolon or opening brace.
+    pub text: &'a str,
     /// Whether braces follow.
     pub opens: bool,
 }
@@ -21,7 +23,7 @@ pub struct Place<'d, 'a> {
 /// # Errors
 ///
 /// When the text is not made of directives.
-pub fn rewrite(text: &str, mut replace: impl FnMut(&Place<'_, '_>) -> Option<String>) -> Result<String, String> {
+pub fn rewrite<'a>(text: &'a str, mut replace: impl FnMut(&Place<'_, 'a>) -> Option<String>) -> Result<String, String> {
     let mut rewritten = String::with_capacity(text.len());
     let (mut copied, mut start) = (0, 0);
     let (mut blocks, mut words) = (Vec::new(), Vec::new());
@@ -44,7 +46,8 @@ pub fn rewrite(text: &str, mut replace: impl FnMut(&Place<'_, '_>) -> Option<Str
             Token::End => false,
         };
         let name = words.first().ok_or("a directive without a name")?.to_string();
-        if let Some(replacement) = replace(&Place { blocks: &blocks, words: &words, opens }) {
+        let place = Place { blocks: &blocks, words: &words, text: &text[start..end - length], opens };
+        if let Some(replacement) = replace(&place) {
             rewritten.push_str(&text[copied..start]);
             rewritten.push_str(&replacement);
             let lines = |text: &str| text.matches('\n').count();

@@ -119,7 +119,7 @@ impl Mapping<'_> {
     }
 
     /// What stands in the copy instead of a directive, if that differs.
-    fn replacement(&mut self, Place { blocks, words, opens }: &Place<'_, '_>) -> Option<String> {
+    fn replacement(&mut self, Place { blocks, words, opens, text: _ }: &Place<'_, '_>) -> Option<String> {
         if blocks.last().is_some_and(|block| DATA.contains(&block.as_str())) {
             return None;
         }
