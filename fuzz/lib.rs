@@ -5,6 +5,8 @@ use interlock_core::snapshot::Labels;
 
 #[path = "../tests/claims/mod.rs"]
 pub mod claims;
+#[path = "../tests/claims/reader.rs"]
+pub mod reader;
 
 /// Labels from a text: one a line, `key=value`, in which `\n` is written for a line's end. A key that begins with a dot stands for one with
 /// interlock's prefix in front. Nothing stands in the way of a fuzzer that puts lines together.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_core::ownership;
@@ -12,6 +13,7 @@ use interlock_core::problem::{Effect, Subject};
 use interlock_core::reconcile::{Memory, Outcome};
 use interlock_core::render::{RenderError, Suspect};
 use interlock_core::settings::Settings;
+use interlock_core::trust::Authority;
 use interlock_testkit::Swarm;
 use serde_json::{Value, json};
 use support::settings;
@@ -183,7 +185,7 @@ async fn deliveries_are_switched_both_ways_on_a_living_system() {
     world.swarm().settle();
     world.converge(&mut mind).await;
     let container = spec(&world)["TaskTemplate"]["ContainerSpec"].clone();
-    assert_eq!(container["Configs"].as_array().unwrap().len(), 2, "{container}");
+    assert_eq!(container["Configs"].as_array().unwrap().len(), 3, "{container}");
     assert_eq!(container["Secrets"].as_array().unwrap().len(), 1, "{container}");
     assert_eq!(container["ReadOnly"], true);
     assert_eq!(networks(&world), 2);
@@ -219,7 +221,9 @@ async fn an_identity_that_was_removed_or_that_another_authority_signed_is_replac
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.is_empty(), "{}", outcome.plan);
     assert!(outcome.problems.iter().any(|problem| problem.right.contains("interlock install --ca-only")));
-    support::world::add_authority(&mut world.swarm(), "2222");
+    let authority = Arc::new(Authority::generate().unwrap());
+    support::world::add_authority(&mut world.swarm(), &authority);
+    let world = world.of_authority(authority);
     world.converge(&mut mind).await;
     let third = spec(&world)["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretName"].clone();
     assert_ne!(second, third);

@@ -13,6 +13,7 @@ use interlock_core::ownership;
 use interlock_core::plan::Action;
 use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
+use interlock_core::trust::Authority;
 use interlock_testkit::script::{Fate, Fault, Rule};
 use interlock_testkit::{ApiError, Swarm, server};
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ impl Site {
                 done.push(step.action.object());
             }
         };
-        runtime::install(&core(text), &self.options(), Duration::from_secs(60), tell).await?;
+        runtime::install(&core(text), None, &self.options(), Duration::from_secs(60), tell).await?;
         Ok(done)
     }
 
@@ -71,7 +72,7 @@ fn core(text: &str) -> Core {
 #[tokio::test]
 async fn installing_twice_writes_once() {
     let site = Site::new(Swarm::three_nodes());
-    let planned = install::install(&site.snapshot().await, &core(SETTINGS)).0;
+    let planned = install::install(&site.snapshot().await, &core(SETTINGS), None).0;
     assert_eq!(site.handle.swarm().writes(), 0, "a plan is no write");
     let done = site.install(SETTINGS).await.unwrap();
     assert_eq!(done, planned.steps.iter().map(|step| step.action.object()).collect::<Vec<_>>());
@@ -125,7 +126,7 @@ async fn a_core_that_does_not_start_is_told_with_the_reason() {
     swarm.script.fate_of("interlock-core", Fate::Reject { why: "no such image".to_owned() });
     let site = Site::new(swarm);
     let limit = Duration::from_secs(3);
-    let error = runtime::install(&core(SETTINGS), &site.options(), limit, |_| ()).await.unwrap_err();
+    let error = runtime::install(&core(SETTINGS), None, &site.options(), limit, |_| ()).await.unwrap_err();
     assert!(error.to_string().contains("no such image"), "{error}");
 }
 
@@ -160,7 +161,7 @@ async fn an_update_that_swarm_has_not_begun_is_waited_for() {
             });
         }
     };
-    runtime::install(&with_image("interlock:2"), &site.options(), Duration::from_secs(60), tell).await.unwrap();
+    runtime::install(&with_image("interlock:2"), None, &site.options(), Duration::from_secs(60), tell).await.unwrap();
     clock.abort();
     assert_eq!(site.handle.swarm().service_json("interlock-core")["UpdateStatus"]["State"], "completed");
 }
@@ -179,7 +180,7 @@ async fn an_update_that_fails_is_told_and_not_tried_again() {
         for _ in 0..runs {
             site.handle.swarm().forget_calls();
             let (broken, limit) = (with_image("broken:1"), Duration::from_secs(10));
-            let error = runtime::install(&broken, &site.options(), limit, |_| ()).await.unwrap_err().to_string();
+            let error = runtime::install(&broken, None, &site.options(), limit, |_| ()).await.unwrap_err().to_string();
             let told = "the update of service interlock-core failed (task: non-zero exit (3))";
             assert!(error.starts_with(told), "{error}");
             let swarm = site.handle.swarm();
@@ -187,7 +188,7 @@ async fn an_update_that_fails_is_told_and_not_tried_again() {
             assert_eq!(swarm.calls().iter().filter(|call| call.path.contains("/update")).count(), 1);
         }
         // What is mended is done.
-        runtime::install(&core(SETTINGS), &site.options(), Duration::from_secs(60), |_| ()).await.unwrap();
+        runtime::install(&core(SETTINGS), None, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap();
         assert_eq!(site.handle.swarm().running("interlock-core").len(), 1);
     }
 }
@@ -290,7 +291,7 @@ async fn an_engine_that_does_not_say_whose_task_we_are_is_asked_again() {
 fn the_stack_file_is_what_install_makes() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/stack.yml")).unwrap();
     let snapshot = Snapshot::empty(jiff::Timestamp::UNIX_EPOCH);
-    let (plan, _) = install::install(&snapshot, &core(SETTINGS));
+    let (plan, _) = install::install(&snapshot, &core(SETTINGS), None);
     let spec = plan.steps.iter().find_map(|step| match &step.action {
         interlock_core::plan::Action::CreateService { spec, .. } => Some(spec),
         _ => None,
@@ -314,4 +315,41 @@ fn the_stack_file_is_what_install_makes() {
     assert!(
         text.contains("cap_drop: [ALL]") && text.contains("read_only: true") && text.contains("endpoint_mode: dnsrr")
     );
+}
+
+/// Somebody who may create secrets could have made one, and would then speak for core.
+#[tokio::test]
+async fn k2_an_authority_that_nothing_proves_is_not_adopted() {
+    let planted = Authority::generate().unwrap();
+    let mut swarm = Swarm::three_nodes();
+    support::world::add_authority(&mut swarm, &planted);
+    let site = Site::new(swarm);
+    let fingerprint = planted.fingerprint();
+    for adopts in [None, Some(Authority::generate().unwrap().fingerprint())] {
+        let limit = Duration::from_secs(60);
+        let refused = runtime::install(&core(SETTINGS), adopts.as_ref(), &site.options(), limit, |_| ()).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("nothing proves that interlock made it"), "{refused}");
+        let refused = runtime::authority(&settings(SETTINGS), adopts.as_ref(), &site.options(), limit, |_| ()).await;
+        assert!(refused.unwrap_err().to_string().contains("nothing proves"));
+        assert_eq!(site.handle.swarm().writes(), 0);
+    }
+    // Who knows its fingerprint knows that it is his. What the problem advises works.
+    let (_, problem) = install::install(&site.snapshot().await, &core(SETTINGS), None);
+    assert!(problem.unwrap().right.contains(&format!("--adopt-authority {fingerprint}")));
+    let (options, limit) = (site.options(), Duration::from_secs(60));
+    let installed = runtime::install(&core(SETTINGS), Some(&fingerprint), &options, limit, |_| ()).await.unwrap();
+    assert_eq!(installed.authority, None, "none was made");
+    // From now on core has it.
+    assert_eq!(site.install(SETTINGS).await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_install_makes_it_knows_again() {
+    let site = Site::new(Swarm::three_nodes());
+    let (options, limit) = (site.options(), Duration::from_secs(60));
+    let made = runtime::authority(&settings(SETTINGS), None, &options, limit, |_| ()).await.unwrap().authority;
+    let refused = runtime::install(&core(SETTINGS), None, &options, limit, |_| ()).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("--adopt-authority {}", made.clone().unwrap())), "{refused}");
+    runtime::install(&core(SETTINGS), made.as_ref(), &options, limit, |_| ()).await.unwrap();
 }

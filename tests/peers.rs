@@ -68,7 +68,7 @@ impl Core {
     }
 
     fn shows(&self, deliveries: &Renderings) {
-        let deliveries = packed(deliveries.clone(), &self.published.borrow().deliveries);
+        let deliveries = packed(deliveries.clone(), &self.published.borrow().deliveries, Some(&self.authority));
         self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
     }
 
@@ -150,7 +150,7 @@ async fn nobody_hears_of_another_service_cluster() {
             config.revision = revision(number + of as u64);
             shown.configs.insert(key, config);
         }
-        shown.deliveries = packed(deliveries.clone(), &shown.deliveries);
+        shown.deliveries = packed(deliveries.clone(), &shown.deliveries, Some(&core.authority));
         core.published.send_replace(Arc::new(shown.clone()));
     };
     show(0x10, [&west, &east]);
@@ -279,7 +279,7 @@ async fn a_proxy_that_is_behind_is_not_told_again() {
     let first = agent.hears().await;
     core.delivers(2);
     assert_eq!(agent.hears().await.revision, revision(2).as_str());
-    let v1::Revision { generation, revision: name, files } = first;
+    let v1::Revision { generation, revision: name, files, signature: _ } = first;
     agent.says(Event::Accepted(v1::Accepted { generation, revision: name, hash: files.unwrap().hash })).await;
     core.report().await;
     core.delivers(3);

@@ -9,6 +9,7 @@ use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
 use interlock_core::render::Rendering;
+use interlock_core::snapshot::Snapshot;
 use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
 use jiff::SignedDuration;
@@ -247,8 +248,10 @@ async fn a_roll_that_fails_costs_one_identity_and_the_next_takes_it() {
 async fn who_cannot_issue_identities_leaves_services_theirs() {
     let (world, _) = deployed(HITLESS).await;
     let snapshot = world.observe().await.unwrap().snapshot;
+    let authority = snapshot.authority.clone();
     for issues in [true, false] {
-        let inputs = Inputs { issues, ..Inputs::new(snapshot.clone(), settings(&with_image(HITLESS, "other:1"))) };
+        let snapshot = Snapshot { authority: authority.clone().filter(|_| issues), ..snapshot.clone() };
+        let inputs = Inputs::new(snapshot, settings(&with_image(HITLESS, "other:1")));
         let (outcome, _) = reconcile_embedded(&inputs);
         assert!(restarts(&outcome.plan), "{}", outcome.plan);
         let makes = outcome.plan.steps.iter().any(|step| matches!(step.action, Action::CreateIdentity { .. }));

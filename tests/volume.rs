@@ -6,10 +6,14 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
+use interlock_core::grpc::v1::Revision;
 use interlock_core::grpc::v1::follow_request::Event;
-use support::agent::{Core, GENERATION, Node, eventually, revision, to_wire};
+use interlock_core::render::{File, Manifest};
+use interlock_core::trust::{Authority, Statement};
+use support::agent::{Core, GENERATION, Node, eventually, manifest, revision, to_wire};
 use support::http;
 use support::processes::kill;
+use support::world::AUTHORITY;
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -43,6 +47,7 @@ async fn the_next_container_has_the_copy_on_the_volume() {
     core.kill();
 
     // Another generation has other networks and secrets.
+    node.mount_for(1, "00000000000000bb");
     let agent = node.start_with(core.address, "00000000000000bb", SOON);
     node.serves(1);
     agent.stop().await;
@@ -70,6 +75,81 @@ async fn a_volume_that_cannot_be_written_does_not_matter() {
     core.send(node.revision(2));
     core.accepted(&node.revision(2)).await;
     agent.stop().await;
+}
+
+/// What a compromised proxy, or whoever else shares the volume, leaves there would outlive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn m4_only_what_core_signed_for_this_proxy_is_served_from_the_volume() {
+    let (node, mut core) = (Node::new(), Core::start());
+    node.mount(1);
+    core.send(node.revision(2));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(2)).await;
+    eventually("a copy", || is_copied(&node, 2));
+    agent.stop().await;
+    core.kill();
+    let planted = manifest(9, &node.files(9));
+    let signed =
+        |manifest: &Manifest, authority: &Authority| authority.sign(&Statement::Files(manifest)).unwrap().to_string();
+    let tenant = Authority::generate().unwrap();
+    let elsewhere = Manifest { generation: "00000000000000bb".parse().unwrap(), ..planted.clone() };
+    let older = Manifest { revision: revision(2).parse().unwrap(), ..planted.clone() };
+    for signature in
+        [String::new(), signed(&planted, &tenant), signed(&elsewhere, &AUTHORITY), signed(&older, &AUTHORITY)]
+    {
+        plant(&node, &planted, &signature);
+        let agent = node.start_with(core.address, GENERATION, SOON);
+        node.serves(2);
+        agent.stop().await;
+    }
+    plant(&node, &planted, &signed(&planted, &AUTHORITY));
+    let agent = node.start_with(core.address, GENERATION, SOON);
+    node.serves(9);
+    agent.stop().await;
+}
+
+/// The newest copy on the volume, with a hash that fits it.
+fn plant(node: &Node, manifest: &Manifest, signature: &str) {
+    let files: Vec<_> = node
+        .files(9)
+        .into_iter()
+        .map(|File { path, part, content }| serde_json::json!({ "path": path, "part": part, "content": content }))
+        .collect();
+    let copy = serde_json::json!({
+        "revision": manifest.revision, "hash": manifest.hash, "signature": signature, "files": files,
+    });
+    let name = format!("9999999999-{}-{}.json", manifest.revision, &manifest.hash[..8]);
+    std::fs::write(node.path("state/copies").join(GENERATION).join(name), copy.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m4_only_what_core_signed_for_this_proxy_is_served_from_core_or_docker() {
+    let (node, mut core) = (Node::new(), Core::start());
+    node.mount(1);
+    let unsigned = Revision { signature: String::new(), ..node.revision(2) };
+    let agent = node.start(core.address, GENERATION);
+    core.hello().await;
+    core.send(unsigned);
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert!(refused.message.contains("core did not sign it"), "{}", refused.message);
+    core.send(Revision { signature: node.revision(2).signature, ..node.revision(3) });
+    let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
+    assert_eq!(refused.revision, revision(3));
+    core.send(node.revision(4));
+    core.accepted(&node.revision(4)).await;
+    agent.stop().await;
+    core.kill();
+    std::fs::remove_dir_all(node.path("state")).unwrap();
+    for spoil in [
+        |node: &Node| std::fs::remove_file(node.path("manifest.toml")).unwrap(),
+        |node: &Node| node.mount_for(1, "00000000000000bb"),
+        |node: &Node| drop(std::fs::write(node.path("mounted/nginx.conf"), &node.files(7)[0].content)),
+    ] {
+        node.mount(1);
+        spoil(&node);
+        let ended = node.start_with(core.address, GENERATION, SOON).ended().await.unwrap_err();
+        assert!(ended.to_string().contains("core did not sign it"), "{ended}");
+    }
 }
 
 fn is_copied(node: &Node, n: u64) -> bool {

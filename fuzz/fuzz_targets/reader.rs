@@ -1,6 +1,6 @@
 //! A text as core's reader and as nginx itself reads it.
 #![no_main]
 
-use interlock_fuzz::claims;
+use interlock_fuzz::reader;
 
-libfuzzer_sys::fuzz_target!(|text: &str| claims::reader::any_text(text));
+libfuzzer_sys::fuzz_target!(|text: &str| reader::any_text(text));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use interlock_core::names::Fingerprint;
 use interlock_core::settings::Kind;
 use interlock_core::{ownership, proxy};
 
@@ -136,6 +137,9 @@ pub(crate) struct InstallArgs {
     /// Make the authority and the networks alone, for a core that is deployed by hand.
     #[arg(long)]
     pub(crate) ca_only: bool,
+    /// Use the authority that is there already. An earlier install printed this fingerprint.
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) adopt_authority: Option<Fingerprint>,
     /// Print what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -203,6 +207,9 @@ pub(crate) struct ProxyArgs {
     /// The mounted configuration, without an agent file.
     #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = proxy::CONFIG)]
     pub(crate) config: PathBuf,
+    /// The signed manifest of the mounted configuration, beside an agent file.
+    #[arg(long, env = "INTERLOCK_MANIFEST", value_name = "FILE", default_value = interlock_core::desired::MANIFEST_FILE)]
+    pub(crate) manifest: PathBuf,
     /// A folder that outlives the container: copies of what was served are kept in it.
     #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = proxy::STATE)]
     pub(crate) state: PathBuf,
@@ -237,6 +244,10 @@ pub(crate) struct ExtensionArgs {
     /// Where core is. A name with several addresses is tried address by address.
     #[arg(long, value_name = "HOST:PORT", default_value = "tasks.interlock-core:8080")]
     pub(crate) core: String,
+    /// Whose authority core has to be of [default: /etc/interlock/extension.toml]. Without that file the identity's own authority is
+    /// followed.
+    #[arg(long, env = "INTERLOCK_EXTENSION_FILE", value_name = "FILE")]
+    pub(crate) extension_file: Option<PathBuf>,
     /// The certificate and key by which core knows this extension and its service cluster.
     #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
     pub(crate) identity: PathBuf,

@@ -7,7 +7,7 @@ use interlock_core::docker::{Client, Endpoint, TlsFiles};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use interlock_core::state::State;
-use interlock_core::trust::{Authority, Identity};
+use interlock_core::trust::{Authority, Fingerprint, Identity};
 
 use crate::args::DockerArgs;
 use crate::failure::Failure;
@@ -73,6 +73,11 @@ pub(crate) fn identity(file: &Path) -> Result<Identity, Failure> {
     let wrong = |error: &dyn ToString| Failure::input(file.display().to_string(), error.to_string());
     let pem = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
     Identity::from_pem(&pem).map_err(|error| wrong(&error))
+}
+
+/// The same, if its authority is the one that its holder was made for.
+pub(crate) fn of_authority(identity: Identity, authority: &Fingerprint, file: &Path) -> Result<Identity, Failure> {
+    identity.of_authority(authority).map_err(|error| Failure::input(file.display().to_string(), error))
 }
 
 /// The engine to talk to: `DockerURL` of the settings, else what `DOCKER_HOST` and its companions say, else the local socket.

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use interlock_core::names::Cluster;
+use interlock_core::trust::{Authority, Role};
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An address that nobody else has, and that no outgoing connection takes meanwhile.
@@ -180,6 +183,31 @@ fn a_file_that_was_named_has_to_be_there() {
     let output = command.args(container.arguments()).args(["--agent-file", "/nowhere.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere.toml: "));
+}
+
+/// A secret that somebody else made would have the proxies, or the extension, follow him.
+#[test]
+fn k2_an_identity_of_another_authority_is_not_used() {
+    let container = Container::new();
+    let (ours, tenant) = (Authority::generate().unwrap(), Authority::generate().unwrap());
+    let identity = container.folder.path().join("identity");
+    std::fs::write(&identity, tenant.issue(Role::Proxy, &Cluster::default()).unwrap().pem.as_str()).unwrap();
+    let file = container.folder.path().join("whom.toml");
+    let fingerprint = ours.fingerprint();
+    let agent = format!(
+        "core = \"127.0.0.1:1\"\ncluster = \"\"\ngeneration = \"00000000000000aa\"\nkind = \"nginx\"\nboot = \"/x\"\nauthority = \"{fingerprint}\"\n"
+    );
+    std::fs::write(&file, agent).unwrap();
+    let (file, identity) = (file.to_str().unwrap(), identity.to_str().unwrap());
+    for arguments in [
+        &["proxy", "--agent-file", file, "--identity", identity][..],
+        &["extension", "nginx", "--extension-file", file, "--identity", identity, "--core", "127.0.0.1:1"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_interlock")).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{fingerprint} is the one to follow")), "{said}");
+    }
 }
 
 /// As the first process of a container it inherits those that others leave, and nginx's workers when their master is killed.

@@ -17,7 +17,7 @@ mod fields;
 mod proxy;
 mod service;
 
-pub use agent_file::{AgentFile, PATH as AGENT_FILE};
+pub use agent_file::{AgentFile, EXTENSION_FILE, ExtensionFile, MANIFEST_FILE, PATH as AGENT_FILE};
 pub(crate) use control::core_service;
 pub use control::{Control, control};
 pub use core::{core, core_networks};
@@ -25,7 +25,9 @@ pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::path_of;
 pub use proxy::proxy;
-pub use service::{ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target};
+pub use service::{
+    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target,
+};
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
 /// The longest that a new task may take until it runs, its image included.

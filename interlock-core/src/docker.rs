@@ -24,7 +24,7 @@
 //! - Nothing is retried here. [`Error::kind`] says what would help.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -82,6 +82,8 @@ pub struct Client {
     deadlines: Deadlines,
     docker: Docker,
     authority: Option<Arc<Authority>>,
+    /// The authority that this connection made, if it made one: a call that is repeated stores the same.
+    made: Arc<OnceLock<Authority>>,
     core: Option<ServiceId>,
     templates: Arc<BTreeSet<String>>,
 }
@@ -147,6 +149,7 @@ impl Client {
             engine: Engine::default(),
             deadlines,
             authority: None,
+            made: Arc::default(),
             core: None,
             templates: Arc::default(),
         };

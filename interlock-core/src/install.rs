@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::desired;
-use crate::names::Cluster;
+use crate::names::{Cluster, Fingerprint};
 use crate::ownership;
 use crate::plan::{self, Action, Plan, Step, Waiting};
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -24,10 +24,14 @@ pub struct Core {
 }
 
 /// What is missing of core: networks, the authority, the settings as a config object, the service. What is in the way is a problem, and
-/// then nothing is done.
-pub fn install(snapshot: &Snapshot, core: &Core) -> (Plan, Option<Problem>) {
+/// then nothing is done. `adopts` is the authority that may be there without a core that has it.
+pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
     let Core { name, image, settings, text } = core;
     let wanted = desired::core(snapshot, name, image, settings, text);
+    let has_it = |service: &Service| service.spec.name == *name && wanted.owns(snapshot, service);
+    if let Some(problem) = unproven(snapshot, adopts, has_it) {
+        return (Plan::default(), Some(problem));
+    }
     let (steps, problem, waiting) = plan::one_service(snapshot, &wanted);
     if problem.is_some() {
         return (Plan::default(), problem);
@@ -43,8 +47,41 @@ pub fn install(snapshot: &Snapshot, core: &Core) -> (Plan, Option<Problem>) {
     (plan, None)
 }
 
+/// An authority that is there already and that nothing shows to be interlock's own. Whoever may create secrets could have made it, and would
+/// then speak for core. It counts if the operator names it, or if core has it already.
+fn unproven(snapshot: &Snapshot, adopts: Option<&Fingerprint>, is_core: impl Fn(&Service) -> bool) -> Option<Problem> {
+    let secret = snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET)?;
+    let says = secret.labels.get(ownership::FINGERPRINT).map(|says| says.parse::<Fingerprint>());
+    let is_named = adopts.is_some_and(|adopts| says.as_ref().is_some_and(|says| says.as_ref() == Ok(adopts)));
+    let mounts = |service: &&Service| service.spec.secrets.contains(&secret.id);
+    if is_named || snapshot.services.iter().filter(mounts).any(is_core) {
+        return None;
+    }
+    let name = ownership::AUTHORITY_SECRET;
+    let made_here = match (adopts, says) {
+        (Some(adopts), _) => format!("check the fingerprint: {adopts} is not that of the secret"),
+        (None, Some(Ok(says))) => {
+            format!("if an earlier install printed this fingerprint, add --adopt-authority {says}")
+        }
+        (None, _) => "it has no fingerprint, so that it is none of interlock's".to_owned(),
+    };
+    Some(Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(Cluster::default()),
+        label: None,
+        value: None,
+        wrong: format!("secret {name} exists already, and nothing proves that interlock made it"),
+        right: format!("{made_here}; otherwise remove it: `docker secret rm {name}`"),
+        effect: Effect::Kept,
+    })
+}
+
 /// What is missing for those who deploy core by hand: the network between core and extensions, those of hitless proxies, the authority.
-pub fn authority(snapshot: &Snapshot, settings: &Settings) -> Plan {
+/// `adopts` as for [`install`].
+pub fn authority(snapshot: &Snapshot, settings: &Settings, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
+    if let Some(problem) = unproven(snapshot, adopts, |_| true) {
+        return (Plan::default(), Some(problem));
+    }
     let mut steps = plan::control_networks(snapshot, &desired::core_networks(settings));
     if !snapshot.secrets.iter().any(|secret| secret.name == ownership::AUTHORITY_SECRET) {
         steps.push(step(
@@ -52,7 +89,7 @@ pub fn authority(snapshot: &Snapshot, settings: &Settings) -> Plan {
             "it signs the certificates of extensions and proxies",
         ));
     }
-    Plan { steps, ..Plan::default() }
+    (Plan { steps, ..Plan::default() }, None)
 }
 
 /// Removes what is ours: services, config objects, secrets and networks with our ownership label and names. The authority stays when

@@ -11,10 +11,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 mod cluster;
+mod fingerprint;
 mod host;
 mod path;
 
 pub use cluster::{Cluster, RouteName};
+pub use fingerprint::Fingerprint;
 pub use host::{Host, HostPattern};
 pub use path::PathPrefix;
 

@@ -1,7 +1,7 @@
 //! The marks by which interlock knows its own objects, and nothing else is ever changed or removed.
 
 use crate::names::{Cluster, SecretId};
-use crate::snapshot::{Labels, Secret, Service, ServiceSpec, Snapshot};
+use crate::snapshot::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
 
 /// On a secret of somebody else: the stack whose services may name it in labels, or `*` for all, where `SecretPolicy` asks for that.
 pub const ALLOW: &str = "com.docker.lb.allow";
@@ -28,8 +28,11 @@ pub const TYPE_EXTENSION: &str = "com.docker.interlock.core.extension";
 /// On secrets with key material: `authority`, or the role of who holds it: `extension` or `proxy`.
 pub const ROLE: &str = "com.docker.interlock.role";
 /// On identity secrets: the SHA-256 of the certificate as 64 hexadecimal digits. Core accepts no other certificates than those that
-/// stand on a secret.
+/// stand on a secret with the authority's signature.
 pub const FINGERPRINT: &str = "com.docker.interlock.fingerprint";
+/// On identity secrets: the authority's signature over the secret's name and what the labels say of the identity. Without it they
+/// prove nothing: who may create secrets may label them as he likes.
+pub const SIGNATURE: &str = "com.docker.interlock.signature";
 /// On identity secrets: the fingerprint of the authority that signed it.
 pub const AUTHORITY: &str = "com.docker.interlock.authority";
 /// On a hitless proxy service: the version of the proxy program that all of its agents reported, so that a new core knows it before
@@ -41,6 +44,8 @@ pub const AUTHORITY_SECRET: &str = "com.docker.interlock.authority";
 pub const IDENTITY_PREFIX: &str = "com.docker.interlock.identity.";
 /// Where core reads the authority, as Docker mounts it.
 pub const AUTHORITY_PATH: &str = "/run/secrets/interlock-authority";
+/// What names of interlock's own secrets begin with. No label may name one for a route.
+pub const SECRET_PREFIX: &str = "com.docker.interlock.";
 /// Where an extension or an agent reads its identity, as Docker mounts it.
 pub const IDENTITY_PATH: &str = "/run/secrets/interlock-identity";
 /// The overlay network between core and extensions. A hitless service cluster's proxies have one of their own, with `-` and the
@@ -76,7 +81,7 @@ pub fn is_our_proxy(service: &Service) -> bool {
 pub fn is_our_extension(snapshot: &Snapshot, service: &Service) -> bool {
     let identity = |id: &SecretId| {
         let known = snapshot.secrets.iter().find(|secret| secret.id == *id);
-        known.is_some_and(|secret| is_ours(&secret.labels) && secret.name.starts_with(IDENTITY_PREFIX))
+        known.is_some_and(|secret| identity_of(snapshot, secret).is_some())
     };
     is_ours(&service.spec.labels)
         && service.spec.labels.get(TYPE).is_some_and(|value| value == TYPE_EXTENSION)
@@ -94,22 +99,47 @@ pub fn is_ours_of_type(snapshot: &Snapshot, service: &Service, kind: &str) -> bo
 
 fn has_what_we_give(snapshot: &Snapshot, spec: &ServiceSpec, kind: &str) -> bool {
     let config = |prefix: &str| spec.configs.iter().any(|config| config.name.starts_with(prefix));
-    let secret = |prefix: &str| {
-        let ours = |secret: &&Secret| is_ours(&secret.labels) && secret.name.starts_with(prefix);
-        snapshot.secrets.iter().filter(ours).any(|secret| spec.secrets.contains(&secret.id))
+    let secret = |ours: &dyn Fn(&Secret) -> bool| {
+        let mut mounted = snapshot.secrets.iter().filter(|secret| spec.secrets.contains(&secret.id));
+        mounted.any(ours)
     };
     match kind {
         TYPE_PROXY => config(CONFIG_PREFIX),
-        TYPE_EXTENSION => secret(IDENTITY_PREFIX),
-        TYPE_CORE => secret(AUTHORITY_SECRET) || config(SETTINGS_PREFIX),
+        TYPE_EXTENSION => secret(&|secret| identity_of(snapshot, secret).is_some()),
+        TYPE_CORE => secret(&is_authority) || config(SETTINGS_PREFIX),
         _ => false,
     }
 }
 
 /// Whether the service's tasks have the authority: then it is core, whoever deployed it.
 pub fn has_authority(snapshot: &Snapshot, service: &Service) -> bool {
-    let authority = |secret: &&Secret| is_ours(&secret.labels) && secret.name == AUTHORITY_SECRET;
-    snapshot.secrets.iter().filter(authority).any(|secret| service.spec.secrets.contains(&secret.id))
+    let mut mounted = snapshot.secrets.iter().filter(|secret| service.spec.secrets.contains(&secret.id));
+    mounted.any(is_authority)
+}
+
+/// Whether this is the authority's secret. Secrets have different names, so there is one at most.
+pub fn is_authority(secret: &Secret) -> bool {
+    is_ours(&secret.labels) && secret.name == AUTHORITY_SECRET
+}
+
+/// Whose identity a secret holds. Where nobody could verify it, because whoever read the Swarm has no authority, it is what its name and
+/// labels say: enough to leave things as they are and to remove what an operator wants removed, and for nothing else.
+pub fn identity_of(snapshot: &Snapshot, secret: &Secret) -> Option<Identity> {
+    if snapshot.authority.is_some() { secret.identity.clone() } else { claimed_identity(secret) }
+}
+
+/// Whose identity a secret's name and labels say that it holds.
+pub fn claimed_identity(secret: &Secret) -> Option<Identity> {
+    let Secret { name, labels, .. } = secret;
+    if !is_ours(labels) || !name.starts_with(IDENTITY_PREFIX) {
+        return None;
+    }
+    let holder = match labels.get(ROLE)?.as_str() {
+        "extension" => Holder::Extension,
+        "proxy" => Holder::Proxy,
+        _ => return None,
+    };
+    Some(Identity { holder, cluster: cluster_of(labels)?, fingerprint: labels.get(FINGERPRINT)?.parse().ok()? })
 }
 
 /// Whether the service is core's own: the ownership label, the type label, and the authority in its tasks.

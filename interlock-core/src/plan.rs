@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::desired::Role;
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId, ServiceId};
 use crate::proxy_config::Revision;
-use crate::snapshot::Labels;
+use crate::render::Manifest;
+use crate::snapshot::{Holder, Labels};
 
 mod diff;
 mod text;
@@ -82,6 +82,15 @@ pub enum Action {
         /// Its data.
         data: String,
     },
+    /// Create a config object with a manifest. The authority signs it when this is carried out, and the signature stands beside it.
+    CreateManifest {
+        /// Its name, with a hash of the manifest.
+        name: String,
+        /// Its labels.
+        labels: Labels,
+        /// The manifest.
+        manifest: Manifest,
+    },
     /// Create an overlay network. One that exists already under this name counts as created.
     CreateNetwork {
         /// Its name.
@@ -95,15 +104,15 @@ pub enum Action {
         name: String,
     },
     /// Issue a certificate and store it, its key and the authority's certificate as a secret. The key material is made when this is
-    /// carried out, and the certificate's fingerprint becomes a label.
+    /// carried out; the certificate's fingerprint and the authority's signature over it become labels.
     CreateIdentity {
         /// The secret's name.
         name: String,
         /// What the holder is.
-        role: Role,
+        holder: Holder,
         /// The service cluster of the holder.
-        holder: Cluster,
-        /// The secret's labels, but for the fingerprint.
+        cluster: Cluster,
+        /// The secret's labels, but for the fingerprint and the signature.
         labels: Labels,
     },
     /// Create a service.
@@ -205,7 +214,9 @@ impl Action {
     /// The kind and name of the object, for people: `service interlock-proxy`.
     pub fn object(&self) -> String {
         match self {
-            Self::CreateConfig { name, .. } | Self::RemoveConfig { name, .. } => format!("config {name}"),
+            Self::CreateConfig { name, .. } | Self::CreateManifest { name, .. } | Self::RemoveConfig { name, .. } => {
+                format!("config {name}")
+            }
             Self::CreateAuthority { name } | Self::CreateIdentity { name, .. } | Self::RemoveSecret { name, .. } => {
                 format!("secret {name}")
             }
@@ -221,6 +232,7 @@ impl Action {
     pub fn verb(&self) -> &'static str {
         match self {
             Self::CreateConfig { .. }
+            | Self::CreateManifest { .. }
             | Self::CreateAuthority { .. }
             | Self::CreateIdentity { .. }
             | Self::CreateNetwork { .. }

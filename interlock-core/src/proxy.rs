@@ -6,7 +6,7 @@
 //!                                                        a copy on the node's volume ◀────────────────┘
 //! ```
 //!
-//! Guarantees: nginx gets nothing that its own checker did not accept. What it does not serve within some time is taken back, and core
+//! Guarantees: nginx gets nothing that core did not sign for this proxy, and nothing that its own checker did not accept. What it does not serve within some time is taken back, and core
 //! is told, and unless nginx's checker refused it, it is tried again later. Without core, what runs keeps running for ever. A crash of nginx ends in the configuration of before, or in the newest one
 //! that works. No request is lost to a reload, and none to a crash of nginx's master process.
 
@@ -20,6 +20,7 @@ mod master;
 mod processes;
 mod program;
 mod retry;
+mod seal;
 mod secrets;
 mod serving;
 mod signals;
@@ -36,9 +37,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
+pub use seal::Seal;
 pub use signals::{Order, orders};
 
-use crate::desired::AgentFile;
+use crate::desired::{AgentFile, MANIFEST_FILE};
 use crate::grpc::v1::proxies_client::ProxiesClient;
 use crate::settings::Kind;
 use children::Children;
@@ -81,6 +83,8 @@ pub struct Options {
     pub version_file: PathBuf,
     /// The folder of the task's secrets. Default: [`SECRETS`].
     pub secrets: PathBuf,
+    /// The signed manifest of the configuration that Docker mounts. Need not exist. Default: [`MANIFEST_FILE`].
+    pub manifest: PathBuf,
     /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
     pub reap: bool,
     /// How long things may take.
@@ -119,6 +123,7 @@ impl Default for Options {
             health: health::ADDRESS,
             version_file: VERSION_FILE.into(),
             secrets: SECRETS.into(),
+            manifest: MANIFEST_FILE.into(),
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
@@ -152,6 +157,8 @@ pub enum Delivery {
         agent: AgentFile,
         /// The way to core.
         client: Client,
+        /// Whose signature configurations need; `None` for a core of a version that signed nothing.
+        seal: Option<Seal>,
     },
 }
 
@@ -204,16 +211,18 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
     let (answers, answered) = mpsc::unbounded_channel();
     let boot;
     let generation;
+    let mut sealed = None;
     match delivery {
         Delivery::Classic { config } => {
             boot = Boot::InPlace(config);
             generation = CLASSIC.to_owned();
         }
-        Delivery::Hitless { agent, client } => {
+        Delivery::Hitless { agent, client, seal } => {
             if agent.kind != Kind::Nginx {
                 return Err(Error::Unsupported(agent.kind));
             }
-            boot = Boot::Aside(agent.boot.into());
+            sealed.clone_from(&seal);
+            boot = Boot::Aside(agent.boot.into(), options.manifest.clone());
             generation = agent.generation.to_string();
             let hostname = nix::unistd::gethostname().unwrap_or_default();
             let introduction = Introduction {
@@ -232,6 +241,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
                 wanted: wanted_by_core,
                 answers: answered,
                 pause,
+                seal,
             };
             tasks.spawn(follower.run());
         }
@@ -240,6 +250,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         folder: Folder::new(&options.run),
         volume: Volume::new(Copies::new(&options.state, &generation), options.times.volume),
         boot,
+        seal: sealed,
         program,
         wanted,
         running,

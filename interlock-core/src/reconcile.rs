@@ -38,8 +38,6 @@ pub struct Inputs {
     pub memory: Memory,
     /// How new revisions get to running proxies that follow core.
     pub delivery: Delivery,
-    /// Whether identities can be made: who has not the authority's key leaves services those that they have.
-    pub issues: bool,
 }
 
 /// How new revisions get to running proxies that follow core. Others always get them by new tasks.
@@ -56,7 +54,7 @@ impl Inputs {
     /// What a fresh process knows: nothing but this.
     pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
         let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
-        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default(), issues: true }
+        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
     }
 }
 
@@ -142,7 +140,7 @@ struct Routed {
 }
 
 fn route(inputs: &Inputs) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, issues: _ } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
     let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
     let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
@@ -215,9 +213,9 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, issues } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
     let Routed { configs, generations, unconfirmed, model, shown, mut problems } = routed;
-    let (control, told) = desired::control(snapshot, settings, *issues);
+    let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
@@ -232,6 +230,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         let key = (cluster.clone(), found.wanted.generation());
         let rendered = configs.get(&key).and_then(|config| Some((config, current(renderings, &key, config)?)));
         let rendered = match rendered {
+            // What proxies start with has to be signed.
+            _ if extension.hitless_service_update && snapshot.authority.is_none() => Err(NoContent::Missing),
             // New tasks shall not start with it.
             _ if unconfirmed.contains(&key) && waits.expect_agents(&cluster, snapshot.observed_at) => {
                 Err(NoContent::OnTheWay)

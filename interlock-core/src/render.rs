@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hash;
 use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
@@ -88,6 +90,34 @@ pub struct Suspect {
     pub host: Option<HostPattern>,
     /// Its path.
     pub path: PathPrefix,
+}
+
+/// What files are that core gives to proxies: whose, of what, and by their hash which. Core signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// The generation.
+    pub generation: Generation,
+    /// The revision of the proxy config that they are made of.
+    pub revision: Revision,
+    /// Their hash: see [`hash()`].
+    pub hash: String,
+    /// Their parts, in the order in which the hash has them.
+    pub parts: Vec<String>,
+}
+
+impl Manifest {
+    /// Of these files.
+    pub fn of(cluster: &Cluster, generation: &Generation, revision: &Revision, files: &[File]) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            generation: generation.clone(),
+            revision: revision.clone(),
+            hash: hash(files),
+            parts: files.iter().map(|file| file.part.clone()).collect(),
+        }
+    }
 }
 
 /// A name for the content of files: the SHA-256 of all of them as 64 hexadecimal digits. For each file its path, its part and its

@@ -50,7 +50,7 @@ mod telling;
 mod timing;
 mod world;
 
-pub use installing::{authority, install, uninstall};
+pub use installing::{Installed, authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
 
 use control::Control;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
+use crate::names::{Cluster, ConfigId, Fingerprint, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 
 /// Labels by key, restricted to [`is_read`] keys. A service's are also those under `interlock.` in its container spec.
 pub type Labels = BTreeMap<String, String>;
@@ -59,6 +59,10 @@ pub struct Snapshot {
     /// The service that core itself is a task of, if that is known: how its peers find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<ServiceId>,
+    /// The authority that whoever read this holds: identities were verified by it, and it can sign others. Without one nothing was
+    /// verified, and what services have stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Fingerprint>,
 }
 
 impl Snapshot {
@@ -74,6 +78,7 @@ impl Snapshot {
             configs: Vec::new(),
             secrets: Vec::new(),
             core: None,
+            authority: None,
         }
     }
 }
@@ -469,6 +474,32 @@ pub struct Secret {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// Whose identity it holds, where the authority's signature says so. Names, labels and numbers prove nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+/// An identity that the authority vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// What its holder is.
+    pub holder: Holder,
+    /// The holder's service cluster.
+    #[schemars(with = "String")]
+    pub cluster: Cluster,
+    /// The certificate's fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+/// Who has an identity to show to core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// An extension.
+    Extension,
+    /// The proxies of a service cluster.
+    Proxy,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

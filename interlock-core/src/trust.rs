@@ -4,10 +4,12 @@
 //! with its key, in a Docker secret. Who somebody is, a role and a service cluster, stands in a URI of the certificate
 //! (`interlock://proxy/us-east`) and nowhere in a message.
 //!
+//! The authority also signs what stands elsewhere than in certificates and decides something: which secret is whose identity, and which
+//! files core gave to proxies ([`Statement`]).
+//!
 //! Nothing here prints a key: neither `Debug` nor an error has one.
 
 use std::fmt;
-use std::str::FromStr;
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -18,8 +20,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::hash;
 use crate::names::Cluster;
+pub use crate::names::Fingerprint;
+
+mod statement;
+
+pub use statement::{Signature, SignedManifest, Statement};
 
 /// The name by which peers know core. It stands in core's certificate alone and is in no DNS.
 pub const CORE_NAME: &str = "core.interlock.internal";
@@ -49,29 +55,10 @@ impl fmt::Display for Role {
     }
 }
 
-/// The SHA-256 of a certificate, as 64 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprint(String);
-
 impl Fingerprint {
     /// Of this certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(hash::sha256(certificate))
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(digit) { Ok(Self(text.to_owned())) } else { Err(Error::Fingerprint) }
+        Self::of_bytes(certificate)
     }
 }
 
@@ -79,9 +66,9 @@ impl FromStr for Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is no fingerprint.
-    #[error("is no fingerprint: 64 hexadecimal digits")]
-    Fingerprint,
+    /// It is no signature.
+    #[error("is no signature: hexadecimal digits")]
+    Signature,
     /// The file does not hold what it should.
     #[error("has no {0} in PEM")]
     Missing(&'static str),
@@ -242,6 +229,14 @@ pub struct Identity {
     peer: Peer,
 }
 
+/// An identity of another authority than the one that its holder was made for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is signed by the authority {found}, and {expected} is the one to follow")]
+pub struct ForeignAuthority {
+    found: Fingerprint,
+    expected: Fingerprint,
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("peer", &self.peer).finish_non_exhaustive()
@@ -273,6 +268,16 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| Error::Missing("key"))?;
         let peer = Peer::of(&certificate)?;
         Ok(Self { certificate, key, authority, peer })
+    }
+
+    /// The same, if its authority is this one.
+    ///
+    /// # Errors
+    ///
+    /// When it is another: whoever holds that one's key could speak for core.
+    pub fn of_authority(self, expected: &Fingerprint) -> Result<Self, ForeignAuthority> {
+        let found = Fingerprint::of(&self.authority);
+        if found == *expected { Ok(self) } else { Err(ForeignAuthority { found, expected: expected.clone() }) }
     }
 
     /// Who this is.

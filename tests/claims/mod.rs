@@ -4,7 +4,6 @@
 pub mod files;
 pub mod labels;
 pub mod pipeline;
-pub mod reader;
 pub mod settings;
 pub mod values;
 pub mod wire;

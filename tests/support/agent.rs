@@ -16,10 +16,10 @@ use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::v1::proxies_server::{Proxies, ProxiesServer};
 use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
 use interlock_core::names::Cluster;
-use interlock_core::proxy::{self, Delivery, Error, Options, Order, Times};
-use interlock_core::render::File;
+use interlock_core::proxy::{self, Delivery, Error, Options, Order, Seal, Times};
+use interlock_core::render::{File, Manifest};
 use interlock_core::settings::Kind;
-use interlock_core::trust::{Authority, Role};
+use interlock_core::trust::{Authority, Role, SignedManifest, Statement};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -29,6 +29,7 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::http;
+use super::world::AUTHORITY;
 
 /// How long a condition is waited for before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,7 +104,24 @@ impl Node {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, file.content).unwrap();
         }
+        self.sign_mounted(n, GENERATION);
         root.join("nginx.conf")
+    }
+
+    /// What Docker mounts for the start of a task of this generation.
+    pub fn mount_for(&self, n: u64, generation: &str) {
+        self.mount(n);
+        self.sign_mounted(n, generation);
+    }
+
+    /// Here things are mounted elsewhere than in a container.
+    fn sign_mounted(&self, n: u64, generation: &str) {
+        let root = self.path("mounted").display().to_string();
+        let mut files = self.files(n);
+        files.iter_mut().for_each(|file| file.path = file.path.replace("/etc/nginx", &root));
+        let manifest = Manifest { generation: generation.parse().unwrap(), ..manifest(n, &files) };
+        let signed = SignedManifest::sign(manifest, &AUTHORITY).unwrap();
+        std::fs::write(self.path("manifest.toml"), signed.to_toml()).unwrap();
     }
 
     /// The revision's number that a new connection gets.
@@ -137,6 +155,7 @@ impl Node {
             generation: generation.parse().unwrap(),
             kind: Kind::Nginx,
             boot: self.path("mounted/nginx.conf").display().to_string(),
+            authority: Some(AUTHORITY.fingerprint()),
         }
     }
 
@@ -169,11 +188,17 @@ impl Node {
             health: self.health,
             version_file: self.path("version"),
             secrets: self.path("secrets"),
+            manifest: self.path("manifest.toml"),
             times,
             ..Options::default()
         };
         let (orders, received) = mpsc::unbounded_channel();
-        let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel) };
+        let seal = Seal {
+            authority: AUTHORITY.certificate().clone(),
+            cluster: agent.cluster.clone(),
+            generation: agent.generation.clone(),
+        };
+        let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel), seal: Some(seal) };
         let task = tokio::spawn(proxy::run(options, delivery, received));
         Agent { orders, task, run }
     }
@@ -184,7 +209,13 @@ pub fn revision(n: u64) -> String {
 }
 
 pub fn to_wire(n: u64, files: &[File]) -> Revision {
-    Revision { generation: GENERATION.into(), revision: revision(n), files: Some(files_to_wire(files)) }
+    let signature = AUTHORITY.sign(&Statement::Files(&manifest(n, files))).unwrap().to_string();
+    Revision { generation: GENERATION.into(), revision: revision(n), files: Some(files_to_wire(files)), signature }
+}
+
+/// What core signs of these files.
+pub fn manifest(n: u64, files: &[File]) -> Manifest {
+    Manifest::of(&Cluster::default(), &GENERATION.parse().unwrap(), &revision(n).parse().unwrap(), files)
 }
 
 pub struct Agent {
@@ -230,7 +261,7 @@ impl Core {
 
     /// Starts it behind TLS, as `interlock proxy` wants it. Answers the identity that it lets in, too.
     pub fn start_with_tls() -> (Self, String) {
-        let authority = Arc::new(Authority::generate().unwrap());
+        let authority = AUTHORITY.clone();
         let issued = authority.issue(Role::Proxy, &Cluster::default()).unwrap();
         let admitted = Admitted::from([(issued.fingerprint, (Role::Proxy, Cluster::default()))]);
         let door = Door { authority, admitted: watch::Sender::new(Arc::new(admitted)) };

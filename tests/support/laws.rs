@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use interlock_core::ownership;
 use interlock_core::plan::Plan;
+use interlock_core::snapshot::Service;
 
 use super::world::{Mind, World};
 
@@ -45,7 +46,9 @@ pub async fn stopped_after(world: &World, steps: usize, name: &str) {
     world.settle().await;
     world.converge(&mut Mind::default()).await;
     let snapshot = world.observe().await.unwrap().snapshot;
-    let ours = snapshot.services.iter().filter(|service| ownership::is_our_proxy(service));
+    let is_ours =
+        |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(&snapshot, service);
+    let ours = snapshot.services.iter().filter(is_ours);
     let specs = ours.flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let used: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let made = snapshot.configs.iter().filter(|config| ownership::is_ours(&config.labels));

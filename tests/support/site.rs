@@ -212,7 +212,7 @@ impl Agent {
 
     /// Takes the next revision that has this text.
     pub async fn accepts(&mut self, text: &str) {
-        let v1::Revision { generation, revision, files } = self.hears(text, true).await;
+        let v1::Revision { generation, revision, files, signature: _ } = self.hears(text, true).await;
         let hash = files.unwrap_or_default().hash;
         self.says(Event::Accepted(v1::Accepted { generation, revision, hash })).await;
     }

@@ -23,16 +23,17 @@ pub static AUTHORITY: LazyLock<Arc<Authority>> = LazyLock::new(|| Arc::new(Autho
 
 /// As `interlock install --ca-only` leaves it.
 pub fn with_authority(mut swarm: Swarm) -> Swarm {
-    add_authority(&mut swarm, &AUTHORITY.fingerprint().to_string());
+    add_authority(&mut swarm, &AUTHORITY);
     swarm
 }
 
-/// Adds the authority's secret, with this fingerprint in its label.
-pub fn add_authority(swarm: &mut Swarm, fingerprint: &str) {
+/// Adds the secret of an authority.
+pub fn add_authority(swarm: &mut Swarm, authority: &Authority) {
     let labels = json!({
-        ownership::OWNER: ownership::OWNER_VALUE, ownership::ROLE: "authority", ownership::FINGERPRINT: fingerprint,
+        ownership::OWNER: ownership::OWNER_VALUE, ownership::ROLE: "authority",
+        ownership::FINGERPRINT: authority.fingerprint().to_string(),
     });
-    let data = STANDARD.encode(AUTHORITY.to_pem().as_bytes());
+    let data = STANDARD.encode(authority.to_pem().as_bytes());
     swarm.create_secret(json!({ "Name": ownership::AUTHORITY_SECRET, "Labels": labels, "Data": data })).unwrap();
 }
 
@@ -78,6 +79,11 @@ impl World {
     /// The same Swarm with other settings.
     pub fn with(self, settings: Settings) -> Self {
         Self { client: self.client.for_settings(&settings), settings, ..self }
+    }
+
+    /// The same Swarm with a core of another authority.
+    pub fn of_authority(self, authority: Arc<Authority>) -> Self {
+        Self { client: self.client.with_authority(Some(authority)), ..self }
     }
 
     /// A Swarm that runs at this address.
@@ -188,8 +194,11 @@ impl World {
     /// What interlock made, without what differs from run to run: ids and versions.
     pub async fn made(&self) -> Vec<String> {
         let snapshot = self.observe().await.unwrap().snapshot;
+        // Each signature is another.
+        let unsigned =
+            |data: &str| data.lines().filter(|line| !line.starts_with("signature = ")).collect::<Vec<_>>().join("\n");
         let mut made: Vec<_> =
-            snapshot.configs.iter().map(|config| format!("{}\n{}", config.name, config.data)).collect();
+            snapshot.configs.iter().map(|config| format!("{}\n{}", config.name, unsigned(&config.data))).collect();
         let ours = snapshot.services.iter().filter(|service| interlock_core::ownership::is_our_proxy(service));
         for service in ours {
             let configs: Vec<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();

@@ -1,18 +1,38 @@
 //! `interlock extension`
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use interlock_core::desired::{EXTENSION_FILE, ExtensionFile};
 use interlock_core::extension::Checker;
 use interlock_core::grpc::{self, tls};
 use interlock_core::settings::{Kind, Settings};
+use interlock_core::trust::Identity;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{ExtensionArgs, Global};
 use crate::failure::Failure;
 use crate::liveness::Liveness;
 use crate::{inputs, logging};
+
+/// What the extension shows to core, of the authority that its file names.
+fn identity(args: &ExtensionArgs) -> Result<Identity, Failure> {
+    let identity = inputs::identity(&args.identity)?;
+    let path = args.extension_file.as_deref().unwrap_or(Path::new(EXTENSION_FILE));
+    let wrong = |wrong: &dyn ToString| Failure::input(path.display().to_string(), wrong.to_string());
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let file = ExtensionFile::from_toml(&text).map_err(|error| wrong(&error))?;
+            inputs::of_authority(identity, &file.authority, &args.identity)
+        }
+        // A core of an older version makes none.
+        Err(error) if error.kind() == ErrorKind::NotFound && args.extension_file.is_none() => Ok(identity),
+        Err(error) => Err(wrong(&error)),
+    }
+}
 
 pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Failure> {
     let kind = Kind::from(args.kind);
@@ -26,7 +46,7 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
         let follow = async {
             let checker = Checker::find(&args.checker).await?;
             tracing::info!(version = %checker.version(), "files are checked by {}", args.checker);
-            let identity = inputs::identity(&args.identity)?;
+            let identity = identity(args)?;
             let wrong = |error| Failure::input(format!("--core {}", args.core), error);
             // What is wrong with the name or the identity shows here, before anybody is connected to.
             drop(tls::channel(&args.core, &identity).map_err(wrong)?);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use interlock_core::install::{self, Core};
 use interlock_core::plan::Plan;
 use interlock_core::problem::Problem;
-use interlock_core::runtime::{self, Options};
+use interlock_core::runtime::{self, Installed, Options};
 use interlock_core::snapshot::Snapshot;
 use interlock_core::{ownership, settings};
 use serde_json::json;
@@ -25,19 +25,20 @@ pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, F
         Core { name: args.name.clone(), image: args.image.clone(), settings: loaded.settings, text: loaded.text };
     let tokio = inputs::runtime()?;
     let options = Options::new(inputs::endpoint(&global.docker, &core.settings));
+    let adopts = args.adopt_authority.as_ref();
     if args.dry_run {
         let snapshot = tokio.block_on(observe(global, &core.settings))?;
         let (plan, problem) = match args.ca_only {
-            true => (install::authority(&snapshot, &core.settings), None),
-            false => install::install(&snapshot, &core),
+            true => install::authority(&snapshot, &core.settings, adopts),
+            false => install::install(&snapshot, &core, adopts),
         };
         return planned(&plan, problem, args.format);
     }
     let mut teller = Teller::new(args.format);
     let worked = tokio.block_on(async {
         match args.ca_only {
-            true => runtime::authority(&core.settings, &options, args.timeout, |told| teller.tell(told)).await,
-            false => runtime::install(&core, &options, args.timeout, |told| teller.tell(told)).await,
+            true => runtime::authority(&core.settings, adopts, &options, args.timeout, |told| teller.tell(told)).await,
+            false => runtime::install(&core, adopts, &options, args.timeout, |told| teller.tell(told)).await,
         }
     });
     done(teller, worked, args.format)?;
@@ -69,7 +70,7 @@ pub(crate) fn uninstall(global: &Global, args: &UninstallArgs) -> Result<ExitCod
     let mut teller = Teller::new(args.format);
     let work = runtime::uninstall(args.keep_authority, &options, args.timeout, |told| teller.tell(told));
     let worked = tokio.block_on(work);
-    done(teller, worked, args.format)?;
+    done(teller, worked.map(|steps| Installed { steps, authority: None }), args.format)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,13 +89,16 @@ fn planned(plan: &Plan, problem: Option<Problem>, format: Format) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn done(mut teller: Teller, worked: Result<usize, runtime::Error>, format: Format) -> Result<(), Failure> {
+fn done(mut teller: Teller, worked: Result<Installed, runtime::Error>, format: Format) -> Result<(), Failure> {
     teller.finish();
-    let count = worked?;
+    let Installed { steps, authority } = worked?;
     match format {
-        Format::Json => show::out(&format!("{:#}\n", json!({ "done": teller.done }))),
-        Format::Text if count == 0 => show::out("nothing to do\n"),
+        Format::Json => show::out(&format!("{:#}\n", json!({ "done": teller.done, "authority": authority }))),
+        Format::Text if steps == 0 => show::out("nothing to do\n"),
         Format::Text => {}
+    }
+    if let Some(authority) = authority.filter(|_| format == Format::Text) {
+        show::out(&format!("the authority's fingerprint is {authority}: keep it, to know the authority again\n"));
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use interlock_core::desired::{AGENT_FILE, AgentFile};
 use interlock_core::grpc::{MESSAGE_LIMIT, tls};
-use interlock_core::proxy::{self, Delivery, Options, health};
+use interlock_core::proxy::{self, Delivery, Options, Seal, health};
 use interlock_core::settings::Settings;
+use interlock_core::trust::Identity;
 
 use crate::args::{Global, HealthArgs, ProxyArgs, ProxyCommand};
 use crate::failure::Failure;
@@ -24,6 +25,7 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
         command: args.program,
         run: args.run,
         state: args.state,
+        manifest: args.manifest,
         health: args.health.health_address,
         ..Options::default()
     };
@@ -32,8 +34,14 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
         let delivery = match agent {
             Some(agent) => {
                 tracing::info!(cluster = agent.cluster.title(), "following core at {}", agent.core);
-                let client = connect(&agent, &args.identity)?;
-                Delivery::Hitless { agent, client }
+                let identity = identity(&agent, &args.identity)?;
+                let client = connect(&agent, &identity)?;
+                let seal = agent.authority.as_ref().map(|_| Seal {
+                    authority: identity.authority.clone(),
+                    cluster: agent.cluster.clone(),
+                    generation: agent.generation.clone(),
+                });
+                Delivery::Hitless { agent, client, seal }
             }
             None => {
                 tracing::info!("no agent file: serving {}", args.config.display());
@@ -65,9 +73,18 @@ fn agent_file(named: Option<&Path>) -> Result<Option<AgentFile>, Failure> {
     }
 }
 
+/// What the proxy shows to core. Its authority has to be the one that the agent's file names: a secret that somebody else made would have
+/// the proxy follow him.
+fn identity(agent: &AgentFile, file: &Path) -> Result<Identity, Failure> {
+    let identity = inputs::identity(file)?;
+    match &agent.authority {
+        Some(authority) => inputs::of_authority(identity, authority, file),
+        None => Ok(identity),
+    }
+}
+
 /// The way to core. It connects when it is used.
-fn connect(agent: &AgentFile, identity: &Path) -> Result<proxy::Client, Failure> {
-    let identity = inputs::identity(identity)?;
-    let channel = tls::channel(&agent.core, &identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
+fn connect(agent: &AgentFile, identity: &Identity) -> Result<proxy::Client, Failure> {
+    let channel = tls::channel(&agent.core, identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
     Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
 }

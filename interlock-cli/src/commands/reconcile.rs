@@ -33,20 +33,22 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     logging::start(global, &settings);
     let tokio = inputs::runtime()?;
     if args.dry_run {
-        let client = async {
-            Ok::<_, Failure>(inputs::connect(&global.docker, &settings).await?.observe(jiff::Timestamp::now()).await?)
+        let authority = inputs::authority(&args.authority)?.map(Arc::new);
+        let observed = async {
+            let client = inputs::connect(&global.docker, &settings).await?.with_authority(authority);
+            Ok::<_, Failure>(client.observe(jiff::Timestamp::now()).await?)
         };
-        let snapshot = tokio.block_on(client)?.snapshot;
+        let snapshot = tokio.block_on(observed)?.snapshot;
         return Ok(dry_run(snapshot, settings, args));
     }
     let mut options = Options::new(inputs::endpoint(&global.docker, &settings));
     if args.classic {
         options.delivery = Delivery::ByNewTasks;
     }
+    options.authority = inputs::authority(&args.authority)?.map(Arc::new);
     if args.once {
         return tokio.block_on(once(settings, &options, args));
     }
-    options.authority = inputs::authority(&args.authority)?.map(Arc::new);
     options.container.clone_from(&args.container);
     tokio.block_on(async {
         if let Some(program) = &args.checker {

@@ -209,6 +209,8 @@ fn start(node: &Node, gate: &Gate, number: u32) -> Container {
             &path("agent.toml"),
             "--identity",
             &path("identity"),
+            "--manifest",
+            &path("manifest.toml"),
             "--state",
             &path("state"),
             "--run",

@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::Cluster;
+use crate::names::{Cluster, Fingerprint};
 use crate::proxy_config::Generation;
 use crate::settings::Kind;
 
 /// Where the agent reads it.
 pub const PATH: &str = "/etc/interlock/agent.toml";
+/// Where the agent reads the signed manifest of the configuration that Docker mounts.
+pub const MANIFEST_FILE: &str = "/etc/interlock/manifest.toml";
+/// Where an extension reads its own file.
+pub const EXTENSION_FILE: &str = "/etc/interlock/extension.toml";
 
 /// What an agent has to know before it talks to core. Without this file it supervises its proxy with the config that Docker mounts,
 /// and follows nobody (classic delivery).
@@ -26,6 +30,34 @@ pub struct AgentFile {
     pub kind: Kind,
     /// Where Docker mounts the boot copy of the configuration: the first file; the others stand below the same folder.
     pub boot: String,
+    /// The authority that core is of. An agent follows no other, and serves nothing that this one did not sign. `None` in files of older
+    /// cores, which sign nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Fingerprint>,
+}
+
+/// What an extension has to know before it talks to core, besides core's address. The rules for keys are those of [`AgentFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionFile {
+    /// The authority that core is of. An extension follows no other.
+    pub authority: Fingerprint,
+}
+
+impl ExtensionFile {
+    /// As the text of the file.
+    pub fn to_toml(&self) -> String {
+        // A flat table of strings can always be written.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    ///
+    /// When it is not such a file.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
 }
 
 impl AgentFile {
@@ -59,7 +91,11 @@ mod tests {
             generation: Generation::of(&BTreeSet::new(), &BTreeSet::new()),
             kind: Kind::Nginx,
             boot: "/etc/nginx/nginx.conf".to_owned(),
+            authority: "0123456789abcdef".repeat(4).parse().ok(),
         };
+        assert!(file.authority.is_some());
+        let older = AgentFile { authority: None, ..file.clone() };
+        assert_eq!(AgentFile::from_toml(&older.to_toml()).unwrap(), older);
         assert_eq!(AgentFile::from_toml(&file.to_toml()).unwrap(), file);
         let later = format!("unheard_of = true\n{}[and]\nmore = 1\n", file.to_toml());
         assert_eq!(AgentFile::from_toml(&later).unwrap(), file, "what a later core writes besides");

@@ -1,13 +1,13 @@
 //! What extensions and agents need to talk to core: a network, an identity, and where core is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{IdentitySecret, NetworkRef, Role, clusters};
-use crate::names::Cluster;
+use super::{AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, clusters};
+use crate::names::{Cluster, Fingerprint};
 use crate::ownership;
-use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, Settings};
-use crate::snapshot::{Labels, Secret, Service, Snapshot};
+use crate::snapshot::{Holder, Labels, Secret, Service, Snapshot};
 
 /// What all peers of core need.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,6 +27,8 @@ pub struct Peer {
     pub identity: IdentitySecret,
     /// Where core is: a name and a port.
     pub core: String,
+    /// The authority that core is of: the peer follows no other. `None` only where nobody knows it, and nothing is made.
+    pub authority: Option<Fingerprint>,
 }
 
 impl Control {
@@ -35,23 +37,28 @@ impl Control {
     }
 }
 
-/// Decides what peers of core get. Without an authority nobody gets anything, and is told.
-/// `issues`: whether identities can be made now.
-pub fn control(snapshot: &Snapshot, settings: &Settings, issues: bool) -> (Control, Vec<Problem>) {
+/// Decides what peers of core get. Without an authority on the Swarm nobody gets anything, and that is reported.
+pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Problem>) {
     let mut control = Control::default();
     let mut problems = Vec::new();
     for (cluster, extension) in clusters(settings) {
         for role in roles(extension) {
-            let Some(authority) = authority(snapshot) else {
+            if !snapshot.secrets.iter().any(ownership::is_authority) {
                 problems.push(no_authority(&cluster, role));
                 continue;
+            }
+            let holder = match role {
+                Role::Core | Role::Extension => Holder::Extension,
+                Role::Proxy => Holder::Proxy,
             };
+            let service = snapshot.services.iter().find(|known| known.spec.name == service_name(extension, role));
             let name = network_name(&cluster, role);
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {
                 network: NetworkRef { name: name.clone(), id },
-                identity: identity(snapshot, (&cluster, role), service_name(extension, role), authority, issues),
+                identity: identity(snapshot, (&cluster, holder), service),
                 core: core_address(snapshot, settings),
+                authority: snapshot.authority.clone().or_else(|| deployed_authority(snapshot, service?)),
             };
             control.networks.insert(name, network_labels(&cluster, role));
             control.peers.insert((cluster.clone(), role), peer);
@@ -59,6 +66,8 @@ pub fn control(snapshot: &Snapshot, settings: &Settings, issues: bool) -> (Contr
     }
     problems.extend(not_attached(snapshot, &control));
     problems.extend(not_on_the_swarm(snapshot, settings, &control));
+    problems.extend(planted(snapshot));
+    problems.extend(unsigned(snapshot, settings));
     (control, problems)
 }
 
@@ -101,48 +110,105 @@ pub(super) fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
     proxies.chain([always]).collect()
 }
 
-fn authority(snapshot: &Snapshot) -> Option<&Secret> {
-    let secrets = snapshot.secrets.iter();
-    secrets
-        .filter(|secret| ownership::is_ours(&secret.labels))
-        .find(|secret| secret.name == ownership::AUTHORITY_SECRET)
-}
-
 /// The identity that a service's new tasks shall have: another one than those of before, so that a node that lost its proxy loses its identity
 /// with the next roll. It is the newest that there is, if the service did not show it yet; else one that has to be made. What the service
 /// shows stays until there is a roll, as long as today's authority signed it.
-fn identity(
-    snapshot: &Snapshot,
-    (cluster, role): (&Cluster, Role),
-    service: &str,
-    authority: &Secret,
-    issues: bool,
-) -> IdentitySecret {
-    let signer = authority.labels.get(ownership::FINGERPRINT);
+///
+/// What is not proven is none, whatever its name and labels say.
+fn identity(snapshot: &Snapshot, (cluster, holder): (&Cluster, Holder), service: Option<&Service>) -> IdentitySecret {
+    let role = match holder {
+        Holder::Extension => Role::Extension,
+        Holder::Proxy => Role::Proxy,
+    };
     let prefix = format!("{}{role}.{}.", ownership::IDENTITY_PREFIX, cluster.slug());
     let numbered = |secret: &Secret| -> Option<u32> { secret.name.strip_prefix(&prefix)?.parse().ok() };
-    let of_peer = snapshot.secrets.iter().filter(|secret| ownership::is_ours(&secret.labels));
-    let mut all: Vec<_> = of_peer.filter_map(|secret| Some((numbered(secret)?, secret))).collect();
-    all.sort_by_key(|(number, _)| *number);
-    let valid = |secret: &&Secret| {
-        secret.labels.get(ownership::AUTHORITY) == signer && secret.labels.contains_key(ownership::FINGERPRINT)
+    let is_ours = |secret: &Secret| {
+        let proven = ownership::identity_of(snapshot, secret);
+        proven.is_some_and(|it| it.holder == holder && it.cluster == *cluster)
     };
-    let mounted = snapshot.services.iter().find(|known| known.spec.name == service).map(|known| &known.spec.secrets);
-    let is_mounted = |secret: &&&Secret| mounted.is_some_and(|mounted| mounted.contains(&secret.id));
-    let usable: Vec<&Secret> = all.iter().map(|(_, secret)| *secret).filter(valid).collect();
+    let mut usable: Vec<_> = snapshot
+        .secrets
+        .iter()
+        .filter(|secret| is_ours(secret))
+        .filter_map(|secret| Some((numbered(secret)?, secret)))
+        .collect();
+    usable.sort_by_key(|(number, _)| *number);
+    let is_mounted = |secret: &Secret| service.is_some_and(|service| service.spec.secrets.contains(&secret.id));
     let existing =
         |secret: &Secret, today| IdentitySecret { name: secret.name.clone(), id: Some(secret.id.clone()), today };
-    let today = usable.iter().rfind(is_mounted).copied();
-    let newest = usable.last().copied();
+    let today = usable.iter().map(|(_, secret)| *secret).rfind(|secret| is_mounted(secret));
+    let newest = usable.last().map(|(_, secret)| *secret);
     match (today, newest) {
-        (Some(today), _) if !issues => existing(today, None),
+        (Some(today), _) if snapshot.authority.is_none() => existing(today, None),
         (Some(today), Some(newest)) if today.id != newest.id => existing(newest, Some(today.id.clone())),
-        (None, Some(newest)) => existing(newest, None),
+        (None, Some(newest)) if snapshot.authority.is_some() => existing(newest, None),
         (today, _) => {
-            let next = all.last().map_or(1, |(number, _)| number.saturating_add(1));
-            IdentitySecret { name: format!("{prefix}{next}"), id: None, today: today.map(|today| today.id.clone()) }
+            // Somebody may have taken the next names. There are more than can be taken.
+            let taken: BTreeSet<_> = snapshot.secrets.iter().filter_map(numbered).collect();
+            let after = usable.last().map_or(0, |(number, _)| *number);
+            let next = (1..=u32::MAX).map(|step| after.wrapping_add(step)).find(|number| !taken.contains(number));
+            let name = format!("{prefix}{}", next.unwrap_or(after));
+            IdentitySecret { name, id: None, today: today.map(|today| today.id.clone()) }
         }
     }
+}
+
+/// The authority that stands in the file of a service's tasks: what a process that holds none leaves there.
+fn deployed_authority(snapshot: &Snapshot, service: &Service) -> Option<Fingerprint> {
+    let data = |target: &str| {
+        let mount = service.spec.configs.iter().find(|mount| mount.target == target)?;
+        snapshot.configs.iter().find(|config| config.id == mount.id).map(|config| config.data.as_str())
+    };
+    let of_agent = || AgentFile::from_toml(data(AGENT_FILE)?).ok()?.authority;
+    let of_extension = || Some(ExtensionFile::from_toml(data(EXTENSION_FILE)?).ok()?.authority);
+    of_agent().or_else(of_extension)
+}
+
+/// Without the authority nothing can be signed, and proxies that follow core start with nothing else: what is deployed stays.
+fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
+    if snapshot.authority.is_some() || !snapshot.secrets.iter().any(ownership::is_authority) {
+        return Vec::new();
+    }
+    let hitless = clusters(settings).filter(|(_, extension)| extension.hitless_service_update);
+    let problem = |(cluster, _)| Problem {
+        severity: Severity::Warning,
+        subject: Subject::Cluster(cluster),
+        label: None,
+        value: None,
+        wrong:
+            "HitlessServiceUpdate is on, and this run does not hold the authority that signs what proxies start with"
+                .to_owned(),
+        right: "leave this service cluster to the core that runs, or give the authority by --authority".to_owned(),
+        effect: Effect::Kept,
+    };
+    hitless.map(problem).collect()
+}
+
+/// How many secrets of others a problem names.
+const MOST_NAMED: usize = 3;
+
+/// Secrets that carry interlock's labels and that interlock did not make. They get nobody in, and are not removed.
+fn planted(snapshot: &Snapshot) -> Option<Problem> {
+    snapshot.authority.as_ref()?;
+    let claims = |secret: &&Secret| ownership::claimed_identity(secret).is_some() && secret.identity.is_none();
+    let mut names: Vec<_> = snapshot.secrets.iter().filter(claims).map(|secret| shown(&secret.name)).collect();
+    names.sort();
+    let more = names.len().saturating_sub(MOST_NAMED);
+    names.truncate(MOST_NAMED);
+    let first = names.first()?.clone();
+    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(Problem {
+        severity: Severity::Warning,
+        subject: Subject::Cluster(Cluster::default()),
+        label: None,
+        value: None,
+        wrong: format!(
+            "interlock's labels stand on secrets that its authority did not sign: {}{and_more}",
+            names.join(", ")
+        ),
+        right: format!("find out who made them, and run `docker secret rm {first}`"),
+        effect: Effect::Ignored,
+    })
 }
 
 /// Core's own service, if it carries our labels.

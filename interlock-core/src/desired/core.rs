@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, control, fields};
+use super::{
+    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, control, fields,
+};
 use crate::hash;
 use crate::ownership;
 use crate::settings::Settings;
@@ -22,7 +24,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
     let settings = ConfigFile {
         name: format!("{}{}", ownership::SETTINGS_PREFIX, hash::hex16(text.as_bytes())),
         target: fields::SETTINGS_PATH.to_owned(),
-        data: text.to_owned(),
+        data: ConfigData::Text(text.to_owned()),
         labels: Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]),
     };
     OwnService {

@@ -1,7 +1,7 @@
 //! The extension service of a service cluster.
 
 use super::control::Control;
-use super::{Content, OwnService, Role, SECONDS_TO_START, fields};
+use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, Role, SECONDS_TO_START, fields, proxy};
 use crate::names::Cluster;
 use crate::settings::Extension;
 use crate::snapshot::Snapshot;
@@ -17,6 +17,8 @@ pub fn extension(
 ) -> Option<OwnService> {
     extension.image.as_ref()?;
     let peer = control.peer(cluster, Role::Extension)?;
+    let file = peer.authority.clone().map(|authority| ExtensionFile { authority }.to_toml());
+    let file = file.map(|text| proxy::named(cluster, "extension", EXTENSION_FILE, text));
     let existing = snapshot.services.iter().find(|service| service.spec.name == extension.service_name);
     Some(OwnService {
         name: extension.service_name.clone(),
@@ -27,7 +29,7 @@ pub fn extension(
         content: Ok(Content {
             revision: None,
             networks: vec![peer.network.clone()],
-            configs: Vec::new(),
+            configs: file.into_iter().collect(),
             kept: existing.and_then(template::mount).cloned().into_iter().collect(),
             identity: Some(peer.identity.clone()),
             secrets: Vec::new(),

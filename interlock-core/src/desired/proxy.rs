@@ -2,15 +2,15 @@
 
 use super::control::{Control, Peer};
 use super::{
-    AGENT_FILE, AgentFile, ConfigFile, Content, NetworkRef, NoContent, OwnService, Role, RouteSecret, SECONDS_TO_START,
-    fields, has_active_worker,
+    AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
+    RouteSecret, SECONDS_TO_START, fields, has_active_worker,
 };
 use crate::generations::Attachments;
 use crate::hash;
 use crate::names::Cluster;
 use crate::ownership;
 use crate::proxy_config::{ProxyConfig, ProxyVersion};
-use crate::render::File;
+use crate::render::{File, Manifest};
 use crate::settings::Extension;
 use crate::snapshot::{Labels, Snapshot};
 
@@ -29,6 +29,7 @@ pub fn proxy(
     let content = rendered.map(|(config, files)| {
         let mut configs: Vec<_> = files.iter().map(|file| config_file(config, file)).collect();
         configs.extend(peer.map(|peer| agent_file(cluster, extension, attachments, peer)));
+        configs.extend(peer.map(|_| manifest(config, attachments, files)));
         Content {
             revision: Some(config.revision.clone()),
             networks: networks(snapshot, attachments, peer),
@@ -74,7 +75,7 @@ fn secrets(snapshot: &Snapshot, attachments: &Attachments) -> Vec<RouteSecret> {
 }
 
 fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {
-    let mut made = named(&config.cluster, &file.part, &file.path, &file.content);
+    let mut made = named(&config.cluster, &file.part, &file.path, file.content.clone());
     made.labels.insert(ownership::REVISION.to_owned(), config.revision.to_string());
     made
 }
@@ -86,18 +87,30 @@ fn agent_file(cluster: &Cluster, extension: &Extension, attachments: &Attachment
         generation: attachments.generation(),
         kind: extension.kind,
         boot: extension.proxy_config_path.clone(),
+        authority: peer.authority.clone(),
     };
-    named(cluster, "agent", AGENT_FILE, &file.to_toml())
+    named(cluster, "agent", AGENT_FILE, file.to_toml())
 }
 
-fn named(cluster: &Cluster, part: &str, target: &str, data: &str) -> ConfigFile {
+/// What the mounted files are, for agents that serve only what core signed.
+fn manifest(config: &ProxyConfig, attachments: &Attachments, files: &[File]) -> ConfigFile {
+    let manifest = Manifest::of(&config.cluster, &attachments.generation(), &config.revision, files);
+    let Manifest { cluster, generation, revision, hash, parts: _ } = &manifest;
+    let text = format!("{cluster} {generation} {revision} {hash}");
+    let mut made = named(cluster, "manifest", MANIFEST_FILE, text);
+    made.labels.insert(ownership::REVISION.to_owned(), revision.to_string());
+    ConfigFile { data: ConfigData::Manifest(manifest), ..made }
+}
+
+/// A config object that is named by its text.
+pub(super) fn named(cluster: &Cluster, part: &str, target: &str, data: String) -> ConfigFile {
     let part = if part.is_empty() { String::new() } else { format!(".{part}") };
     let end = format!(".{}{part}", hash::hex16(data.as_bytes()));
     let slug = short_slug(cluster, LONGEST_NAME.saturating_sub(ownership::CONFIG_PREFIX.len() + end.len()));
     ConfigFile {
         name: format!("{}{slug}{end}", ownership::CONFIG_PREFIX),
         target: target.to_owned(),
-        data: data.to_owned(),
+        data: ConfigData::Text(data),
         labels: Labels::from([
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
@@ -122,9 +135,19 @@ mod tests {
     fn b2_swarm_takes_the_names_of_all_files() {
         let name = |cluster: &str, part: &str| {
             let cluster: Cluster = cluster.parse().unwrap_or_default();
-            named(&cluster, part, "/etc/x", "").name
+            named(&cluster, part, "/etc/x", String::new()).name
         };
-        for part in ["", "agent", "upstreams-01", "servers-32", "hosts-10", "names-10", "unavailable-01"] {
+        for part in [
+            "",
+            "agent",
+            "manifest",
+            "extension",
+            "upstreams-01",
+            "servers-32",
+            "hosts-10",
+            "names-10",
+            "unavailable-01",
+        ] {
             for cluster in ["", "us-east", "production-east-1"] {
                 assert!(name(cluster, part).len() <= LONGEST_NAME, "{}", name(cluster, part));
                 assert_ne!(name(cluster, part), name("production-east-2", part));

@@ -12,6 +12,7 @@ use crate::hash;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
 use crate::proxy_config::Revision;
+use crate::render::Manifest;
 use crate::snapshot::{ConfigMount, Labels, Service, Snapshot};
 
 /// What a service of ours is.
@@ -126,9 +127,18 @@ pub struct ConfigFile {
     /// The file's path in the task's file system.
     pub target: String,
     /// Its data.
-    pub data: String,
+    pub data: ConfigData,
     /// Its labels.
     pub labels: Labels,
+}
+
+/// What a config object of ours holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConfigData {
+    /// This text.
+    Text(String),
+    /// A manifest, which the authority signs when the object is created.
+    Manifest(Manifest),
 }
 
 /// A secret that routes need.

@@ -11,7 +11,9 @@ use super::{Client, Error, ErrorKind, OwnSpecs, convert, within};
 use crate::names::{ConfigId, ServiceId};
 use crate::ownership;
 use crate::plan::{self, Action, Created};
+use crate::render::Manifest;
 use crate::snapshot::Labels;
+use crate::trust::SignedManifest;
 
 impl Client {
     /// Carries one action out.
@@ -30,8 +32,13 @@ impl Client {
     pub async fn apply(&self, action: &Action, specs: &OwnSpecs, created: &mut Created) -> Result<(), Error> {
         let object = action.object();
         match action {
+            Action::CreateManifest { name, labels, manifest } => {
+                let id = self.create_manifest(&object, name, labels, manifest).await?;
+                created.configs.insert(name.clone(), id);
+                Ok(())
+            }
             Action::CreateConfig { name, labels, data } => {
-                let id = self.create_config(&object, name, labels, data).await?;
+                let id = self.create_config(&object, name, labels, data, |there| there == data).await?;
                 created.configs.insert(name.clone(), id);
                 Ok(())
             }
@@ -45,8 +52,8 @@ impl Client {
                 created.secrets.insert(name.clone(), id);
                 Ok(())
             }
-            Action::CreateIdentity { name, role, holder, labels } => {
-                let id = self.create_identity(&object, name, *role, holder, labels).await?;
+            Action::CreateIdentity { name, holder, cluster, labels } => {
+                let id = self.create_identity(&object, name, *holder, cluster, labels).await?;
                 created.secrets.insert(name.clone(), id);
                 Ok(())
             }
@@ -83,8 +90,33 @@ impl Client {
         self.call(object, Method::POST, path, body, self.deadlines.write).await.map(drop)
     }
 
+    /// Creates the config object with a manifest, signed. Each signature is another, so one that is there already only has to be good.
+    async fn create_manifest(
+        &self,
+        object: &str,
+        name: &str,
+        labels: &Labels,
+        manifest: &Manifest,
+    ) -> Result<ConfigId, Error> {
+        let Some(authority) = &self.authority else { return Err(Error::NoAuthority { object: object.to_owned() }) };
+        let signed = SignedManifest::sign(manifest.clone(), authority)
+            .map_err(|source| Error::Authority { object: object.to_owned(), source: source.into() })?;
+        let is_same = |there: &str| {
+            let there = SignedManifest::from_toml(there).ok();
+            there.is_some_and(|there| there.is_signed_by(authority.certificate()) && there.manifest == *manifest)
+        };
+        self.create_config(object, name, labels, &signed.to_toml(), is_same).await
+    }
+
     /// Creates the config object. The name has a hash of the data in it, so one that is there already is most likely the same.
-    async fn create_config(&self, object: &str, name: &str, labels: &Labels, data: &str) -> Result<ConfigId, Error> {
+    async fn create_config(
+        &self,
+        object: &str,
+        name: &str,
+        labels: &Labels,
+        data: &str,
+        is_same: impl Fn(&str) -> bool,
+    ) -> Result<ConfigId, Error> {
         let spec = bollard::models::ConfigSpec {
             name: Some(name.to_owned()),
             labels: Some(hashed(labels)),
@@ -96,20 +128,20 @@ impl Client {
             within(object, self.deadlines.write, async { self.docker.create_config(spec).await.map_err(failed) });
         match answer.await {
             Ok(answer) => Ok(ConfigId::new(answer.id)),
-            Err(Error::Refused { status: 409, .. }) => self.adopt(object, name, data).await,
+            Err(Error::Refused { status: 409, .. }) => self.adopt(object, name, is_same).await,
             Err(error) => Err(error),
         }
     }
 
     /// Takes a config object that exists for the one that was to be created, if it is the same and ours.
-    async fn adopt(&self, object: &str, name: &str, data: &str) -> Result<ConfigId, Error> {
+    async fn adopt(&self, object: &str, name: &str, is_same: impl Fn(&str) -> bool) -> Result<ConfigId, Error> {
         let json = self.get(object, &format!("/configs/{}", encode(name)), self.deadlines.inspect).await?;
         let config = convert::config(&json).map_err(|source| Error::Answer { object: object.to_owned(), source })?;
         let foreign = |what: &str| Err(Error::Foreign { object: object.to_owned(), what: what.to_owned() });
         if !ownership::is_ours(&config.labels) {
             return foreign("does not carry our ownership label");
         }
-        if config.data != data {
+        if !is_same(&config.data) {
             return foreign("has other content");
         }
         Ok(config.id)

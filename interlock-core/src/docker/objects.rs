@@ -9,11 +9,10 @@ use serde_json::json;
 
 use super::observe::encode;
 use super::{Client, Error, convert, parse};
-use crate::desired::Role;
-use crate::names::{Cluster, NetworkId, SecretId};
+use crate::names::{Cluster, Fingerprint, NetworkId, SecretId};
 use crate::ownership;
-use crate::snapshot::Labels;
-use crate::trust::{self, Authority};
+use crate::snapshot::{Holder, Identity, Labels, Secret};
+use crate::trust::{self, Authority, Signature, Statement};
 
 #[derive(Deserialize)]
 struct CreatedId {
@@ -36,54 +35,85 @@ impl Client {
         Ok(NetworkId::new(self.create(object, "/networks/create", &body.to_string()).await?))
     }
 
-    /// Makes an authority and stores it as a secret, or finds the one that has this name.
+    /// Makes an authority and stores it as a secret. One that exists under this name counts only if this connection made it: whoever
+    /// may create secrets could have put one of his own there.
     pub(super) async fn create_authority(&self, object: &str, name: &str) -> Result<SecretId, Error> {
         let failed = |source: trust::Error| Error::Authority { object: object.to_owned(), source: source.into() };
-        let authority = Authority::generate().map_err(failed)?;
+        let authority = match self.made.get() {
+            Some(made) => made,
+            None => {
+                let made = Authority::generate().map_err(failed)?;
+                self.made.get_or_init(|| made)
+            }
+        };
+        let fingerprint = authority.fingerprint();
         let labels = Labels::from([
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::ROLE.to_owned(), "authority".to_owned()),
-            (ownership::FINGERPRINT.to_owned(), authority.fingerprint().to_string()),
+            (ownership::FINGERPRINT.to_owned(), fingerprint.to_string()),
         ]);
-        self.store(object, name, &labels, &authority.to_pem()).await
+        let is_same = |secret: &Secret| secret.labels.get(ownership::FINGERPRINT) == Some(&fingerprint.to_string());
+        self.store(object, name, &labels, &authority.to_pem(), is_same).await
     }
 
-    /// Issues a certificate and stores it with its key as a secret, or finds the one that has this name.
+    /// The fingerprint of the authority that this connection made, if it made one.
+    pub fn made_authority(&self) -> Option<Fingerprint> {
+        self.made.get().map(Authority::fingerprint)
+    }
+
+    /// Issues a certificate and stores it with its key as a secret, signed. One that exists under this name counts if the authority signed
+    /// it for this holder: an earlier call got through after all.
     pub(super) async fn create_identity(
         &self,
         object: &str,
         name: &str,
-        role: Role,
-        holder: &Cluster,
+        holder: Holder,
+        cluster: &Cluster,
         labels: &Labels,
     ) -> Result<SecretId, Error> {
         let Some(authority) = &self.authority else { return Err(Error::NoAuthority { object: object.to_owned() }) };
-        let issued = authority
-            .issue(trusted(role), holder)
-            .map_err(|source| Error::Authority { object: object.to_owned(), source: source.into() })?;
+        let failed = |source: trust::Error| Error::Authority { object: object.to_owned(), source: source.into() };
+        let issued = authority.issue(trusted(holder), cluster).map_err(failed)?;
+        let identity = Identity { holder, cluster: cluster.clone(), fingerprint: issued.fingerprint.clone() };
+        let signature = authority.sign(&statement(name, &identity)).map_err(failed)?;
         let mut labels = labels.clone();
         labels.insert(ownership::FINGERPRINT.to_owned(), issued.fingerprint.to_string());
-        self.store(object, name, &labels, &issued.pem).await
+        labels.insert(ownership::SIGNATURE.to_owned(), signature.to_string());
+        let is_same = |secret: &Secret| {
+            verified(authority, secret).is_some_and(|it| (it.holder, &it.cluster) == (holder, cluster))
+        };
+        self.store(object, name, &labels, &issued.pem, is_same).await
     }
 
-    async fn store(&self, object: &str, name: &str, labels: &Labels, pem: &str) -> Result<SecretId, Error> {
+    async fn store(
+        &self,
+        object: &str,
+        name: &str,
+        labels: &Labels,
+        pem: &str,
+        is_same: impl Fn(&Secret) -> bool,
+    ) -> Result<SecretId, Error> {
         // Not by bollard, which logs what it sends.
         let body = json!({ "Name": name, "Labels": labels, "Data": STANDARD.encode(pem) });
         match self.create(object, "/secrets/create", &body.to_string()).await {
             Ok(id) => Ok(SecretId::new(id)),
-            Err(Error::Refused { status: 409, .. }) => self.adopt_secret(object, name).await,
+            Err(Error::Refused { status: 409, .. }) => self.adopt_secret(object, name, is_same).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Takes a secret that exists for the one that was to be created, if it is ours: an earlier call got through after all.
-    async fn adopt_secret(&self, object: &str, name: &str) -> Result<SecretId, Error> {
+    async fn adopt_secret(
+        &self,
+        object: &str,
+        name: &str,
+        is_same: impl Fn(&Secret) -> bool,
+    ) -> Result<SecretId, Error> {
         let json = self.get(object, &format!("/secrets/{}", encode(name)), self.deadlines.inspect).await?;
         let secret = convert::secret(&json).map_err(|source| Error::Answer { object: object.to_owned(), source })?;
-        if ownership::is_ours(&secret.labels) && secret.labels.contains_key(ownership::FINGERPRINT) {
+        if secret.name == name && is_same(&secret) {
             return Ok(secret.id);
         }
-        let what = "does not carry our ownership label".to_owned();
+        let what = "is not proven to be interlock's own".to_owned();
         Err(Error::Foreign { object: object.to_owned(), what })
     }
 
@@ -94,10 +124,21 @@ impl Client {
     }
 }
 
-fn trusted(role: Role) -> trust::Role {
-    match role {
-        Role::Core => trust::Role::Core,
-        Role::Extension => trust::Role::Extension,
-        Role::Proxy => trust::Role::Proxy,
+/// Whose identity a secret holds, if the authority's signature on it says so.
+pub(super) fn verified(authority: &Authority, secret: &Secret) -> Option<Identity> {
+    let claimed = ownership::claimed_identity(secret)?;
+    let signature: Signature = secret.labels.get(ownership::SIGNATURE)?.parse().ok()?;
+    signature.proves(&statement(&secret.name, &claimed), authority.certificate()).then_some(claimed)
+}
+
+fn statement<'a>(name: &'a str, identity: &'a Identity) -> Statement<'a> {
+    let Identity { holder, cluster, fingerprint } = identity;
+    Statement::Identity { name, role: trusted(*holder), cluster, fingerprint }
+}
+
+fn trusted(holder: Holder) -> trust::Role {
+    match holder {
+        Holder::Extension => trust::Role::Extension,
+        Holder::Proxy => trust::Role::Proxy,
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::objects::verified;
 use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
@@ -55,6 +56,7 @@ impl Client {
         let mut specs = OwnSpecs::default();
         snapshot.engine = self.engine.clone();
         snapshot.core = self.core.clone();
+        snapshot.authority = self.authority.as_ref().map(|authority| authority.fingerprint());
         for convert::ReadService { service, spec } in services.value {
             if let Some(spec) = spec {
                 specs.insert(&service, spec);
@@ -224,7 +226,15 @@ impl Client {
     }
 
     async fn read_secrets(&self) -> Result<Read<Vec<Secret>>, Error> {
-        self.list("secrets", "/secrets", convert::secrets).await
+        let authority = self.authority.clone();
+        let read = move |json: &[u8]| {
+            let mut secrets = convert::secrets(json)?;
+            for secret in &mut secrets {
+                secret.identity = authority.as_ref().and_then(|authority| verified(authority, secret));
+            }
+            Ok(secrets)
+        };
+        self.list("secrets", "/secrets", read).await
     }
 
     /// All tasks of our own services, ended ones too: they tell how a roll went.

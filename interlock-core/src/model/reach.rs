@@ -40,7 +40,7 @@ impl<'a> World<'a> {
             own_secrets: snapshot
                 .secrets
                 .iter()
-                .filter(|s| ownership::is_ours(&s.labels))
+                .filter(|s| ownership::is_ours(&s.labels) || s.name.starts_with(ownership::SECRET_PREFIX))
                 .map(|s| s.name.as_str())
                 .collect(),
             secrets: snapshot.secrets.iter().map(|secret| (secret.name.as_str(), secret)).collect(),

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use crate::proxy_config::Revision;
 use crate::render::{self, File};
+use crate::trust::SignedManifest;
 
 /// A configuration that the proxy could run.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) origin: Origin,
+    /// Core's signature as hexadecimal digits; empty where there is none.
+    pub(super) signature: String,
     /// Its name; unknown for what Docker mounts until nginx says it.
     pub(super) revision: Option<Revision>,
     pub(super) hash: String,
@@ -29,8 +32,8 @@ pub(super) enum Origin {
 }
 
 impl Candidate {
-    /// What Docker mounts: the file, and those in `interlock.d` next to it.
-    pub(super) fn boot(path: &Path) -> io::Result<Self> {
+    /// What Docker mounts: the file, those in `interlock.d` next to it, and if it was signed, the manifest.
+    pub(super) fn boot(path: &Path, manifest: Option<&Path>) -> io::Result<Self> {
         let read = |path: &Path, part: String| {
             let content = std::fs::read_to_string(path)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
@@ -48,7 +51,24 @@ impl Candidate {
                 files.push(read(path, part)?);
             }
         }
-        Ok(Self { origin: Origin::Boot, revision: None, hash: render::hash(&files), files: files.into() })
+        let signed = match manifest {
+            Some(path) if path.exists() => {
+                let text = std::fs::read_to_string(path)?;
+                let wrong = |error| io::Error::other(format!("{}: {error}", path.display()));
+                Some(SignedManifest::from_toml(&text).map_err(wrong)?)
+            }
+            _ => None,
+        };
+        let (mut revision, mut signature) = (None, String::new());
+        if let Some(signed) = signed {
+            // The hash has them in core's order.
+            let place = |file: &File| signed.manifest.parts.iter().position(|part| *part == file.part);
+            files.sort_by_key(|file| place(file).unwrap_or(usize::MAX));
+            revision = Some(signed.manifest.revision.clone());
+            signed.signature().clone_into(&mut signature);
+        }
+        let hash = render::hash(&files);
+        Ok(Self { origin: Origin::Boot, signature, revision, hash, files: files.into() })
     }
 
     /// A name for a folder or a file: `0123456789abcdef-01234567`.

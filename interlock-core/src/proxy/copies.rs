@@ -34,6 +34,9 @@ const HALF_WRITTEN: Duration = Duration::from_secs(600);
 struct Copy {
     revision: Option<Revision>,
     hash: String,
+    /// Core's signature; empty in copies of versions that signed nothing.
+    #[serde(default)]
+    signature: String,
     files: Vec<CopiedFile>,
 }
 
@@ -68,6 +71,7 @@ impl Copies {
         let copy = Copy {
             revision: candidate.revision.clone(),
             hash: candidate.hash.clone(),
+            signature: candidate.signature.clone(),
             files: candidate
                 .files
                 .iter()
@@ -162,13 +166,13 @@ fn by_age(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> io::Result<Candidate> {
-    let Copy { revision, hash, files } = serde_json::from_slice(&fs::read(path)?)?;
+    let Copy { revision, hash, signature, files } = serde_json::from_slice(&fs::read(path)?)?;
     let files: Vec<_> =
         files.into_iter().map(|CopiedFile { path, part, content }| File { path, part, content }).collect();
     if files.is_empty() || render::hash(&files) != hash {
         return Err(io::Error::other("its hash is not that of its files"));
     }
-    Ok(Candidate { origin: Origin::Volume, revision, hash, files: files.into() })
+    Ok(Candidate { origin: Origin::Volume, signature, revision, hash, files: files.into() })
 }
 
 #[cfg(test)]
@@ -177,7 +181,8 @@ mod tests {
 
     fn candidate(content: &str) -> Candidate {
         let files = vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: content.into() }];
-        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files: files.into() }
+        let hash = render::hash(&files);
+        Candidate { origin: Origin::Core, signature: "00".to_owned(), revision: None, hash, files: files.into() }
     }
 
     fn contents(copies: &Copies) -> Vec<String> {

@@ -110,7 +110,8 @@ mod tests {
     fn candidate(content: &str) -> Candidate {
         let file = |path: &str| File { path: path.into(), part: String::new(), content: content.into() };
         let files = vec![file("/etc/nginx/other.conf"), file("/etc/nginx/interlock.d/a.conf")];
-        Candidate { origin: Origin::Core, revision: None, hash: render::hash(&files), files: files.into() }
+        let (hash, signature) = (render::hash(&files), String::new());
+        Candidate { origin: Origin::Core, signature, revision: None, hash, files: files.into() }
     }
 
     #[test]

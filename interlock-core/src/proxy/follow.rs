@@ -11,6 +11,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Client;
 use super::candidate::{Candidate, Origin};
+use super::seal::Seal;
 use crate::grpc::v1::follow_request::Event;
 use crate::grpc::{MESSAGE_LIMIT, convert, v1};
 use crate::proxy_config::Generation;
@@ -52,6 +53,7 @@ pub(super) struct Follower {
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
     /// The shortest and the longest time between two attempts to reach core.
     pub(super) pause: (Duration, Duration),
+    pub(super) seal: Option<Seal>,
 }
 
 impl Follower {
@@ -128,7 +130,7 @@ impl Follower {
 
     /// Makes a revision the one that is wanted, unless it is not what the contract says.
     fn take(&self, revision: v1::Revision) -> Option<Event> {
-        let v1::Revision { generation, revision, files } = revision;
+        let v1::Revision { generation, revision, files, signature } = revision;
         if generation != self.introduction.generation.as_str() {
             tracing::warn!("core sent a revision of another generation; it is left aside");
             return None;
@@ -138,12 +140,17 @@ impl Follower {
         let read = || {
             let revision = convert::revision(&revision)?;
             let files = convert::files_from_wire(files)?;
-            Ok::<_, convert::Malformed>(Candidate {
+            let candidate = Candidate {
                 origin: Origin::Core,
+                signature: signature.clone(),
                 revision: Some(revision),
                 hash: hash.clone(),
                 files: files.into(),
-            })
+            };
+            match self.seal.as_ref().and_then(|seal| seal.breaks(&candidate)) {
+                Some(wrong) => Err(convert::Malformed { field: "signature", wrong: wrong.to_owned() }),
+                None => Ok(candidate),
+            }
         };
         match read() {
             Ok(candidate) => {

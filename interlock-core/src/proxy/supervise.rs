@@ -20,6 +20,7 @@ use super::master::Master;
 use super::processes::Generations;
 use super::program::Program;
 use super::retry::{Retry, Unserved};
+use super::seal::Seal;
 use super::signals::{Attended, Ending, Order, Orders, attended};
 use super::volume::Volume;
 use super::{Error, Times};
@@ -37,8 +38,8 @@ const PACED_TICK: Duration = Duration::from_millis(50);
 pub(super) enum Boot {
     /// nginx reads it where it is: it may include what is around it.
     InPlace(PathBuf),
-    /// It is laid out like what core sends.
-    Aside(PathBuf),
+    /// It is laid out like what core sends. The second file is its manifest.
+    Aside(PathBuf, PathBuf),
 }
 
 /// What supervises.
@@ -47,6 +48,8 @@ pub(super) struct Supervisor {
     pub(super) folder: Folder,
     pub(super) volume: Volume,
     pub(super) boot: Boot,
+    /// Whose signature configurations need; `None` where nothing is signed.
+    pub(super) seal: Option<Seal>,
     /// The newest that core wants.
     pub(super) wanted: watch::Receiver<Option<Arc<Candidate>>>,
     pub(super) running: watch::Sender<Running>,
@@ -205,8 +208,8 @@ impl Supervisor {
         let is_last = |candidate: &Candidate| last.as_ref().is_some_and(|last| candidate.is_same(last));
         let is_not_last = |candidate: &io::Result<Candidate>| !candidate.as_ref().is_ok_and(is_last);
         let (mounted, otherwise) = match &self.boot {
-            Boot::InPlace(path) => (Some(Candidate::boot(path)), None),
-            Boot::Aside(path) => (None, Some(Candidate::boot(path))),
+            Boot::InPlace(path) => (Some(Candidate::boot(path, None)), None),
+            Boot::Aside(path, manifest) => (None, Some(Candidate::boot(path, Some(manifest)))),
         };
         let known = self.known().into_iter().map(Ok).chain(mounted).filter(is_not_last);
         for candidate in known.collect::<Vec<_>>() {
@@ -231,12 +234,18 @@ impl Supervisor {
     async fn serves(&mut self, candidate: io::Result<Candidate>, tries: &mut Tries) -> bool {
         let candidate = match candidate {
             Ok(candidate) if tries.tried.iter().any(|tried| tried.is_same(&candidate)) => return false,
+
             Ok(candidate) => candidate,
             Err(error) => {
                 tries.first_error.get_or_insert(error.to_string());
                 return false;
             }
         };
+        if let Some(wrong) = self.seal.as_ref().and_then(|seal| seal.breaks(&candidate)) {
+            tracing::error!("{candidate} is not served: {wrong}");
+            tries.first_error.get_or_insert_with(|| format!("{candidate}: {wrong}"));
+            return false;
+        }
         if tries.first_error.is_some() {
             tracing::error!("trying {candidate} instead");
         }

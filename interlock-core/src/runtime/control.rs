@@ -23,8 +23,8 @@ use crate::proxy_config::{Generation, ProxyVersion, Revision};
 use crate::reconcile::Outcome;
 use crate::reports::Reports;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
-use crate::trust::Role;
+use crate::snapshot::{Holder, Identity, Snapshot};
+use crate::trust::{Authority, Role};
 
 /// What is shown to peers, and what they say. Where nobody may connect, both are idle.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(super) struct Control {
     published: watch::Sender<Arc<Published>>,
     admitted: watch::Sender<Arc<tls::Admitted>>,
     said: mpsc::Receiver<Said>,
+    authority: Option<Arc<Authority>>,
     server: Option<JoinHandle<()>>,
     /// Renders for the service clusters without an extension of their own.
     embedded: JoinHandle<()>,
@@ -48,7 +49,8 @@ impl Control {
         let (admitted, to_admit) = watch::channel(Arc::default());
         let (sender, said) = mpsc::channel(256);
         let embedded = embedded(settings, &to_publish, &sender, options.checker.clone());
-        let mut control = Self { published, admitted, said, server: None, embedded: tokio::spawn(embedded) };
+        let (authority, embedded) = (options.authority.clone(), tokio::spawn(embedded));
+        let mut control = Self { published, admitted, said, authority, server: None, embedded };
         let peers = settings.extensions.values().any(|e| e.image.is_some() || e.hitless_service_update);
         if !peers {
             return Ok(control);
@@ -103,7 +105,8 @@ impl Control {
     pub(super) fn publish(&self, snapshot: &Snapshot, outcome: &mut Outcome) {
         let admitted = admitted(snapshot);
         self.admitted.send_if_modified(|now| Arc::make_mut(now).accept_as(admitted));
-        let deliveries = packed(std::mem::take(&mut outcome.deliveries), &self.published.borrow().deliveries);
+        let before = &self.published.borrow().clone().deliveries;
+        let deliveries = packed(std::mem::take(&mut outcome.deliveries), before, self.authority.as_deref());
         let published = Published {
             configs: std::mem::take(&mut outcome.proxy_configs),
             deliveries,
@@ -178,20 +181,18 @@ fn events(cluster: Cluster, mut published: watch::Receiver<Arc<Published>>) -> i
     })
 }
 
-/// Whose certificates are accepted: those whose secrets exist.
+/// Whose certificates are accepted: those whose secrets exist with the authority's signature.
 fn admitted(snapshot: &Snapshot) -> tls::Admitted {
-    let ours = snapshot.secrets.iter().filter(|secret| ownership::is_ours(&secret.labels));
-    ours.filter_map(|secret| {
-        let fingerprint = secret.labels.get(ownership::FINGERPRINT)?.parse().ok()?;
-        let role = match secret.labels.get(ownership::ROLE)?.as_str() {
-            "extension" => Role::Extension,
-            "proxy" => Role::Proxy,
-            _ => return None,
-        };
-        let cluster: Cluster = ownership::cluster_of(&secret.labels)?;
-        Some((fingerprint, (role, cluster)))
-    })
-    .collect()
+    let identities = snapshot.secrets.iter().filter_map(|secret| secret.identity.clone());
+    identities
+        .map(|Identity { holder, cluster, fingerprint }| {
+            let role = match holder {
+                Holder::Extension => Role::Extension,
+                Holder::Proxy => Role::Proxy,
+            };
+            (fingerprint, (role, cluster))
+        })
+        .collect()
 }
 
 /// `:8080` and `tcp://0.0.0.0:8080`, as Interlock writes them, as an address to listen on.

@@ -79,7 +79,7 @@ impl Follower {
     pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
         let pace = Pace::new(settings.poll_interval);
         let own_checkers = control::own_checkers(&settings, options.checker.as_deref());
-        let mut world = World::new(settings, options.delivery, options.authority.is_some());
+        let mut world = World::new(settings, options.delivery);
         Arc::make_mut(&mut world.inputs).reports.own_checkers = own_checkers;
         Self {
             pace,
@@ -412,7 +412,7 @@ impl Follower {
                 Action::CreateService { .. } => {
                     kinds.insert(Kind::All);
                 }
-                Action::CreateConfig { .. } | Action::RemoveConfig { .. } => {}
+                Action::CreateConfig { .. } | Action::CreateManifest { .. } | Action::RemoveConfig { .. } => {}
                 Action::CreateAuthority { .. } | Action::CreateIdentity { .. } | Action::RemoveSecret { .. } => {
                     kinds.insert(Kind::Secrets);
                 }

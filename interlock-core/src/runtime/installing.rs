@@ -11,13 +11,23 @@ use super::timing::BEGIN;
 use super::{Error, Options, Progress};
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Core};
-use crate::names::{Cluster, ServiceId};
+use crate::names::{Cluster, Fingerprint, ServiceId};
 use crate::plan::{Action, Plan, Step, Waiting};
 use crate::problem::{self, Problem};
 use crate::settings::Settings;
 use crate::snapshot::{Service, Snapshot, TaskState};
 
-/// Sets core up, or brings it up to date. Ends when a task of core runs with what was asked for. Returns how many steps were done.
+/// What was set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// How many steps were done.
+    pub steps: usize,
+    /// The authority that was made, if one was. Who knows its fingerprint can tell it from others.
+    pub authority: Option<Fingerprint>,
+}
+
+/// Sets core up, or brings it up to date. Ends when a task of core runs with what was asked for. An authority that exists without a core that has
+/// it counts only if it is the one of `adopts`.
 ///
 /// # Errors
 ///
@@ -25,12 +35,13 @@ use crate::snapshot::{Service, Snapshot, TaskState};
 /// [`Error::UpdateFailed`] when what was asked for is wrong, and an older core was put back; [`Error::Timeout`] when core does not run in time.
 pub async fn install(
     core: &Core,
+    adopts: Option<&Fingerprint>,
     options: &Options,
     limit: Duration,
     progress: impl FnMut(Progress),
-) -> Result<usize, Error> {
-    let decide = |snapshot: &Snapshot| {
-        let (mut plan, problem) = install::install(snapshot, core);
+) -> Result<Installed, Error> {
+    let decide = |snapshot: &Snapshot, made: Option<&Fingerprint>| {
+        let (mut plan, problem) = install::install(snapshot, core, adopts.or(made));
         if plan.is_empty() && problem.is_none() {
             plan.waiting.extend(not_running(snapshot, &core.name));
         }
@@ -39,18 +50,21 @@ pub async fn install(
     work(options, limit, decide, progress).await
 }
 
-/// Makes the networks and the authority for a core that is deployed by hand. Returns how many steps were done.
+/// Makes the networks and the authority for a core that is deployed by hand. `adopts` as for [`install()`].
 ///
 /// # Errors
 ///
 /// As [`install()`].
 pub async fn authority(
     settings: &Settings,
+    adopts: Option<&Fingerprint>,
     options: &Options,
     limit: Duration,
     progress: impl FnMut(Progress),
-) -> Result<usize, Error> {
-    work(options, limit, |snapshot| (install::authority(snapshot, settings), None), progress).await
+) -> Result<Installed, Error> {
+    let decide =
+        |snapshot: &Snapshot, made: Option<&Fingerprint>| install::authority(snapshot, settings, adopts.or(made));
+    work(options, limit, decide, progress).await
 }
 
 /// Removes what is ours. Ends when it is gone. Returns how many steps were done.
@@ -64,7 +78,8 @@ pub async fn uninstall(
     limit: Duration,
     progress: impl FnMut(Progress),
 ) -> Result<usize, Error> {
-    work(options, limit, |snapshot| install::uninstall(snapshot, keep_authority), progress).await
+    let removed = work(options, limit, |snapshot, _| install::uninstall(snapshot, keep_authority), progress).await;
+    removed.map(|removed| removed.steps)
 }
 
 const POLL: Duration = Duration::from_millis(300);
@@ -72,9 +87,9 @@ const POLL: Duration = Duration::from_millis(300);
 async fn work(
     options: &Options,
     limit: Duration,
-    decide: impl Fn(&Snapshot) -> (Plan, Option<Problem>),
+    decide: impl Fn(&Snapshot, Option<&Fingerprint>) -> (Plan, Option<Problem>),
     mut progress: impl FnMut(Progress),
-) -> Result<usize, Error> {
+) -> Result<Installed, Error> {
     let mut waiting = vec!["the engine's answer".to_owned()];
     // Networks are listed until their last task is gone, long after they were removed.
     let mut done = BTreeSet::new();
@@ -86,13 +101,14 @@ async fn work(
             if let Some(failed) = failed(&observation.snapshot, &updated) {
                 return Err(failed);
             }
-            let (mut plan, problem) = decide(&observation.snapshot);
+            let made = client.made_authority();
+            let (mut plan, problem) = decide(&observation.snapshot, made.as_ref());
             if let Some(problem) = problem {
                 return Err(Error::InTheWay(Box::new(problem)));
             }
             if plan.is_empty() && plan.waiting.is_empty() {
                 if touched.is_none_or(|touched| touched.elapsed() >= BEGIN) {
-                    return Ok(());
+                    return Ok(made);
                 }
                 plan.waiting.push(waiting_for("the update begins".to_owned()));
             }
@@ -130,7 +146,7 @@ async fn work(
         }
     };
     match timeout(limit, working).await {
-        Ok(result) => result.map(|()| done.len()),
+        Ok(result) => result.map(|authority| Installed { steps: done.len(), authority }),
         Err(_) => Err(Error::Timeout { limit, left: waiting.join("; ") }),
     }
 }

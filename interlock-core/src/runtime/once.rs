@@ -78,7 +78,7 @@ pub async fn run_once(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
     let mut once = Once {
-        world: World::new(settings, options.delivery, false),
+        world: World::new(settings, options.delivery),
         told: Told::default(),
         report: Report::default(),
         waiting: Vec::new(),
@@ -119,7 +119,7 @@ impl Once {
 
     async fn work(&mut self, options: &Options, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
-        let client = client.for_settings(&self.world.inputs.settings);
+        let client = client.for_settings(&self.world.inputs.settings).with_authority(options.authority.clone());
         loop {
             let start = Instant::now();
             match client.observe((options.clock)()).await {

@@ -55,8 +55,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(settings: Settings, delivery: Delivery, issues: bool) -> Self {
-        let inputs = Inputs { delivery, issues, ..Inputs::new(Snapshot::empty(Timestamp::UNIX_EPOCH), settings) };
+    pub(super) fn new(settings: Settings, delivery: Delivery) -> Self {
+        let inputs = Inputs { delivery, ..Inputs::new(Snapshot::empty(Timestamp::UNIX_EPOCH), settings) };
         Self {
             inputs: Arc::new(inputs),
             specs: OwnSpecs::default(),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn world() -> World {
-        let mut world = World::new(Settings::default(), Delivery::default(), true);
+        let mut world = World::new(Settings::default(), Delivery::default());
         let ticket = world.ticket();
         let services = vec![service("a", 1), service("b", 1)];
         world.all(ticket, observation(services, vec![task("a1", "a", "n"), task("b1", "b", "n")]));

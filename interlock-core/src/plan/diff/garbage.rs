@@ -82,9 +82,9 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
     let used: BTreeSet<_> = specs.iter().flat_map(|spec| &spec.secrets).collect();
     let wanted = objects.services().filter_map(|service| service.content.as_ref().ok()?.identity.as_ref());
     let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
-    let mine = |secret: &&Secret| ownership::cluster_of(&secret.labels).as_ref() == Some(cluster);
-    let unused = |secret: &&Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());
-    sorted_identities(snapshot).into_iter().filter(mine).filter(unused).map(remove_identity).collect()
+    let unused = |secret: &Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());
+    let mine = sorted_identities(snapshot).into_iter().filter(|(of, secret)| *of == cluster && unused(secret));
+    mine.map(|(of, secret)| remove_identity(of, secret)).collect()
 }
 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
@@ -94,10 +94,11 @@ pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) ->
     };
     let others = of_others(snapshot, &BTreeSet::new(), steps);
     let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
-    let identities = sorted_identities(snapshot).into_iter().filter(|secret| gone(&secret.labels));
+    let identities = sorted_identities(snapshot).into_iter();
+    let identities = identities.filter(|(cluster, _)| !desired.clusters.contains_key(*cluster));
     configs
         .map(remove_config)
-        .chain(identities.map(remove_identity))
+        .chain(identities.map(|(cluster, secret)| remove_identity(cluster, secret)))
         .filter(|step| !mounted(&others, step))
         .chain(unused_networks(snapshot, desired))
         .collect()
@@ -130,11 +131,11 @@ fn sorted_configs(snapshot: &Snapshot) -> Vec<&Config> {
     configs
 }
 
-fn sorted_identities(snapshot: &Snapshot) -> Vec<&Secret> {
-    let ours =
-        |secret: &&Secret| ownership::is_ours(&secret.labels) && secret.name.starts_with(ownership::IDENTITY_PREFIX);
-    let mut secrets: Vec<_> = snapshot.secrets.iter().filter(ours).collect();
-    secrets.sort_by(|a, b| a.name.cmp(&b.name));
+/// The identities that are proven to be ours, with their service clusters. What only claims to be one is somebody else's.
+fn sorted_identities(snapshot: &Snapshot) -> Vec<(&Cluster, &Secret)> {
+    let secrets = snapshot.secrets.iter();
+    let mut secrets: Vec<_> = secrets.filter_map(|secret| Some((&secret.identity.as_ref()?.cluster, secret))).collect();
+    secrets.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     secrets
 }
 
@@ -147,9 +148,9 @@ fn remove_config(config: &Config) -> Step {
     }
 }
 
-fn remove_identity(secret: &Secret) -> Step {
+fn remove_identity(cluster: &Cluster, secret: &Secret) -> Step {
     Step {
-        cluster: ownership::cluster_of(&secret.labels),
+        cluster: Some(cluster.clone()),
         action: Action::RemoveSecret { id: secret.id.clone(), name: secret.name.clone() },
         reason: "no service shows it any more".to_owned(),
         restarts_tasks: false,

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, merge};
 use super::{Attempt, Planned, label_change};
-use crate::desired::{self, Content, IdentitySecret, NoContent, OwnService, Role};
+use crate::desired::{self, ConfigData, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
 use crate::ownership;
 use crate::placement;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::Revision;
-use crate::snapshot::{Labels, Service, Snapshot};
+use crate::snapshot::{Holder, Labels, Service, Snapshot};
 
 pub(super) struct ServiceDiff<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -180,14 +180,15 @@ impl ServiceDiff<'_> {
 
     fn missing_configs(&self, content: &Content) -> impl Iterator<Item = Step> {
         content.configs.iter().filter(|config| self.config_id(&config.name).is_none()).map(|config| {
-            let action = Action::CreateConfig {
-                name: config.name.clone(),
-                labels: config.labels.clone(),
-                data: config.data.clone(),
+            let (name, labels) = (config.name.clone(), config.labels.clone());
+            let action = match &config.data {
+                ConfigData::Text(data) => Action::CreateConfig { name, labels, data: data.clone() },
+                ConfigData::Manifest(manifest) => Action::CreateManifest { name, labels, manifest: manifest.clone() },
             };
             let reason = match config.labels.get(ownership::REVISION) {
                 Some(revision) => format!("revision {revision} needs it"),
                 None if self.wanted.role == Role::Core => "it holds the settings".to_owned(),
+                None if self.wanted.role == Role::Extension => "it tells the extension whom to follow".to_owned(),
                 None => "it tells the proxies' agents who they are".to_owned(),
             };
             self.step(action, reason, false)
@@ -195,23 +196,20 @@ impl ServiceDiff<'_> {
     }
 
     fn create_identity(&self, identity: &IdentitySecret) -> Action {
-        if self.wanted.role == Role::Core {
-            return Action::CreateAuthority { name: identity.name.clone() };
-        }
-        let authority = self.snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET);
-        let signer = authority.and_then(|authority| authority.labels.get(ownership::FINGERPRINT));
+        let name = identity.name.clone();
+        let holder = match self.wanted.role {
+            Role::Core => return Action::CreateAuthority { name },
+            Role::Extension => Holder::Extension,
+            Role::Proxy => Holder::Proxy,
+        };
         let mut labels = Labels::from([
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::CLUSTER.to_owned(), self.cluster.to_string()),
             (ownership::ROLE.to_owned(), self.wanted.role.to_string()),
         ]);
-        labels.extend(signer.map(|signer| (ownership::AUTHORITY.to_owned(), signer.clone())));
-        Action::CreateIdentity {
-            name: identity.name.clone(),
-            role: self.wanted.role,
-            holder: self.cluster.clone(),
-            labels,
-        }
+        let signer = self.snapshot.authority.as_ref();
+        labels.extend(signer.map(|signer| (ownership::AUTHORITY.to_owned(), signer.to_string())));
+        Action::CreateIdentity { name, holder, cluster: self.cluster.clone(), labels }
     }
 
     /// What running tasks get from core instead of by these changes.
