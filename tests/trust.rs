@@ -23,12 +23,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+const GENERATION: &str = "00000000000000aa";
+
 struct Core {
     address: String,
     authority: Authority,
     admitted: watch::Sender<Arc<Admitted>>,
     _published: watch::Sender<Arc<Published>>,
-    _said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<Said>,
 }
 
 impl Core {
@@ -37,11 +39,12 @@ impl Core {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (admitted, to_admit) = watch::channel(Arc::default());
-        let (published, to_publish) = watch::channel(Arc::default());
+        let secrets = [((Cluster::default(), GENERATION.parse().unwrap()), ["ca.pem".parse().unwrap()].into())].into();
+        let (published, to_publish) = watch::channel(Arc::new(Published { secrets, ..Published::default() }));
         let (sender, said) = mpsc::channel(64);
         let connections = incoming(listener, &authority, to_admit, limits).unwrap();
         tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
-        Self { address, authority, admitted, _published: published, _said: said }
+        Self { address, authority, admitted, _published: published, said }
     }
 
     /// An identity whose secret exists.

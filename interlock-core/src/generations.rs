@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::names::{Cluster, NetworkId, SecretId};
+use crate::names::{Cluster, NetworkId, SecretId, SecretName};
 use crate::ownership;
 use crate::proxy_config::Generation;
 use crate::settings::Extension;
@@ -14,6 +14,9 @@ mod servable;
 
 pub use servable::{Certificates, Shown};
 pub(crate) use servable::{servable, shown};
+
+/// The names of the secrets that the tasks of each generation have, as far as they exist.
+pub type SecretNames = BTreeMap<(Cluster, Generation), BTreeSet<SecretName>>;
 
 /// The networks and secrets of applications that a proxy task has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -28,6 +31,12 @@ impl Attachments {
     /// The name for this.
     pub fn generation(&self) -> Generation {
         Generation::of(&self.networks, &self.secrets)
+    }
+
+    /// The names of its secrets, as far as they exist.
+    pub(crate) fn secret_names(&self, snapshot: &Snapshot) -> BTreeSet<SecretName> {
+        let mine = snapshot.secrets.iter().filter(|secret| self.secrets.contains(&secret.id));
+        mine.filter_map(|secret| secret.name.parse().ok()).collect()
     }
 
     /// What a spec's tasks have, without what is there for core's sake.

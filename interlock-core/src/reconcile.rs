@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificates;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
-use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
+use crate::generations::{self, Attachments, Generations, Idle, SecretNames, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
 use crate::names::{Cluster, SecretName, ServiceId};
 use crate::ownership;
@@ -93,6 +93,8 @@ pub struct Outcome {
     /// What a new proxy task of each service cluster could serve.
     pub generations: BTreeMap<Cluster, Generation>,
     /// What core sends to proxies that follow it: the newest good rendering of each generation.
+    /// The secrets that the tasks of each generation that lives have: of no others core hears what they are.
+    pub secrets: SecretNames,
     pub deliveries: Renderings,
     /// What to do on the Swarm.
     pub plan: Plan,
@@ -139,6 +141,7 @@ struct Routed {
     model: Model,
     shown: Shown,
     problems: Vec<Problem>,
+    secrets: SecretNames,
 }
 
 fn route(inputs: &Inputs) -> Routed {
@@ -150,6 +153,7 @@ fn route(inputs: &Inputs) -> Routed {
     let mut generations = BTreeMap::new();
     let mut shown = Shown::new();
     let mut unconfirmed = BTreeSet::new();
+    let mut secrets = SecretNames::new();
     let nothing = Routes::default();
     for (cluster, extension) in desired::clusters(settings) {
         let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
@@ -161,6 +165,10 @@ fn route(inputs: &Inputs) -> Routed {
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in &found.live {
             let key = (cluster.clone(), attachments.generation());
+        for attachments in found.live.iter().chain(&found.running) {
+            let key = (cluster.clone(), attachments.generation());
+            secrets.entry(key).or_insert_with(|| attachments.secret_names(snapshot));
+        }
             // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand. Where nobody says anything
             // yet, since core has just started, tasks that run go on with what they have: one that cannot refuses and stays as it is.
             let is_unconfirmed = Cell::new(false);
@@ -192,7 +200,7 @@ fn route(inputs: &Inputs) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, unconfirmed, model, shown, problems }
+    Routed { configs, generations, unconfirmed, model, shown, secrets, problems }
 }
 
 /// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
@@ -216,7 +224,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, issues } = inputs;
-    let Routed { configs, generations, unconfirmed, model, shown, mut problems } = routed;
+    let Routed { configs, generations, unconfirmed, model, shown, secrets, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings, *issues);
     problems.extend(told);
     problems.extend(reports.problems());
@@ -270,6 +278,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             attempts,
             refused,
             idle,
+        secrets,
             accepted,
             served,
             shown,
