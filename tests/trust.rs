@@ -30,7 +30,7 @@ struct Core {
     authority: Authority,
     admitted: watch::Sender<Arc<Admitted>>,
     _published: watch::Sender<Arc<Published>>,
-    said: mpsc::Receiver<Said>,
+    _said: mpsc::Receiver<Said>,
 }
 
 impl Core {
@@ -44,7 +44,7 @@ impl Core {
         let (sender, said) = mpsc::channel(64);
         let connections = incoming(listener, &authority, to_admit, limits).unwrap();
         tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
-        Self { address, authority, admitted, _published: published, said }
+        Self { address, authority, admitted, _published: published, _said: said }
     }
 
     /// An identity whose secret exists.

@@ -68,6 +68,7 @@ fn agent_file(named: Option<&Path>) -> Result<Option<AgentFile>, Failure> {
 /// The way to core. It connects when it is used.
 fn connect(agent: &AgentFile, identity: &Path) -> Result<proxy::Client, Failure> {
     let identity = inputs::identity(identity)?;
-    let channel = tls::channel(&agent.core, &identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
+    let channel = tls::channel_knowing(&agent.core, &identity, &agent.addresses)
+        .map_err(|error| Failure::input(AGENT_FILE, error))?;
     Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
 }

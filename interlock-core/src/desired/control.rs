@@ -1,13 +1,15 @@
 //! What extensions and agents need to talk to core: a network, an identity, and where core is.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use super::{IdentitySecret, NetworkRef, Role, clusters};
+use super::{IdentitySecret, NetworkRef, Role, clusters, strangers};
+use crate::core_name::{self, any_core};
 use crate::names::Cluster;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::{Extension, Settings};
-use crate::snapshot::{Labels, Secret, Service, Snapshot};
+use crate::snapshot::{Labels, Secret, Snapshot};
 
 /// What all peers of core need.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,6 +29,8 @@ pub struct Peer {
     pub identity: IdentitySecret,
     /// Where core is: a name and a port.
     pub core: String,
+    /// Where its tasks are on that network now.
+    pub addresses: Vec<SocketAddr>,
 }
 
 impl Control {
@@ -49,15 +53,18 @@ pub fn control(snapshot: &Snapshot, settings: &Settings, issues: bool) -> (Contr
             let name = network_name(&cluster, role);
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {
-                network: NetworkRef { name: name.clone(), id },
+                network: NetworkRef { name: name.clone(), id: id.clone() },
                 identity: identity(snapshot, (&cluster, role), service_name(extension, role), authority, issues),
-                core: core_address(snapshot, settings),
+                core: core_name::address(snapshot, settings),
+                addresses: id.map(|id| core_name::addresses(snapshot, settings, &id)).unwrap_or_default(),
             };
             control.networks.insert(name, network_labels(&cluster, role));
             control.peers.insert((cluster.clone(), role), peer);
         }
     }
     problems.extend(not_attached(snapshot, &control));
+    problems.extend(strangers::problems(snapshot, &control));
+    problems.extend(core_name::problems(snapshot, settings));
     problems.extend(not_on_the_swarm(snapshot, settings, &control));
     (control, problems)
 }
@@ -143,32 +150,6 @@ fn identity(
             IdentitySecret { name: format!("{prefix}{next}"), id: None, today: today.map(|today| today.id.clone()) }
         }
     }
-}
-
-/// Core's own service, if it carries our labels.
-pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    snapshot.services.iter().find(|service| ownership::is_core(snapshot, service))
-}
-
-/// Core's service: the one that we are a task of, else the one that is ours, else whichever has the authority. Somebody may have deployed
-/// core by hand, and whoever asks need not be a task of it.
-fn any_core(snapshot: &Snapshot) -> Option<&Service> {
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
-    let by_hand = || {
-        let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service));
-        cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
-    };
-    own.or_else(|| core_service(snapshot)).or_else(by_hand)
-}
-
-/// Where peers find core. Its service has no virtual IP in between: each task has an address of its own.
-fn core_address(snapshot: &Snapshot, settings: &Settings) -> String {
-    if let Some(address) = &settings.endpoint_override {
-        return address.clone();
-    }
-    let name = any_core(snapshot).map_or(ownership::CORE_SERVICE, |service| &service.spec.name);
-    let port = settings.listen_addr.rsplit(':').next().filter(|port| !port.is_empty()).unwrap_or("8080");
-    format!("tasks.{name}:{port}")
 }
 
 fn no_authority(cluster: &Cluster, role: Role) -> Problem {

@@ -16,12 +16,15 @@ use crate::trust::{Authority, CORE_NAME, Error, Identity, Role};
 mod admitted;
 mod caller;
 mod client;
+mod known;
 mod listen;
-
 mod places;
 mod repeats;
+
 pub use admitted::Admitted;
-pub use client::{addresses, channel};
+pub use caller::{Caller, StreamPlace, caller};
+pub use client::{addresses, channel, channel_knowing};
+pub(crate) use known::some_of;
 pub use listen::{Connection, Limits, incoming};
 
 const H2: &[u8] = b"h2";
