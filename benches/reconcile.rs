@@ -55,7 +55,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let attached = Attachments { networks: model.networks(&cluster), ..Attachments::default() };
         let control = Control::default();
         let proxy =
-            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None);
+            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false);
         let names = BTreeSet::from([extension.proxy_service_name.clone()]);
         let objects = Objects { names, extension: None, proxy: proxy() };
         let wanted = Desired { networks: BTreeMap::new(), clusters: BTreeMap::from([(cluster.clone(), objects)]) };

@@ -43,10 +43,15 @@ fn told(mut inputs: Inputs, secrets: &[(&str, SecretReport)]) -> Vec<String> {
     let report = AgentReport {
         cluster: "".parse().unwrap(),
         generation,
+        address: [10, 0, 5, 1].into(),
         hostname: "proxy".into(),
         version: None,
         version_warning: String::new(),
-        secrets: secrets.iter().map(|(name, secret)| (name.parse().unwrap(), secret.clone())).collect(),
+        secrets: secrets
+            .iter()
+            .map(|(name, secret)| (name.parse().unwrap(), secret.clone()))
+            .collect::<BTreeMap<_, _>>()
+            .into(),
         running: None,
         refused: None,
     };
@@ -102,10 +107,11 @@ fn authorities_that_are_none_cost_their_route_alone() {
         let report = AgentReport {
             cluster: "".parse().unwrap(),
             generation: generation.clone(),
+            address: [10, 0, 5, 1].into(),
             hostname: "proxy".into(),
             version: None,
             version_warning: String::new(),
-            secrets: BTreeMap::from([("ca.pem".parse().unwrap(), known)]),
+            secrets: BTreeMap::from([("ca.pem".parse().unwrap(), known)]).into(),
             running: None,
             refused: None,
         };
@@ -115,6 +121,37 @@ fn authorities_that_are_none_cost_their_route_alone() {
         let told = problems.iter().any(|problem| problem.to_string().contains("\"ca.pem\" holds no certificate"));
         assert_eq!(told, !served, "{problems:?}");
     }
+}
+
+/// Two proxies of three have the authorities, and one says that it has not. A single one of a single one is believed: see above.
+#[test]
+fn m3_a_proxy_that_says_otherwise_than_the_others_costs_nobody_a_route() {
+    let toml = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\nHitlessServiceUpdate = true\n";
+    let mut inputs = fixture("label-ssl_backend_tls_verify", toml);
+    let generation = reconcile_embedded(&inputs).0.proxy_configs.keys().next().unwrap().1.clone();
+    let report = |last: u8, secrets: BTreeMap<_, _>| AgentReport {
+        cluster: "".parse().unwrap(),
+        generation: generation.clone(),
+        address: [10, 0, 5, last].into(),
+        hostname: format!("proxy-{last}"),
+        version: None,
+        version_warning: String::new(),
+        secrets: secrets.into(),
+        running: None,
+        refused: None,
+    };
+    let has = || BTreeMap::from([("ca.pem".parse().unwrap(), secret(ONE, "2027-01-01T00:00:00Z", ""))]);
+    // It comes first, and with several streams.
+    let agents = [(1, report(1, BTreeMap::new())), (2, report(2, has())), (3, report(3, has()))];
+    let more = (4..7).map(|number| (number, report(1, BTreeMap::new())));
+    inputs.reports = Reports { agents: agents.into_iter().chain(more).collect(), ..Reports::default() };
+    let (outcome, renderings) = reconcile_embedded(&inputs);
+    let files = renderings.into_values().next().unwrap().result.unwrap();
+    assert!(files[0].content.contains("proxy_ssl_trusted_certificate"));
+    let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+    let of_proxies: Vec<_> = told.iter().filter(|told| told.contains("says something else")).collect();
+    assert_eq!(of_proxies.len(), 1, "{told:?}");
+    assert!(of_proxies[0].contains("proxy proxy-1 at 10.0.5.1 says something else of secret ca.pem"), "{told:?}");
 }
 
 /// A service whose certificate has to be signed by these authorities.

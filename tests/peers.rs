@@ -43,7 +43,7 @@ impl Core {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (admitted, to_admit) = watch::channel(Arc::default());
-        let (published, to_publish) = watch::channel(Arc::default());
+        let (published, to_publish) = watch::channel(Arc::new(published()));
         let (sender, said) = mpsc::channel(64);
         let connections = incoming(listener, &authority, to_admit, Limits::default()).unwrap();
         tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));
@@ -51,12 +51,20 @@ impl Core {
     }
 
     fn peer(&self, role: Role, cluster: &str) -> Channel {
+        channel(&self.address, &self.identity_in(role, cluster)).unwrap()
+    }
+
+    fn identity(&self, role: Role) -> Identity {
+        self.identity_in(role, "")
+    }
+
+    fn identity_in(&self, role: Role, cluster: &str) -> Identity {
         let cluster: Cluster = cluster.parse().unwrap();
         let identity = Identity::from_pem(&self.authority.issue(role, &cluster).unwrap().pem).unwrap();
         self.admitted.send_modify(|admitted| {
             Arc::make_mut(admitted).insert(identity.peer().fingerprint.clone(), (role, cluster));
         });
-        channel(&self.address, &identity).unwrap()
+        identity
     }
 
     /// Shows this as what proxies of the default service cluster shall have.
@@ -69,7 +77,7 @@ impl Core {
 
     fn shows(&self, deliveries: &Renderings) {
         let deliveries = packed(deliveries.clone(), &self.published.borrow().deliveries, Some(&self.authority));
-        self.published.send_replace(Arc::new(Published { deliveries, ..Published::default() }));
+        self.published.send_replace(Arc::new(Published { deliveries, ..published() }));
     }
 
     async fn hears(&mut self) -> Said {
@@ -82,6 +90,12 @@ impl Core {
             other => panic!("no report: {other:?}"),
         }
     }
+}
+
+/// Nothing but the secrets that a generation has.
+fn published() -> Published {
+    let names = ["shop.cert", "ca.pem"].map(|name| name.parse().unwrap());
+    Published { secrets: [((Cluster::default(), generation()), names.into())].into(), ..Published::default() }
 }
 
 fn generation() -> Generation {
@@ -138,7 +152,7 @@ async fn nobody_hears_of_another_service_cluster() {
     let core = Core::start().await;
     let [west, east]: [Cluster; 2] = ["west", "east"].map(|name| name.parse().unwrap());
     // The same generation: networks and secrets may well be the same.
-    let mut shown = Published { file_limit: 1 << 20, ..Published::default() };
+    let mut shown = Published { file_limit: 1 << 20, ..published() };
     let settings = Settings::default();
     let mut deliveries = Renderings::new();
     let mut show = |number: u64, clusters: [&Cluster; 2]| {
@@ -181,6 +195,86 @@ async fn what_an_agent_says_is_kept_in_short() {
     let refused = v1::Refused { revision: revision(1).to_string(), message: long, ..v1::Refused::default() };
     agent.says(Event::Refused(refused)).await;
     assert_eq!(core.report().await.refused.unwrap().1.len(), 300);
+}
+
+/// What an agent says of a secret of this name.
+fn secret(name: &str) -> v1::Secret {
+    v1::Secret { name: name.to_owned(), public_key: "aa".repeat(32), key_of: "aa".repeat(32), ..v1::Secret::default() }
+}
+
+#[tokio::test]
+async fn m2_core_keeps_nothing_of_secrets_that_a_task_does_not_have() {
+    let mut core = Core::start().await;
+    let invented = (0..4000).map(|number| secret(&format!("invented-{number}")));
+    let secrets = invented.chain([secret("ca.pem"), secret("ca.pem")]).collect();
+    let mut open = vec![Agent::connect(core.peer(Role::Proxy, ""), v1::Hello { secrets, ..hello() }).await.unwrap()];
+    let report = core.report().await;
+    assert_eq!(report.secrets.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["ca.pem"]);
+    let other = v1::Hello { generation: "00000000000000bb".to_owned(), secrets: vec![secret("ca.pem")], ..hello() };
+    open.push(Agent::connect(core.peer(Role::Proxy, ""), other).await.unwrap());
+    assert_eq!(core.report().await.secrets.len(), 0, "no task is known to have this generation");
+}
+
+/// Those that say the same share it, so that a thousand proxies cost what one does.
+#[tokio::test]
+async fn m2_what_proxies_say_of_their_secrets_is_kept_once() {
+    let mut core = Core::start().await;
+    let channel = core.peer(Role::Proxy, "");
+    let hello = v1::Hello { secrets: vec![secret("ca.pem"), secret("shop.cert")], ..hello() };
+    let (_one, first) = (Agent::connect(channel.clone(), hello.clone()).await.unwrap(), core.report().await);
+    let (_two, second) = (Agent::connect(channel, hello).await.unwrap(), core.report().await);
+    assert_eq!(first.secrets.len(), 2);
+    assert!(Arc::ptr_eq(&first.secrets, &second.secrets));
+}
+
+/// A generation that becomes known later: what its tasks said of their secrets before was not kept, so they have to say it again.
+#[tokio::test]
+async fn m2_tasks_of_a_generation_that_becomes_known_introduce_themselves_again() {
+    let mut core = Core::start().await;
+    let unknown = "00000000000000bb";
+    let hello = v1::Hello { generation: unknown.to_owned(), secrets: vec![secret("ca.pem")], ..hello() };
+    let channel = core.peer(Role::Proxy, "");
+    let mut early = Agent::connect(channel.clone(), hello.clone()).await.unwrap();
+    assert_eq!(core.report().await.secrets.len(), 0);
+    core.published.send_modify(|now| {
+        let key = (Cluster::default(), unknown.parse().unwrap());
+        Arc::make_mut(now).secrets.insert(key, ["ca.pem".parse().unwrap()].into());
+    });
+    let ended = tokio::time::timeout(SOON, early.hear.message()).await.expect("the stream ends");
+    assert!(ended.unwrap().is_none());
+    assert!(matches!(core.hears().await, Said::Agent(_, None)));
+    let _again = Agent::connect(channel, hello).await.unwrap();
+    assert_eq!(core.report().await.secrets.len(), 1);
+}
+
+/// However many connections it has: a task has one agent.
+#[tokio::test]
+async fn m2_one_task_has_few_streams() {
+    let mut core = Core::start().await;
+    let (proxy, extension) = (core.identity(Role::Proxy), core.identity(Role::Extension));
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..Limits::default().connections_of_one {
+        let channel = channel(&core.address, &proxy).unwrap();
+        for _ in 0..2 {
+            match Agent::connect(channel.clone(), hello()).await {
+                Ok(agent) => {
+                    core.report().await;
+                    open.push(agent);
+                }
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((open.len(), refused), (4, 12));
+    let mut other = ExtensionsClient::new(channel(&core.address, &extension).unwrap());
+    other.watch(v1::WatchRequest::default()).await.unwrap();
+    drop(open.pop());
+    assert!(matches!(core.hears().await, Said::Agent(_, None)));
+    Agent::connect(channel(&core.address, &proxy).unwrap(), hello()).await.unwrap();
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn proxies_that_do_not_follow_core_are_told_after_a_while() {
     let report = AgentReport {
         cluster,
         generation,
+        address: [10, 0, 5, 1].into(),
         hostname: "proxy".into(),
         version: None,
         version_warning: String::new(),

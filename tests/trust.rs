@@ -23,6 +23,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+const GENERATION: &str = "00000000000000aa";
+
 struct Core {
     address: String,
     authority: Authority,
@@ -37,7 +39,8 @@ impl Core {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (admitted, to_admit) = watch::channel(Arc::default());
-        let (published, to_publish) = watch::channel(Arc::default());
+        let secrets = [((Cluster::default(), GENERATION.parse().unwrap()), ["ca.pem".parse().unwrap()].into())].into();
+        let (published, to_publish) = watch::channel(Arc::new(Published { secrets, ..Published::default() }));
         let (sender, said) = mpsc::channel(64);
         let connections = incoming(listener, &authority, to_admit, limits).unwrap();
         tokio::spawn(grpc::serve(connections, Hub::new(to_publish, sender)));

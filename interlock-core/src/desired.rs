@@ -16,9 +16,9 @@ mod extension;
 mod fields;
 mod proxy;
 mod service;
+mod strangers;
 
 pub use agent_file::{AgentFile, EXTENSION_FILE, ExtensionFile, MANIFEST_FILE, PATH as AGENT_FILE};
-pub(crate) use control::core_service;
 pub use control::{Control, control};
 pub use core::{core, core_networks};
 pub use extension::extension;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::names::{Cluster, NetworkId, SecretId};
+use crate::names::{Cluster, NetworkId, SecretId, SecretName};
 use crate::ownership;
 use crate::proxy_config::Generation;
 use crate::settings::Extension;
@@ -14,6 +14,9 @@ mod servable;
 
 pub use servable::{Certificates, Shown};
 pub(crate) use servable::{servable, shown};
+
+/// The names of the secrets that the tasks of each generation have, as far as they exist.
+pub type SecretNames = BTreeMap<(Cluster, Generation), BTreeSet<SecretName>>;
 
 /// The networks and secrets of applications that a proxy task has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -28,6 +31,12 @@ impl Attachments {
     /// The name for this.
     pub fn generation(&self) -> Generation {
         Generation::of(&self.networks, &self.secrets)
+    }
+
+    /// The names of its secrets, as far as they exist.
+    pub(crate) fn secret_names(&self, snapshot: &Snapshot) -> BTreeSet<SecretName> {
+        let mine = snapshot.secrets.iter().filter(|secret| self.secrets.contains(&secret.id));
+        mine.filter_map(|secret| secret.name.parse().ok()).collect()
     }
 
     /// What a spec's tasks have, without what is there for core's sake.
@@ -77,12 +86,13 @@ pub struct Generations {
 
 /// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly what is
 /// needed. Where it does not, a network stays until nothing else uses it and a secret until no route needs it, for a while, or until
-/// something that is missing replaces them.
+/// something that is missing replaces them. What is `unwanted` goes at once if no route needs it.
 pub fn decide(
     snapshot: &Snapshot,
     cluster: &Cluster,
     extension: &Extension,
     needed: Attachments,
+    unwanted: &BTreeSet<NetworkId>,
     idle: &Idle,
 ) -> Generations {
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
@@ -98,7 +108,7 @@ pub fn decide(
     if rolling || service.update.as_ref().is_some_and(|update| update.state == UpdateState::Paused) {
         live.extend(service.previous.as_ref().map(|spec| Attachments::of(snapshot, cluster, spec)));
     }
-    let (wanted, idle) = wanted(snapshot, cluster, extension, needed, &deployed, idle);
+    let (wanted, idle) = wanted(snapshot, (cluster, extension), needed, &deployed, unwanted, idle);
     if !rolling {
         live.insert(wanted.clone());
     }
@@ -116,10 +126,10 @@ fn runs(snapshot: &Snapshot, service: &Service, spec: &ServiceSpec) -> bool {
 
 fn wanted(
     snapshot: &Snapshot,
-    cluster: &Cluster,
-    extension: &Extension,
+    (cluster, extension): (&Cluster, &Extension),
     needed: Attachments,
     deployed: &Attachments,
+    unwanted: &BTreeSet<NetworkId>,
     before: &Idle,
 ) -> (Attachments, Idle) {
     let used: BTreeSet<_> = snapshot
@@ -129,7 +139,7 @@ fn wanted(
         .flat_map(|service| &service.spec.networks)
         .collect();
     let fixed = extension.networks.is_some();
-    let lonely = |id: &&NetworkId| !used.contains(*id) || fixed;
+    let lonely = |id: &&NetworkId| !used.contains(*id) || fixed || unwanted.contains(*id);
     let networks = deployed.networks.difference(&needed.networks).filter(lonely).cloned().map(Attached::Network);
     let secrets = deployed.secrets.difference(&needed.secrets).cloned().map(Attached::Secret);
     let now = snapshot.observed_at;
@@ -144,8 +154,9 @@ fn wanted(
     let replaced_anyway =
         !needed.networks.is_subset(&deployed.networks) || !needed.secrets.is_subset(&deployed.secrets);
     let goes = |attached: Attached| {
-        // What the settings do not list goes at once.
-        let at_once = replaced_anyway || (fixed && matches!(attached, Attached::Network(_)));
+        // What the settings do not list goes at once, and where proxies would not be attached.
+        let unwanted = matches!(&attached, Attached::Network(id) if fixed || unwanted.contains(id));
+        let at_once = replaced_anyway || unwanted;
         match idle.get(&(cluster.clone(), attached)) {
             Some(since) => at_once || now.duration_since(*since) >= IDLE,
             None => false,

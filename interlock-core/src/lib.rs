@@ -44,6 +44,7 @@ pub mod reconcile;
 pub mod state;
 
 mod certificates;
+mod core_name;
 mod hash;
 pub mod template;
 

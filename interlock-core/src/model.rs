@@ -372,6 +372,7 @@ fn route(
         ));
     };
     let reach = world.reach(service, labels.network.as_ref(), port)?;
+    world.may_attach(extension, service, &reach)?;
     if let (Reach::Network(network), Some(fixed)) = (&reach, &extension.networks)
         && !world.is_one_of(network, fixed)
     {

@@ -1,6 +1,9 @@
 //! The marks by which interlock knows its own objects, and nothing else is ever changed or removed.
 
-use crate::names::{Cluster, SecretId};
+use std::collections::BTreeSet;
+
+use crate::names::{Cluster, NetworkId, SecretId};
+use crate::settings::Settings;
 use crate::snapshot::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
 
 /// On a secret of somebody else: the stack whose services may name it in labels, or `*` for all, where `SecretPolicy` asks for that.
@@ -61,6 +64,16 @@ pub const CONFIG_PREFIX: &str = "com.docker.interlock.proxy.";
 /// The name of the network between core and the proxies of a hitless service cluster.
 pub fn proxy_network(cluster: &Cluster) -> String {
     format!("{CONTROL_NETWORK}-{}", cluster.slug())
+}
+
+/// The networks between core and its peers, as far as they exist. Nobody is reached by them.
+pub fn core_networks(settings: &Settings, snapshot: &Snapshot) -> BTreeSet<NetworkId> {
+    let hitless = settings.extensions.iter().filter(|(_, extension)| extension.hitless_service_update);
+    let of_proxies: BTreeSet<_> = hitless.filter_map(|(name, _)| Some(proxy_network(&name.parse().ok()?))).collect();
+    let networks = snapshot.networks.iter().filter(|network| {
+        of_proxies.contains(&network.name) || (network.name == CONTROL_NETWORK && is_ours(&network.labels))
+    });
+    networks.map(|network| network.id.clone()).collect()
 }
 
 /// Whether the object's labels say that interlock created it.

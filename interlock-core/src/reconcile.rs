@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificates;
+use crate::core_name;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
-use crate::generations::{self, Attachments, Generations, Idle, Shown, servable};
+use crate::generations::{self, Attachments, Generations, Idle, SecretNames, Shown, servable};
 use crate::model::{self, LastGood, Model, Refused};
 use crate::names::{Cluster, SecretName, ServiceId};
 use crate::ownership;
@@ -90,6 +91,8 @@ pub struct Outcome {
     pub proxy_configs: ProxyConfigs,
     /// What a new proxy task of each service cluster could serve.
     pub generations: BTreeMap<Cluster, Generation>,
+    /// The secrets that the tasks of each generation that lives have: of no others core hears what they are.
+    pub secrets: SecretNames,
     /// What core sends to proxies that follow it: the newest good rendering of each generation.
     pub deliveries: Renderings,
     /// What to do on the Swarm.
@@ -136,6 +139,7 @@ struct Routed {
     /// The services behind each route, by service cluster: whom to leave out when a checker does not take it.
     model: Model,
     shown: Shown,
+    secrets: SecretNames,
     problems: Vec<Problem>,
 }
 
@@ -147,16 +151,22 @@ fn route(inputs: &Inputs) -> Routed {
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
     let mut shown = Shown::new();
+    let mut secrets = SecretNames::new();
     let mut unconfirmed = BTreeSet::new();
     let nothing = Routes::default();
+    let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     for (cluster, extension) in desired::clusters(settings) {
         let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
         let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
         let version = version(snapshot, reports, &cluster, extension);
         let proxy = ProxySettings::of(extension, version, template::of(snapshot, extension));
-        let found = generations::decide(snapshot, &cluster, extension, needed, &memory.idle);
+        let found = generations::decide(snapshot, &cluster, extension, needed, &claimed, &memory.idle);
         let whole = routes.get(&cluster).unwrap_or(&nothing);
+        for attachments in found.live.iter().chain(&found.running) {
+            let key = (cluster.clone(), attachments.generation());
+            secrets.entry(key).or_insert_with(|| attachments.secret_names(snapshot));
+        }
         for attachments in &found.live {
             let key = (cluster.clone(), attachments.generation());
             // A file of authorities that is none keeps nginx from starting. Who follows core tells beforehand. Where nobody says anything
@@ -190,7 +200,7 @@ fn route(inputs: &Inputs) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, unconfirmed, model, shown, problems }
+    Routed { configs, generations, unconfirmed, model, shown, secrets, problems }
 }
 
 /// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
@@ -214,12 +224,13 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
-    let Routed { configs, generations, unconfirmed, model, shown, mut problems } = routed;
+    let Routed { configs, generations, unconfirmed, model, shown, secrets, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
     let accepted = accepted(&configs, renderings, &memory.accepted);
+    let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
     let mut idle = Idle::new();
     let wanted_generations =
@@ -242,7 +253,11 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             _ => Err(NoContent::Missing),
         };
         let version = reports.version_to_remember(&cluster, remembered_version(snapshot, extension));
-        let mut proxy = desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version);
+        // Somebody answers for core's name, and no proxy finds core any more: new ones are told where it is.
+        let is_misled = found.running.iter().any(|running| !running.networks.is_disjoint(&claimed))
+            && waits.misses_agents(&cluster, snapshot.observed_at);
+        let mut proxy =
+            desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version, is_misled);
         if let Some(Ok(content)) = proxy.as_mut().map(|proxy| &mut proxy.content) {
             content.hitless &= *delivery == Delivery::ByCore;
         }
@@ -263,6 +278,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         deliveries: deliveries.map(|(key, rendering)| (key.clone(), rendering.clone())).collect(),
         proxy_configs: configs,
         generations: wanted_generations,
+        secrets,
         plan,
         problems,
         memory: Memory {

@@ -1,6 +1,8 @@
 //! What extensions and agents say about themselves: values that the running core collects and that decisions depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -9,6 +11,7 @@ use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 
 mod waits;
+mod words;
 
 pub use waits::Waits;
 
@@ -30,6 +33,8 @@ pub struct AgentReport {
     pub cluster: Cluster,
     /// What its task can serve.
     pub generation: Generation,
+    /// Where it connects from: its task's own address, unless peers share one behind a published port.
+    pub address: IpAddr,
     /// Its task's host name.
     pub hostname: String,
     /// The version of its proxy program.
@@ -37,15 +42,18 @@ pub struct AgentReport {
     /// What is wrong with that version; empty if nothing is known.
     pub version_warning: String,
     /// What the secrets are that its task has.
-    pub secrets: BTreeMap<SecretName, SecretReport>,
+    pub secrets: Secrets,
     /// What its proxy runs.
     pub running: Option<Revision>,
     /// The newest revision that its proxy did not take, and what the checker said.
     pub refused: Option<(Revision, String)>,
 }
 
+/// What secrets are, by name. The honest agents of a generation say the same, and share one value.
+pub type Secrets = Arc<BTreeMap<SecretName, SecretReport>>;
+
 /// What an agent knows of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretReport {
     /// The SHA-256 of the public key in the first certificate; `None` when there is no certificate.
     pub public_key: Option<String>,
@@ -80,7 +88,7 @@ impl Reports {
 
     /// What is wrong with proxies.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Problem> {
-        self.refusals().chain(self.old_versions())
+        self.refusals().chain(self.old_versions()).chain(self.disagreements())
     }
 
     /// Proxy programs that lack security fixes, each told once a service cluster.
@@ -115,25 +123,6 @@ impl Reports {
         })
     }
 
-    /// What a proxy of this service cluster knows of a secret.
-    pub(crate) fn secret(&self, cluster: &Cluster, name: &SecretName) -> Option<&SecretReport> {
-        self.of(cluster).find_map(|agent| agent.secrets.get(name))
-    }
-
-    /// Whether the proxies of this generation have certificates in a secret, so that all of it can start with them; `None` when none is
-    /// connected. One that says otherwise counts: a lie costs routes, and does not keep the others from starting.
-    pub(crate) fn has_certificates(
-        &self,
-        cluster: &Cluster,
-        generation: &Generation,
-        name: &SecretName,
-    ) -> Option<bool> {
-        let mut agents = self.of(cluster).filter(|agent| agent.generation == *generation).peekable();
-        let knows = |agent: &AgentReport| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some());
-        agents.peek()?;
-        Some(agents.all(knows))
-    }
-
     /// Whether a proxy of this generation runs this revision.
     pub(crate) fn run(&self, cluster: &Cluster, generation: &Generation, revision: &Revision) -> bool {
         self.of(cluster).any(|agent| agent.generation == *generation && agent.running.as_ref() == Some(revision))
@@ -152,9 +141,10 @@ mod tests {
         AgentReport {
             cluster: Cluster::default(),
             generation: "00000000000000aa".parse().expect("a generation"),
+            address: [10, 0, 5, 1].into(),
             hostname: "a".into(),
             version: None,
-            secrets: BTreeMap::new(),
+            secrets: Secrets::default(),
             version_warning: String::new(),
             running: None,
             refused: None,
@@ -195,21 +185,5 @@ mod tests {
             let remembered = reports.version_to_remember(&Cluster::default(), version(before));
             assert_eq!(remembered, version(expected), "{before}: {said:?}");
         }
-    }
-
-    #[test]
-    fn certificates_are_known_when_all_proxies_of_a_generation_say_so() {
-        let name: SecretName = "ca.pem".parse().expect("a name");
-        let secret = |key: Option<&str>| {
-            let public_key = key.map(str::to_owned);
-            SecretReport { public_key, not_after: None, key_of: None, has_key: false }
-        };
-        let with = |key| AgentReport { secrets: [(name.clone(), secret(key))].into(), ..agent() };
-        let generation = agent().generation;
-        let knows = |reports: &Reports| reports.has_certificates(&Cluster::default(), &generation, &name);
-        assert_eq!(knows(&Reports::default()), None);
-        assert_eq!(knows(&reports([with(Some("aa")), with(Some("aa"))])), Some(true));
-        assert_eq!(knows(&reports([with(Some("aa")), with(None)])), Some(false));
-        assert_eq!(knows(&reports([with(Some("aa")), agent()])), Some(false));
     }
 }

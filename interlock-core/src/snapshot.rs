@@ -1,8 +1,9 @@
 //! What is on the Swarm, as a value.
 //!
 //! A [`Snapshot`] is read as a whole or not at all, and it is what state files and fixtures hold: `interlock snapshot` writes
-//! one, `--state` reads one. Such files get shared, so nothing enters a snapshot that an owner would not want to show: of labels
-//! only those in the namespaces that interlock reads, and nobody's environment, commands, mounts or secret contents.
+//! one, `--state` reads one. Such files get shared, so nothing enters a snapshot that an owner would not want to show. Of labels it holds
+//! only those in the namespaces that interlock reads. It holds names on networks, and nobody's environment, commands, mounts or secret
+//! contents.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -245,6 +246,12 @@ pub struct ServiceSpec {
     /// Networks it is attached to, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<NetworkId>,
+    /// Names that its tasks have besides its own, by the network on which Docker's resolver answers for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<NetworkId, Vec<String>>,
+    /// The host name of its tasks, if one was asked for; it may hold templates of Swarm's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Ports it publishes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,

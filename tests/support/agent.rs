@@ -150,6 +150,7 @@ impl Node {
     /// Who its proxy is.
     pub fn agent_file(&self, core: SocketAddr, generation: &str) -> AgentFile {
         AgentFile {
+            addresses: Vec::new(),
             core: core.to_string(),
             cluster: "".parse().unwrap(),
             generation: generation.parse().unwrap(),

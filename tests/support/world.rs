@@ -255,6 +255,15 @@ fn create(swarm: &mut Swarm, snapshot: &Snapshot, service: &Service) {
     for network in &spec.networks {
         builder = builder.network(&name_of(snapshot, network.as_str()));
     }
+    let (networks, aliases, hostname) = (&spec.networks, &spec.aliases, &spec.hostname);
+    builder = builder.with(|json| {
+        for (number, network) in networks.iter().enumerate().filter(|(_, network)| aliases.contains_key(*network)) {
+            json["TaskTemplate"]["Networks"][number]["Aliases"] = json!(aliases[network]);
+        }
+        if let Some(hostname) = hostname {
+            json["TaskTemplate"]["ContainerSpec"]["Hostname"] = json!(hostname);
+        }
+    });
     for id in &spec.secrets {
         let secret = snapshot.secrets.iter().find(|secret| secret.id == *id).unwrap();
         builder = builder.secret(&secret.name);

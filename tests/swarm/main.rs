@@ -9,6 +9,7 @@ mod support;
 
 mod hitless;
 mod kinds;
+mod names;
 mod production;
 mod site;
 mod stories;

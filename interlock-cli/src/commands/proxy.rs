@@ -85,6 +85,7 @@ fn identity(agent: &AgentFile, file: &Path) -> Result<Identity, Failure> {
 
 /// The way to core. It connects when it is used.
 fn connect(agent: &AgentFile, identity: &Identity) -> Result<proxy::Client, Failure> {
-    let channel = tls::channel(&agent.core, identity).map_err(|error| Failure::input(AGENT_FILE, error))?;
+    let channel = tls::channel_knowing(&agent.core, identity, &agent.addresses)
+        .map_err(|error| Failure::input(AGENT_FILE, error))?;
     Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
 }

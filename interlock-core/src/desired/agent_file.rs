@@ -1,7 +1,10 @@
 //! The file by which a proxy's agent knows who it is: a config object, as it changes with the proxy's task template alone.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
+use crate::hash;
 use crate::names::{Cluster, Fingerprint};
 use crate::proxy_config::Generation;
 use crate::settings::Kind;
@@ -22,6 +25,9 @@ pub const EXTENSION_FILE: &str = "/etc/interlock/extension.toml";
 pub struct AgentFile {
     /// Where core is: a name that may have several addresses, and a port, like `tasks.interlock-core:8080`.
     pub core: String,
+    /// Where core was when this was written: tried as well, as somebody else may answer for the name. No task is replaced for other ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<SocketAddr>,
     /// The service cluster, for people.
     pub cluster: Cluster,
     /// What this task can serve.
@@ -67,6 +73,16 @@ impl AgentFile {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// A name for all of it but core's addresses: files with the same one tell a task the same.
+    pub(crate) fn essence(&self) -> String {
+        hash::hex16(Self { addresses: Vec::new(), ..self.clone() }.to_toml().as_bytes())
+    }
+
+    /// The essence of a text, if it is such a file.
+    pub(crate) fn essence_of(text: &str) -> Option<String> {
+        Self::from_toml(text).ok().map(|file| file.essence())
+    }
+
     /// Reads the text of the file.
     ///
     /// # Errors
@@ -87,6 +103,7 @@ mod tests {
     fn what_is_written_is_read() {
         let file = AgentFile {
             core: "tasks.interlock-core:8080".to_owned(),
+            addresses: vec![([10, 0, 5, 3], 8080).into()],
             cluster: "us-east".parse().unwrap(),
             generation: Generation::of(&BTreeSet::new(), &BTreeSet::new()),
             kind: Kind::Nginx,

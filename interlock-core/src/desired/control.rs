@@ -1,8 +1,12 @@
 //! What extensions and agents need to talk to core: a network, an identity, and where core is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
-use super::{AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, clusters};
+use super::{
+    AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, clusters, strangers,
+};
+use crate::core_name::{self, any_core};
 use crate::names::{Cluster, Fingerprint};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
@@ -29,6 +33,8 @@ pub struct Peer {
     pub core: String,
     /// The authority that core is of: the peer follows no other. `None` only where nobody knows it, and nothing is made.
     pub authority: Option<Fingerprint>,
+    /// Where its tasks are on that network now.
+    pub addresses: Vec<SocketAddr>,
 }
 
 impl Control {
@@ -55,16 +61,19 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
             let name = network_name(&cluster, role);
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {
-                network: NetworkRef { name: name.clone(), id },
+                network: NetworkRef { name: name.clone(), id: id.clone() },
                 identity: identity(snapshot, (&cluster, holder), service),
-                core: core_address(snapshot, settings),
+                core: core_name::address(snapshot, settings),
                 authority: snapshot.authority.clone().or_else(|| deployed_authority(snapshot, service?)),
+                addresses: id.map(|id| core_name::addresses(snapshot, settings, &id)).unwrap_or_default(),
             };
             control.networks.insert(name, network_labels(&cluster, role));
             control.peers.insert((cluster.clone(), role), peer);
         }
     }
     problems.extend(not_attached(snapshot, &control));
+    problems.extend(strangers::problems(snapshot, &control));
+    problems.extend(core_name::problems(snapshot, settings));
     problems.extend(not_on_the_swarm(snapshot, settings, &control));
     problems.extend(planted(snapshot));
     problems.extend(unsigned(snapshot, settings));
@@ -209,32 +218,6 @@ fn planted(snapshot: &Snapshot) -> Option<Problem> {
         right: format!("find out who made them, and run `docker secret rm {first}`"),
         effect: Effect::Ignored,
     })
-}
-
-/// Core's own service, if it carries our labels.
-pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    snapshot.services.iter().find(|service| ownership::is_core(snapshot, service))
-}
-
-/// Core's service: the one that we are a task of, else the one that is ours, else whichever has the authority. Somebody may have deployed
-/// core by hand, and whoever asks need not be a task of it.
-fn any_core(snapshot: &Snapshot) -> Option<&Service> {
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
-    let by_hand = || {
-        let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service));
-        cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
-    };
-    own.or_else(|| core_service(snapshot)).or_else(by_hand)
-}
-
-/// Where peers find core. Its service has no virtual IP in between: each task has an address of its own.
-fn core_address(snapshot: &Snapshot, settings: &Settings) -> String {
-    if let Some(address) = &settings.endpoint_override {
-        return address.clone();
-    }
-    let name = any_core(snapshot).map_or(ownership::CORE_SERVICE, |service| &service.spec.name);
-    let port = settings.listen_addr.rsplit(':').next().filter(|port| !port.is_empty()).unwrap_or("8080");
-    format!("tasks.{name}:{port}")
 }
 
 fn no_authority(cluster: &Cluster, role: Role) -> Problem {

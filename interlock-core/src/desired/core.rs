@@ -26,6 +26,8 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
         target: fields::SETTINGS_PATH.to_owned(),
         data: ConfigData::Text(text.to_owned()),
         labels: Labels::from([(ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned())]),
+        essence: None,
+        today: None,
     };
     OwnService {
         name: name.to_owned(),

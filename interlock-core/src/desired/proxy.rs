@@ -12,10 +12,11 @@ use crate::ownership;
 use crate::proxy_config::{ProxyConfig, ProxyVersion};
 use crate::render::{File, Manifest};
 use crate::settings::Extension;
-use crate::snapshot::{Labels, Snapshot};
+use crate::snapshot::{Config, Labels, Snapshot};
 
 /// The proxy service of one service cluster, attached to these networks and with this rendering. `None` while it cannot be: a
 /// proxy that follows core needs an identity.
+/// `renews`: whether tasks are to be replaced if they do not know where core is now.
 pub fn proxy(
     snapshot: &Snapshot,
     control: &Control,
@@ -23,12 +24,13 @@ pub fn proxy(
     attachments: &Attachments,
     rendered: Result<(&ProxyConfig, &[File]), NoContent>,
     version: Option<ProxyVersion>,
+    renews: bool,
 ) -> Option<OwnService> {
     let hitless = extension.hitless_service_update;
     let peer = if hitless { Some(control.peer(cluster, Role::Proxy)?) } else { None };
     let content = rendered.map(|(config, files)| {
         let mut configs: Vec<_> = files.iter().map(|file| config_file(config, file)).collect();
-        configs.extend(peer.map(|peer| agent_file(cluster, extension, attachments, peer)));
+        configs.extend(peer.map(|peer| agent_file(snapshot, (cluster, extension), attachments, peer, renews)));
         configs.extend(peer.map(|_| manifest(config, attachments, files)));
         Content {
             revision: Some(config.revision.clone()),
@@ -80,16 +82,38 @@ fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {
     made
 }
 
-fn agent_file(cluster: &Cluster, extension: &Extension, attachments: &Attachments, peer: &Peer) -> ConfigFile {
+/// The agent's file. Core moves, and no task is replaced for that alone: what is mounted stays as long as nothing else in it differs, unless
+/// `renews`.
+fn agent_file(
+    snapshot: &Snapshot,
+    (cluster, extension): (&Cluster, &Extension),
+    attachments: &Attachments,
+    peer: &Peer,
+    renews: bool,
+) -> ConfigFile {
     let file = AgentFile {
         core: peer.core.clone(),
+        addresses: peer.addresses.clone(),
         cluster: cluster.clone(),
         generation: attachments.generation(),
         kind: extension.kind,
         boot: extension.proxy_config_path.clone(),
         authority: peer.authority.clone(),
     };
-    named(cluster, "agent", AGENT_FILE, file.to_toml())
+    let essence = Some(file.essence());
+    let made = named(cluster, "agent", AGENT_FILE, file.to_toml());
+    let is_good = |mounted: &&Config| {
+        let says_the_same = AgentFile::essence_of(&mounted.data) == essence;
+        says_the_same && mounted.name != made.name && (!renews || file.addresses.is_empty())
+    };
+    let today = mounted_agent_file(snapshot, extension).filter(is_good).map(|mounted| mounted.name.clone());
+    ConfigFile { essence, today, ..made }
+}
+
+fn mounted_agent_file<'s>(snapshot: &'s Snapshot, extension: &Extension) -> Option<&'s Config> {
+    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name)?;
+    let mount = service.spec.configs.iter().find(|config| config.target == AGENT_FILE)?;
+    snapshot.configs.iter().find(|config| config.id == mount.id)
 }
 
 /// What the mounted files are, for agents that serve only what core signed.
@@ -115,6 +139,8 @@ pub(super) fn named(cluster: &Cluster, part: &str, target: &str, data: String) -
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
         ]),
+        essence: None,
+        today: None,
     }
 }
 

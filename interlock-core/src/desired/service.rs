@@ -130,6 +130,10 @@ pub struct ConfigFile {
     pub data: ConfigData,
     /// Its labels.
     pub labels: Labels,
+    /// What it is compared by, where parts of its data are not worth a roll. Otherwise its name is.
+    pub essence: Option<String>,
+    /// The one that is mounted today, if it is another with the same essence: it stays until tasks are replaced anyway.
+    pub today: Option<String>,
 }
 
 /// What a config object of ours holds.
@@ -192,7 +196,8 @@ impl OwnService {
         let content = self.content.as_ref().ok().map(|content| {
             let counts = |config: &&ConfigFile| !content.hitless || config.target == AGENT_FILE;
             let configs = content.configs.iter().filter(counts);
-            let configs: Vec<_> = configs.map(|config| (&config.name, &config.target)).collect();
+            let configs: Vec<_> =
+                configs.map(|config| (config.essence.as_ref().unwrap_or(&config.name), &config.target)).collect();
             let networks: Vec<_> = content.networks.iter().map(|network| &network.name).collect();
             let secrets: Vec<_> = content.secrets.iter().map(|secret| &secret.name).collect();
             hash(json!([networks, configs, content.identity.as_ref().map(|identity| &identity.name), secrets]))

@@ -72,6 +72,8 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
     of_both.extend(labels.0);
     // After the last task Swarm waits twice: the delay, and then as long once more to see whether the task stays up.
     let delays = update_config.delay.saturating_mul(2);
+    let aliases = networks.iter().filter(|network| !network.aliases.is_empty());
+    let aliases = aliases.map(|network| (NetworkId::new(network.target.clone()), network.aliases.clone())).collect();
     let put_off = container_spec.stop_grace_period.saturating_add(delays) / 1_000_000_000;
     ServiceSpec {
         name,
@@ -82,6 +84,8 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
             (None, Some(_)) => Mode::Global,
             (None, None) => Mode::Job,
         },
+        aliases,
+        hostname: Some(container_spec.hostname).filter(|hostname| !hostname.is_empty()),
         networks: networks.into_iter().map(|network| NetworkId::new(network.target)).collect(),
         ports: ports(endpoint_spec),
         configs: container_spec.configs.into_iter().map(config_mount).collect(),

@@ -166,6 +166,8 @@ pub(super) struct ContainerSpec {
     pub(super) configs: Vec<ConfigReference>,
     #[serde(deserialize_with = "nullable")]
     pub(super) secrets: Vec<SecretReference>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) hostname: String,
     /// In nanoseconds.
     #[serde(deserialize_with = "nullable")]
     pub(super) stop_grace_period: i64,
@@ -201,6 +203,8 @@ pub(super) struct SecretReference {
 pub(super) struct Attachment {
     #[serde(deserialize_with = "nullable")]
     pub(super) target: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) aliases: Vec<String>,
 }
 
 /// One of the keys is there. Jobs and modes that a newer engine has leave both empty.

@@ -1,7 +1,7 @@
 //! Between the contract's types and those of the pure part. What comes from the wire is read into types that cannot be wrong, or
 //! refused as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -175,20 +175,25 @@ pub fn words(text: &str) -> String {
     text.chars().take(300).collect()
 }
 
-/// What secrets are. One with a name that no secret has is left out, and what is no hash is none.
-pub fn secrets_from_wire(secrets: &[v1::Secret]) -> BTreeMap<SecretName, SecretReport> {
+/// What a peer says is the hash of files. What is longer than a hash is none: it is kept as long as the stream lives.
+pub fn hash(text: &str) -> String {
+    if text.len() <= 64 { text.to_owned() } else { String::new() }
+}
+
+/// What secrets are. Only those that are `known` are kept, each once, and what is no hash is none.
+pub fn secrets_from_wire(secrets: &[v1::Secret], known: &BTreeSet<SecretName>) -> BTreeMap<SecretName, SecretReport> {
     let hash = |text: &str| is_hash(text).then(|| text.to_owned());
-    // A service has far fewer.
-    let secrets = secrets.iter().take(4096);
     secrets
+        .iter()
         .filter_map(|secret| {
+            let name = secret.name.parse().ok().filter(|name| known.contains(name))?;
             let report = SecretReport {
                 public_key: hash(&secret.public_key),
                 not_after: Timestamp::from_second(secret.not_after).ok(),
                 key_of: hash(&secret.key_of),
                 has_key: secret.has_key,
             };
-            Some((secret.name.parse().ok()?, report))
+            Some((name, report))
         })
         .collect()
 }

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::convert::{self, Malformed};
+use super::tls::some_of;
 use super::v1::extensions_client::ExtensionsClient;
 use super::v1::watch_response::Event as Sent;
 use super::{MESSAGE_LIMIT, v1};
@@ -28,8 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// How often it is looked where cores are.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many cores are followed. There is one, and for a while there may be two.
+/// How many of the addresses that are named are looked at each time. There is one core, and for a while there may be two.
 const MOST_CORES: usize = 8;
+/// How many are followed at once, those included that are only tried.
+const MOST_FOLLOWED: usize = 32;
 
 /// Follows all cores that there are: there are two when a node seems to be gone and is not, and the proxies of each need files. `find` says
 /// where they are. One that it does not name any more is followed until the connection ends.
@@ -47,7 +50,7 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
     let mut followed = BTreeSet::new();
     let mut cores = FuturesUnordered::new();
     let mut unknown = None;
-    loop {
+    for looks in 0_usize.. {
         let mut finding = std::pin::pin!(find());
         // Names may take seconds to be looked up.
         let found = loop {
@@ -60,7 +63,7 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
             Ok(addresses) => {
                 unknown = None;
                 *named.lock().unwrap_or_else(PoisonError::into_inner) =
-                    addresses.into_iter().take(MOST_CORES).collect();
+                    some_of(addresses, looks, MOST_CORES).into_iter().collect();
             }
             Err(error) => {
                 let error = error.to_string();
@@ -72,7 +75,7 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
         }
         let newest = named.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for address in newest {
-            if followed.insert(address) {
+            if followed.len() < MOST_FOLLOWED && followed.insert(address) {
                 let channel = connect(address)?;
                 let is_named = &is_named;
                 cores.push(async move {
@@ -90,6 +93,7 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
             }
         }
     }
+    std::future::pending().await
 }
 
 /// Follows core over a channel and posts files, for as long as the future lives. When the connection ends, a new one is tried until

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
@@ -17,13 +17,15 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::{self, Malformed, Model, Posted};
 use super::own::Own;
 use super::parcels::Parcels;
-use super::{tls, v1};
+use super::tls::{self, Caller};
+use super::v1;
 use crate::extension::Event;
-use crate::names::Cluster;
+use crate::generations::SecretNames;
+use crate::names::{Cluster, SecretName};
 use crate::proxy_config::{Generation, ProxyConfigs, ProxyVersion, Revision};
 use crate::render::{RenderError, Rendering};
-use crate::reports::AgentReport;
-use crate::trust::{Peer, Role};
+use crate::reports::{AgentReport, SecretReport, Secrets};
+use crate::trust::Role;
 
 /// What core shows to its peers.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,6 +34,8 @@ pub struct Published {
     pub configs: ProxyConfigs,
     /// What agents get.
     pub deliveries: Parcels,
+    /// The secrets that the tasks of each generation have, by name. Empty until the Swarm was read: then it holds each generation that lives.
+    pub secrets: SecretNames,
     /// How many bytes a file may have.
     pub file_limit: usize,
 }
@@ -72,6 +76,8 @@ pub struct Hub {
     said: mpsc::Sender<Said>,
     connections: Arc<AtomicU64>,
     own: Own,
+    /// What the agents of each generation said last of their secrets: whoever says the same shares it.
+    secrets: Arc<Mutex<BTreeMap<(Cluster, Generation), Secrets>>>,
 }
 
 /// How long an agent may take to say who it is.
@@ -82,13 +88,28 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Hub {
     /// Serves what is published, and passes on what is said.
     pub fn new(published: watch::Receiver<Arc<Published>>, said: mpsc::Sender<Said>) -> Self {
-        Self { published, said, connections: Arc::default(), own: Own::default() }
+        Self { published, said, connections: Arc::default(), own: Own::default(), secrets: Arc::default() }
     }
 
     /// Says something for as long as the stream lives, and then that it went.
     fn guard(&self, gone: impl FnOnce(u64) -> Said) -> Guard {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         Guard { number, gone: Some(gone(number)), said: self.said.clone() }
+    }
+
+    /// What an agent said of its secrets, kept once for all that say the same.
+    fn shared(&self, key: &(Cluster, Generation), said: BTreeMap<SecretName, SecretReport>) -> Secrets {
+        let mut last = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let lives = &self.published.borrow().secrets;
+        last.retain(|key, _| lives.contains_key(key));
+        match last.get(key) {
+            Some(same) if **same == said => same.clone(),
+            _ => {
+                let said = Secrets::new(said);
+                last.insert(key.clone(), said.clone());
+                said
+            }
+        }
     }
 
     async fn say(&self, said: Said) -> Result<(), Status> {
@@ -113,12 +134,13 @@ impl Drop for Guard {
     }
 }
 
-fn with_role<T>(request: &Request<T>, role: Role) -> Result<Peer, Status> {
-    let peer = tls::peer(request)?;
-    if peer.role == role {
-        return Ok(peer.clone());
+fn with_role<T>(request: &Request<T>, role: Role) -> Result<Caller, Status> {
+    let caller = tls::caller(request)?;
+    let shown = caller.peer().role;
+    if shown == role {
+        return Ok(caller.clone());
     }
-    Err(Status::permission_denied(format!("this is for an {role}; the certificate says {}", peer.role)))
+    Err(Status::permission_denied(format!("this is for an {role}; the certificate says {shown}")))
 }
 
 fn refused(malformed: Malformed) -> Status {
@@ -130,11 +152,16 @@ impl v1::extensions_server::Extensions for Hub {
     type WatchStream = Answers<v1::WatchResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let peer = with_role(&request, Role::Extension)?;
+        let caller = with_role(&request, Role::Extension)?;
+        let place = caller.stream()?;
+        let peer = caller.peer().clone();
         let v1::WatchRequest { agent, checker_version } = request.into_inner();
         let (cluster, program) = (peer.cluster.title(), crate::problem::shown(&agent));
-        tracing::info!(cluster, agent = program, "extension connected");
-        if agent.strip_prefix("interlock/").is_some_and(|version| version != env!("CARGO_PKG_VERSION")) {
+        let is_logged = caller.is_logged();
+        if is_logged {
+            tracing::info!(cluster, agent = program, address = %caller.address(), "extension connected");
+        }
+        if is_logged && agent.strip_prefix("interlock/").is_some_and(|version| version != env!("CARGO_PKG_VERSION")) {
             let core = env!("CARGO_PKG_VERSION");
             tracing::warn!(
                 cluster,
@@ -151,7 +178,7 @@ impl v1::extensions_server::Extensions for Hub {
         let mut published = self.published.clone();
         published.mark_changed();
         tokio::spawn(async move {
-            let _guard = guard;
+            let _held = (guard, place);
             let mut sent = BTreeMap::new();
             // Ends when core stops or the extension went, whatever is published meanwhile.
             loop {
@@ -171,7 +198,7 @@ impl v1::extensions_server::Extensions for Hub {
     }
 
     async fn post(&self, request: Request<v1::PostRequest>) -> Result<Response<v1::PostResponse>, Status> {
-        let peer = with_role(&request, Role::Extension)?;
+        let peer = with_role(&request, Role::Extension)?.peer().clone();
         let posted = convert::posted_from_wire(request.into_inner()).map_err(refused)?;
         let Posted { generation, revision, result } = posted;
         let key = (peer.cluster, generation);
@@ -230,40 +257,55 @@ impl v1::proxies_server::Proxies for Hub {
         &self,
         request: Request<Streaming<v1::FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let peer = with_role(&request, Role::Proxy)?;
+        let caller = with_role(&request, Role::Proxy)?;
+        let place = caller.stream()?;
+        let cluster = caller.peer().cluster.clone();
+        // Which secrets a task has is known once the Swarm was read. What it says is read then: between here and where it is dropped nothing
+        // waits, as a message may be large in memory.
+        let mut published = self.published.clone();
+        let first = published.wait_for(|published| !published.secrets.is_empty()).await.map(drop);
+        first.map_err(|_| Status::unavailable("core is stopping"))?;
         let mut requests = request.into_inner();
         let hello = tokio::time::timeout(HELLO, requests.message()).await;
         let hello = hello.map_err(|_| Status::deadline_exceeded("no hello"))??;
         let Some(v1::FollowRequest { event: Some(v1::follow_request::Event::Hello(hello)) }) = hello else {
             return Err(Status::invalid_argument("the first request has to be a hello"));
         };
+        let generation = convert::generation(&hello.generation).map_err(refused)?;
+        let key = (cluster.clone(), generation.clone());
+        let known = published.borrow().secrets.get(&key).cloned();
+        let secrets = |known| self.shared(&key, convert::secrets_from_wire(&hello.secrets, known));
         let mut report = AgentReport {
-            cluster: peer.cluster,
-            generation: convert::generation(&hello.generation).map_err(refused)?,
+            cluster,
+            generation,
+            address: caller.address(),
             hostname: convert::words(&hello.hostname),
             version: hello.proxy_version.parse().ok(),
             version_warning: convert::words(&hello.version_warning),
-            secrets: convert::secrets_from_wire(&hello.secrets),
+            secrets: known.as_ref().map(secrets).unwrap_or_default(),
             running: hello.revision.parse().ok(),
             refused: None,
         };
-        tracing::info!(
-            cluster = report.cluster.title(),
-            proxy = crate::problem::shown(&report.hostname),
-            version = crate::problem::shown(&hello.proxy_version),
-            "proxy connected"
-        );
+        if caller.is_logged() {
+            tracing::info!(
+                cluster = report.cluster.title(),
+                proxy = crate::problem::shown(&report.hostname),
+                version = crate::problem::shown(&hello.proxy_version),
+                address = %report.address,
+                "proxy connected"
+            );
+        }
+        let mut sent = convert::hash(&hello.hash);
+        let is_known = known.is_some();
+        drop((hello, known));
         let guard = self.guard(|number| Said::Agent(number, None));
         self.say(Said::Agent(guard.number, Some(report.clone()))).await?;
         let (sender, receiver) = mpsc::channel(1);
-        let mut published = self.published.clone();
         published.mark_changed();
         let said = self.said.clone();
         tokio::spawn(async move {
             // All of it, not its number alone: it lives as long as the stream.
-            let guard = guard;
-            let key = (report.cluster.clone(), report.generation.clone());
-            let mut sent = hello.hash;
+            let (guard, _place) = (guard, place);
             let mut has_sent = false;
             loop {
                 tokio::select! {
@@ -275,6 +317,10 @@ impl v1::proxies_server::Proxies for Hub {
                         }
                         let Ok(permit) = sender.reserve().await else { return };
                         let newest = published.borrow_and_update().clone();
+                        if !is_known && newest.secrets.contains_key(&key) {
+                            // What it said of its secrets was not kept. With the next stream it says so again.
+                            return;
+                        }
                         let parcel = newest.deliveries.get(&key);
                         if let Some(revision) = parcel.and_then(|parcel| parcel.next_revision(&key.1, &mut sent)) {
                             has_sent = true;
@@ -290,7 +336,7 @@ impl v1::proxies_server::Proxies for Hub {
                             && accepted.hash != sent
                         {
                             // An earlier stream brought this, and its proxy took it after the Hello.
-                            sent.clone_from(&accepted.hash);
+                            sent = convert::hash(&accepted.hash);
                             published.mark_changed();
                         }
                         note(&mut report, event);

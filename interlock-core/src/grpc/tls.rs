@@ -9,27 +9,23 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tonic::{Request, Status};
 
 use crate::names::Cluster;
-use crate::trust::{Authority, CORE_NAME, Error, Identity, Peer, Role};
+use crate::trust::{Authority, CORE_NAME, Error, Identity, Role};
 
 mod admitted;
+mod caller;
 mod client;
+mod known;
 mod listen;
+mod places;
+mod repeats;
 
 pub use admitted::Admitted;
-pub use client::{addresses, channel};
+pub use caller::{Caller, StreamPlace, caller};
+pub use client::{addresses, channel, channel_knowing};
+pub(crate) use known::some_of;
 pub use listen::{Connection, Limits, incoming};
-
-/// Who sent a request.
-///
-/// # Errors
-///
-/// `UNAUTHENTICATED` for a request that did not come over [`incoming`].
-pub fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {
-    request.extensions().get::<Peer>().ok_or_else(|| Status::unauthenticated("no certificate"))
-}
 
 const H2: &[u8] = b"h2";
 

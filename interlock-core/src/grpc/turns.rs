@@ -15,8 +15,8 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::tls::Caller;
 use crate::names::Cluster;
-use crate::trust::Peer;
 
 /// How long a call may take once it is its turn, until its answer begins.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -58,10 +58,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(peer) = request.extensions().get::<Peer>() else {
+        let Some(caller) = request.extensions().get::<Caller>() else {
             return Box::pin(async { Ok(Status::unauthenticated("no certificate").into_http()) });
         };
-        let turns = self.turns(&peer.cluster);
+        let turns = self.turns(&caller.peer().cluster);
         // The one that is ready goes.
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);

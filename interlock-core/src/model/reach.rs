@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Refusal;
+use crate::core_name::{self, Claims};
 use crate::names::{NetworkId, NetworkName, NodeId, Port, ServiceId};
 use crate::ownership;
-use crate::settings::Settings;
+use crate::settings::{Extension, Settings};
 use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 
 /// How proxies reach a service's tasks.
@@ -26,6 +27,10 @@ pub(super) struct World<'a> {
     networks: BTreeMap<&'a NetworkId, &'a Network>,
     nodes: BTreeMap<&'a NodeId, IpAddr>,
     serving: BTreeMap<&'a ServiceId, Vec<&'a Task>>,
+    /// Who goes by core's name, by network.
+    claims: Claims<'a>,
+    /// The networks of the proxies that follow core, by the service's name.
+    attached: BTreeMap<&'a str, &'a [NetworkId]>,
 }
 
 impl<'a> World<'a> {
@@ -34,7 +39,12 @@ impl<'a> World<'a> {
         for task in snapshot.tasks.iter().filter(|task| task.serves()) {
             serving.entry(&task.service).or_default().push(task);
         }
-        let attachable = snapshot.networks.iter().filter(|network| network.driver == "overlay" && !network.ingress);
+        let ours = ownership::core_networks(settings, snapshot);
+        let attachable = snapshot
+            .networks
+            .iter()
+            .filter(|network| network.driver == "overlay" && !network.ingress && !ours.contains(&network.id));
+        let proxies = snapshot.services.iter().filter(|service| ownership::is_ours(&service.spec.labels));
         Self {
             settings,
             own_secrets: snapshot
@@ -47,6 +57,8 @@ impl<'a> World<'a> {
             networks: attachable.map(|network| (&network.id, network)).collect(),
             nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
             serving,
+            claims: core_name::claims(snapshot, settings),
+            attached: proxies.map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
         }
     }
 
@@ -90,6 +102,28 @@ impl<'a> World<'a> {
                 "say by com.docker.lb.network which of them the proxies shall use",
             )),
         }
+    }
+
+    /// Whether proxies that follow core may be on the network by which they reach this service. Where somebody has core's name they are not
+    /// attached. Where they are already, nobody else's route is taken away for it.
+    pub(super) fn may_attach(&self, extension: &Extension, service: &Service, reach: &Reach) -> Result<(), Refusal> {
+        let Reach::Network(network) = reach else { return Ok(()) };
+        if !extension.hitless_service_update {
+            return Ok(());
+        }
+        let attached = self.attached.get(&*extension.proxy_service_name);
+        let is_attached = attached.is_some_and(|networks| networks.contains(network));
+        let claims = self.claims.get(network).into_iter().flatten();
+        let Some(claim) = claims.min_by_key(|claim| !claim.is_of(service)) else { return Ok(()) };
+        if is_attached && !claim.is_of(service) {
+            return Ok(());
+        }
+        let name = self.network_name(network);
+        let mut right = claim.right(name);
+        if !claim.is_of(service) {
+            right += ", or reach this one over another network";
+        }
+        Err(Refusal::new(format!("it is reached over network {name}, and {}", claim.wrong()), right))
     }
 
     /// The addresses of the tasks that serve, sorted. A task without an address there yet is none of them.

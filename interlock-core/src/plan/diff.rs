@@ -108,7 +108,7 @@ pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, 
 /// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has. What failed
 /// is not tried again: a core that Swarm put back knows nothing of it and would be replaced without end.
 fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
-    let core = crate::desired::core_service(snapshot)?;
+    let core = crate::core_name::core_service(snapshot)?;
     if core.update.as_ref().is_some_and(|update| update.state.in_progress() || update.state.failed()) {
         return None;
     }
@@ -151,7 +151,7 @@ fn missing_networks(snapshot: &Snapshot, core: &Service, desired: &Desired) -> V
 /// Core's last update failed, and service clusters wait for it to be attached.
 fn not_attached(snapshot: &Snapshot, desired: &Desired) -> Vec<Problem> {
     let failed = |core: &&Service| core.update.as_ref().is_some_and(|update| update.state.failed());
-    let Some(core) = crate::desired::core_service(snapshot).filter(failed) else { return Vec::new() };
+    let Some(core) = crate::core_name::core_service(snapshot).filter(failed) else { return Vec::new() };
     let missing = missing_networks(snapshot, core, desired);
     let of_cluster = |(cluster, objects): (&Cluster, &Objects)| {
         // The one network that belongs to no service cluster is that of all extensions.

@@ -53,6 +53,11 @@ impl Waits {
         self.agents.get(cluster).is_some_and(|since| now.duration_since(*since) < PATIENCE)
     }
 
+    /// Whether no agent of proxies that run has come for so long that it is told.
+    pub(crate) fn misses_agents(&self, cluster: &Cluster, now: Timestamp) -> bool {
+        self.agents.get(cluster).is_some_and(|since| now.duration_since(*since) >= PATIENCE)
+    }
+
     /// Whether files of the newest model may still come, for all that is known.
     pub(crate) fn expect_files(&self, cluster: &Cluster, now: Timestamp) -> bool {
         self.extensions.get(cluster).is_some_and(|since| now.duration_since(*since) < PATIENCE)

@@ -21,7 +21,7 @@ use crate::names::Cluster;
 use crate::ownership;
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 use crate::reconcile::Outcome;
-use crate::reports::Reports;
+use crate::reports::{AgentReport, Reports};
 use crate::settings::Settings;
 use crate::snapshot::{Holder, Identity, Snapshot};
 use crate::trust::{Authority, Role};
@@ -67,7 +67,10 @@ impl Control {
         let failed = |source| Error::Listen { address: settings.listen_addr.clone(), source };
         let listener = TcpListener::bind(&address).await.map_err(failed)?;
         tracing::info!(address = %settings.listen_addr, "listening for extensions and proxies");
-        let incoming = tls::incoming(listener, authority, to_admit, tls::Limits::default())
+        // Without it each task has an address of its own on core's networks.
+        let shares_addresses = settings.endpoint_override.is_some();
+        let limits = if shares_addresses { tls::Limits::behind_a_port() } else { tls::Limits::default() };
+        let incoming = tls::incoming(listener, authority, to_admit, limits)
             .map_err(|error| failed(std::io::Error::other(error)))?;
         let hub = Hub::new(to_publish, sender);
         control.server = Some(tokio::spawn(async move {
@@ -110,6 +113,7 @@ impl Control {
         let published = Published {
             configs: std::mem::take(&mut outcome.proxy_configs),
             deliveries,
+            secrets: std::mem::take(&mut outcome.secrets),
             file_limit: snapshot.engine.config_limit(),
         };
         self.published.send_if_modified(|now| {
@@ -207,7 +211,15 @@ pub(super) fn note(reports: &mut Reports, said: Said) -> bool {
         Said::Rendering(..) => false,
         Said::Checker(number, Some(checker)) => reports.checkers.insert(number, checker.clone()) != Some(checker),
         Said::Checker(number, None) => reports.checkers.remove(&number).is_some(),
-        Said::Agent(number, Some(report)) => reports.agents.insert(number, report.clone()) != Some(report),
+        Said::Agent(number, Some(report)) => {
+            let before = reports.agents.insert(number, report.clone());
+            // What a proxy runs matters only to one that refused something: it may say so as often as it likes.
+            let same = |before: AgentReport| {
+                let runs = if before.refused.is_none() { report.running.clone() } else { before.running };
+                AgentReport { running: runs, ..before } == report
+            };
+            !before.is_some_and(same)
+        }
         Said::Agent(number, None) => reports.agents.remove(&number).is_some(),
     }
 }
@@ -215,6 +227,30 @@ pub(super) fn note(reports: &mut Reports, said: Said) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m2_what_a_proxy_runs_costs_no_decision() {
+        let mut reports = Reports::default();
+        let report = AgentReport {
+            cluster: Cluster::default(),
+            generation: "00000000000000aa".parse().expect("a generation"),
+            address: [10, 0, 5, 1].into(),
+            hostname: "a".into(),
+            version: None,
+            version_warning: String::new(),
+            secrets: Default::default(),
+            running: None,
+            refused: None,
+        };
+        let revision = |number: u8| format!("{number:016x}").parse::<Revision>().expect("a revision");
+        let mut says = |report: &AgentReport| note(&mut reports, Said::Agent(1, Some(report.clone())));
+        assert!(says(&report), "it is new");
+        let running = AgentReport { running: Some(revision(1)), ..report.clone() };
+        assert!(!says(&running));
+        let refuses = AgentReport { refused: Some((revision(2), "no".into())), ..running.clone() };
+        assert!(says(&refuses));
+        assert!(says(&AgentReport { running: Some(revision(2)), ..refuses }), "it got over it");
+    }
 
     #[test]
     fn interlocks_ways_to_write_an_address_work() {

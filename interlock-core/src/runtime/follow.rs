@@ -372,7 +372,8 @@ impl Follower {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome { proxy_configs: _, generations: _, deliveries: _, plan, problems, mut memory } = outcome;
+        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, mut memory } =
+            outcome;
         inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.

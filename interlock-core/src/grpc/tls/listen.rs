@@ -1,10 +1,9 @@
 //! Core's listener: bounded handshakes, and connections that end when their certificate is revoked or their peer is sent away.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +17,9 @@ use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::transport::server::Connected;
 
 use super::admitted::Ticket;
+use super::caller::Caller;
+use super::places::{Place, Places};
+use super::repeats::{Repeats, WINDOW};
 use super::{Admitted, server};
 use crate::trust::{Authority, Error, Fingerprint, Peer};
 
@@ -32,8 +34,17 @@ pub struct Limits {
     pub handshake: Duration,
     /// Connections of one certificate at once: all proxies of a service cluster show the same. Default 16,384.
     pub connections: usize,
-    /// Those of them that come from one address. Default 64: tasks behind a published port share one.
+    /// Those of them that come from one address. Default 8: an address is a task.
     pub connections_of_one: usize,
+    /// Streams of one certificate from one address. Default 4: a task has one, and those that broke count until core notices.
+    pub streams_of_one: usize,
+}
+
+impl Limits {
+    /// For peers behind a published port of core, which share an address: 64 connections and 64 streams of one address.
+    pub fn behind_a_port() -> Self {
+        Self { connections_of_one: 64, streams_of_one: 64, ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -43,7 +54,8 @@ impl Default for Limits {
             handshakes_of_one: 32,
             handshake: Duration::from_secs(5),
             connections: 16_384,
-            connections_of_one: 64,
+            connections_of_one: 8,
+            streams_of_one: 4,
         }
     }
 }
@@ -52,7 +64,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
-    peer: Peer,
+    caller: Caller,
     ticket: Ticket,
     admitted: WatchStream<Arc<Admitted>>,
     has_ended: bool,
@@ -79,6 +91,9 @@ pub fn incoming(
         by_address: Places::default(),
         by_certificate: Places::default(),
         by_both: Places::default(),
+        streams: Places::default(),
+        refused: Repeats::default(),
+        begun: Arc::default(),
     });
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -98,11 +113,24 @@ struct Door {
     by_address: Places<IpAddr>,
     by_certificate: Places<Fingerprint>,
     by_both: Places<(Fingerprint, IpAddr)>,
+    streams: Places<(Fingerprint, IpAddr)>,
+    refused: Repeats,
+    begun: Arc<Repeats>,
 }
 
 async fn accept(listener: TcpListener, door: &Arc<Door>, sender: &mpsc::Sender<io::Result<Connection>>) {
+    let mut minutes = tokio::time::interval_at(tokio::time::Instant::now() + WINDOW, WINDOW);
     loop {
-        let (stream, address) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = minutes.tick() => {
+                let lines = door.refused.take_lines("connections refused");
+                let lines = lines.into_iter().chain(door.begun.take_lines("streams begun"));
+                lines.for_each(|line| tracing::info!("{line}"));
+                continue;
+            }
+        };
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // No file descriptor is left, most likely: it passes.
@@ -111,21 +139,34 @@ async fn accept(listener: TcpListener, door: &Arc<Door>, sender: &mpsc::Sender<i
                 continue;
             }
         };
-        let Ok(place) = door.places.clone().try_acquire_owned() else { continue };
-        let Some(of_address) = door.by_address.take(address.ip(), door.limits.handshakes_of_one) else { continue };
+        let Ok(place) = door.places.clone().try_acquire_owned() else {
+            door.refused(address.ip(), "too many handshakes at once");
+            continue;
+        };
+        let Some(of_address) = door.by_address.take(address.ip(), door.limits.handshakes_of_one) else {
+            door.refused(address.ip(), "too many handshakes at once from this address");
+            continue;
+        };
         let (door, sender) = (door.clone(), sender.clone());
         tokio::spawn(async move {
             let shaken = tokio::time::timeout(door.limits.handshake, door.shake(stream, place, of_address)).await;
             match shaken {
                 Ok(Ok(connection)) => drop(sender.send(Ok(connection)).await),
-                Ok(Err(wrong)) => tracing::info!(%address, "connection refused: {wrong}"),
-                Err(_) => tracing::debug!(%address, "connection refused: the handshake took too long"),
+                Ok(Err(wrong)) => door.refused(address.ip(), &wrong),
+                Err(_) => door.refused(address.ip(), "the handshake took too long"),
             }
         });
     }
 }
 
 impl Door {
+    /// Logs why, the first time in a minute: whoever connects again and again must not fill the log.
+    fn refused(&self, address: IpAddr, wrong: &str) {
+        if self.refused.is_first(address) {
+            tracing::info!(%address, "connection refused: {}", crate::problem::said(wrong));
+        }
+    }
+
     /// The permits are given back when the handshake is over.
     async fn shake(
         &self,
@@ -142,62 +183,24 @@ impl Door {
         let ticket = self.admitted.borrow().ticket(&peer);
         let unknown = || format!("no secret has the fingerprint {} of its certificate", peer.fingerprint);
         let ticket = ticket.ok_or_else(unknown)?;
-        let from_here = (peer.fingerprint.clone(), of_address.key);
+        let address = *of_address.holder();
+        let from_here = (peer.fingerprint.clone(), address);
         let from_here = self.by_both.take(from_here, self.limits.connections_of_one);
         let from_here = from_here.ok_or("its certificate has too many connections from this address")?;
         let place = self.by_certificate.take(peer.fingerprint.clone(), self.limits.connections);
         let _places = (place.ok_or("its certificate has too many connections")?, from_here);
         let admitted = WatchStream::new(self.admitted.clone());
-        Ok(Connection { stream, peer, ticket, admitted, has_ended: false, _places })
-    }
-}
-
-/// How many of each are in use.
-#[derive(Debug)]
-struct Places<K>(Arc<Mutex<BTreeMap<K, usize>>>);
-
-impl<K> Default for Places<K> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<K: Ord + Clone> Places<K> {
-    fn take(&self, key: K, limit: usize) -> Option<Place<K>> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(key.clone()).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Place { key, places: self.0.clone() })
-    }
-}
-
-/// One that is in use. Dropping it gives it back.
-#[derive(Debug)]
-struct Place<K: Ord> {
-    key: K,
-    places: Arc<Mutex<BTreeMap<K, usize>>>,
-}
-
-impl<K: Ord> Drop for Place<K> {
-    fn drop(&mut self) {
-        let mut taken = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.key);
-            }
-        }
+        let (streams, begun) = (self.streams.clone(), self.begun.clone());
+        let caller = Caller { peer, address, streams, begun, streams_of_one: self.limits.streams_of_one };
+        Ok(Connection { stream, caller, ticket, admitted, has_ended: false, _places })
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
     }
 }
 
@@ -206,7 +209,9 @@ impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while !self.has_ended {
             match Pin::new(&mut self.admitted).poll_next(context) {
-                Poll::Ready(Some(admitted)) => self.has_ended = admitted.ticket(&self.peer) != Some(self.ticket),
+                Poll::Ready(Some(admitted)) => {
+                    self.has_ended = admitted.ticket(self.caller.peer()) != Some(self.ticket)
+                }
                 // Core is stopping; the server ends its connections by itself.
                 Poll::Ready(None) | Poll::Pending => return Ok(()),
             }
@@ -239,3 +244,6 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::service::ServiceDiff;
 use super::{Attempts, Rolling};
-use crate::desired::{self, Role};
+use crate::desired::{self, AgentFile, ConfigFile, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
-use crate::snapshot::{Service, UpdateState};
+use crate::snapshot::{Config, Service, UpdateState};
 
 impl ServiceDiff<'_> {
     /// One roll at a time: what changes during one goes into the next. A roll in which no task comes up for longer than one can need is
@@ -125,9 +125,14 @@ impl ServiceDiff<'_> {
         let (Ok(content), Some(began)) = (&self.wanted.content, started_at(service)) else { return false };
         let touches = |key: &str| changes.iter().any(|change| change.path.last().is_some_and(|last| last == key));
         let differs = touches("Configs") && !touches(ownership::APPLIED);
-        let existed =
-            |name: &str| self.snapshot.configs.iter().any(|config| config.name == name && config.created_at <= began);
-        differs && content.configs.iter().all(|config| existed(&config.name))
+        let existed = |wanted: &ConfigFile| {
+            let like = |config: &&Config| match &wanted.essence {
+                Some(essence) => AgentFile::essence_of(&config.data).as_ref() == Some(essence),
+                None => config.name == wanted.name,
+            };
+            self.snapshot.configs.iter().filter(like).any(|config| config.created_at <= began)
+        };
+        differs && content.configs.iter().all(existed)
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, merge};
 use super::{Attempt, Planned, label_change};
-use crate::desired::{self, ConfigData, Content, IdentitySecret, NoContent, OwnService, Role};
+use crate::desired::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
 use crate::ownership;
 use crate::placement;
@@ -215,7 +215,7 @@ impl ServiceDiff<'_> {
     /// What running tasks get from core instead of by these changes.
     fn delivered(&self, service: &Service, changes: &[Change]) -> Option<Revision> {
         let content = self.wanted.content.as_ref().ok().filter(|content| content.hitless)?;
-        let differs = !same_configs(service, content) && !changes.iter().any(replaces_tasks);
+        let differs = !same_configs(service, content, false) && !changes.iter().any(replaces_tasks);
         content.revision.clone().filter(|_| differs)
     }
 
@@ -225,7 +225,9 @@ impl ServiceDiff<'_> {
         let mut boots_what_it_should = true;
         if let Ok(content) = &self.wanted.content {
             changes.extend(self.attachment_changes(service, content));
-            let differs = !same_configs(service, content);
+            // What is worth no roll of its own goes along with one.
+            let replaced = changes.iter().any(replaces_tasks);
+            let differs = !same_configs(service, content, replaced);
             // Running tasks get newer revisions from core. The mounted one is renewed whenever tasks are replaced anyway.
             let renew = !content.hitless || changes.iter().any(replaces_tasks) || !can_boot(service, content);
             if differs && renew {
@@ -354,9 +356,12 @@ impl ServiceDiff<'_> {
     }
 }
 
-fn same_configs(service: &Service, content: &Content) -> bool {
+/// Whether the service mounts what it shall. `anew`: whether what would do today does not.
+fn same_configs(service: &Service, content: &Content, anew: bool) -> bool {
     let now: BTreeSet<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
-    let ours = content.configs.iter().map(|config| (&config.name, &config.target));
+    let name = |config: &'_ ConfigFile| config.today.clone().filter(|_| !anew).unwrap_or_else(|| config.name.clone());
+    let names: Vec<_> = content.configs.iter().map(name).collect();
+    let ours = names.iter().zip(&content.configs).map(|(name, config)| (name, &config.target));
     let wanted: BTreeSet<_> = ours.chain(content.kept.iter().map(|kept| (&kept.name, &kept.target))).collect();
     now == wanted
 }
@@ -366,7 +371,10 @@ fn can_boot(service: &Service, content: &Content) -> bool {
     let at = |target: &str| service.spec.configs.iter().find(|config| config.target == target);
     let agent = content.configs.iter().find(|config| config.target == desired::AGENT_FILE);
     content.configs.first().is_none_or(|main| at(&main.target).is_some())
-        && agent.is_none_or(|agent| at(&agent.target).is_some_and(|mounted| mounted.name == agent.name))
+        && agent.is_none_or(|agent| {
+            let mounted = at(&agent.target).map(|mounted| &mounted.name);
+            mounted.is_some_and(|name| *name == agent.name || Some(name) == agent.today.as_ref())
+        })
 }
 
 fn networks_change(content: &Content, summary: String) -> Change {
