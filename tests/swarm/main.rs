@@ -9,6 +9,7 @@ mod support;
 
 mod hitless;
 mod kinds;
+mod networks;
 mod production;
 mod site;
 mod stories;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Refusal;
-use crate::names::{NetworkId, NetworkName, NodeId, Port, ServiceId};
+use super::attach::{Ground, Unfit};
+use crate::names::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId};
 use crate::ownership;
-use crate::settings::Settings;
+use crate::settings::{Extension, Settings};
 use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 
 /// How proxies reach a service's tasks.
@@ -26,6 +27,7 @@ pub(super) struct World<'a> {
     networks: BTreeMap<&'a NetworkId, &'a Network>,
     nodes: BTreeMap<&'a NodeId, IpAddr>,
     serving: BTreeMap<&'a ServiceId, Vec<&'a Task>>,
+    ground: Ground<'a>,
 }
 
 impl<'a> World<'a> {
@@ -47,7 +49,20 @@ impl<'a> World<'a> {
             networks: attachable.map(|network| (&network.id, network)).collect(),
             nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
             serving,
+            ground: Ground::of(snapshot, settings),
         }
+    }
+
+    /// Why proxies must not be attached to a network that they do not have yet.
+    pub(super) fn unfit(
+        &self,
+        cluster: &Cluster,
+        extension: &Extension,
+        network: &NetworkId,
+        service: &ServiceId,
+    ) -> Option<Unfit> {
+        let network = self.networks.get(network)?;
+        self.ground.unfit(cluster, extension, network, service)
     }
 
     pub(super) fn network_name(&self, id: &NetworkId) -> &str {
