@@ -11,6 +11,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use interlock_core::desired::{self, Control, Desired, Objects};
 use interlock_core::generations::Attachments;
+use interlock_core::model::Known;
 use interlock_core::plan::{self, Attempts};
 use interlock_core::proxy_config::ProxySettings;
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
@@ -45,7 +46,9 @@ fn steps(c: &mut Criterion<CpuTime>) {
     for size in SIZES {
         let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
         let limit = snapshot.engine.config_limit();
-        let (model, _) = model::read(&snapshot, &settings, &memory.last_good, &memory.refused);
+        let known =
+            Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
+        let (model, _) = model::read(&snapshot, &settings, known);
         let (routes, _) = routes::resolve(&model, settings.host_policy);
         let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
@@ -63,7 +66,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let mut step = |name: &str, run: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
-        step("read", &mut || drop(model::read(&snapshot, &settings, &memory.last_good, &memory.refused)));
+        step("read", &mut || drop(model::read(&snapshot, &settings, known)));
         step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
         step("build", &mut || {
             drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))

@@ -407,6 +407,8 @@ async fn old_workers_do_not_pile_up() {
     let agent = node.start(core.address, GENERATION);
     core.accepted(&node.revision(1)).await;
     let mut open = Vec::new();
+    // The first workers take connections for much longer than those of the burst.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     for n in 2..=10 {
         open.push(application.begin(node.port));
         core.send(node.revision(n));
@@ -415,8 +417,8 @@ async fn old_workers_do_not_pile_up() {
     eventually("at most eight old workers", || old_workers(node.master()) <= 8);
     assert_eq!(old_workers(node.master()), 8);
     let finished: Vec<_> = open.into_iter().map(|open| open.finish()).collect();
-    assert_eq!(finished[0], "", "the oldest was ended");
-    assert_eq!(finished[1..], ["end"; 8]);
+    assert_eq!(finished[0], "end", "h8: who was connected before a burst notices nothing");
+    assert_eq!(finished.iter().filter(|end| end.is_empty()).count(), 1, "{finished:?}");
     eventually("no old worker", || old_workers(node.master()) == 0);
     agent.stop().await;
 }

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_core::grpc::convert;
 use interlock_core::render;
 use interlock_testkit::ApiError;
 use interlock_testkit::script::{Fault, Rule};
@@ -33,18 +34,28 @@ async fn an_agent_gets_what_changes_and_nothing_is_written_for_it() {
     core.stop().await;
 }
 
-/// A proxy counts from its first word on, and no longer than it is connected.
+/// What the oldest lacks is left out from the beginning. One that says later that it is older changes nothing for the others.
 #[tokio::test]
-async fn what_the_oldest_proxy_lacks_is_left_out_while_it_is_there() {
+async fn h8_a_proxy_that_says_now_this_and_now_that_costs_the_others_nothing() {
     let site = Site::new(HITLESS);
     let core = site.start();
-    let (mut agent, generation) = (site.agent().await, site.generation().await);
-    agent.hears("keepalive_min_timeout", true).await;
+    let generation = site.generation().await;
     let channel = site.channel("proxy").await;
-    let old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    let mut old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    old.hears("shop.example.com", true).await;
+    let mut agent = site.agent().await;
     agent.hears("keepalive_min_timeout", false).await;
     drop((old, channel));
     agent.hears("keepalive_min_timeout", true).await;
+    for name in ["one", "two", "three"] {
+        let channel = site.channel("proxy").await;
+        let mut liar = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+        route(&mut site.handle.swarm(), name, "demo");
+        liar.hears(&format!("{name}.example.com"), true).await;
+        let sent = agent.hears(&format!("{name}.example.com"), true).await;
+        let files = convert::files_from_wire(sent.files.unwrap()).unwrap();
+        assert!(files[0].content.contains("keepalive_min_timeout"), "{name}");
+    }
     core.stop().await;
 }
 
@@ -154,10 +165,11 @@ async fn proxies_come_and_go_while_there_is_no_engine() {
 async fn nothing_is_decided_while_proxies_are_sent_away() {
     let site = Site::new(HITLESS);
     let core = site.start_with(|options| options.blind_after = Duration::from_secs(1));
-    let (mut agent, generation) = (site.agent().await, site.generation().await);
-    agent.hears("keepalive_min_timeout", true).await;
+    let generation = site.generation().await;
     let channel = site.channel("proxy").await;
-    let old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    let mut old = admitted(|| Agent::connect_as(channel.clone(), &generation, "1.22.1")).await.unwrap();
+    old.hears("shop.example.com", true).await;
+    let mut agent = site.agent().await;
     agent.hears("keepalive_min_timeout", false).await;
     site.handle.swarm().script.rule(Rule::any("", Fault::Refuse(ApiError::no_leader())));
     assert_eq!(agent.hears_or_ends("nothing", true).await, None);

@@ -404,6 +404,8 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
 
     for fresh in [false, true] {
         let (from, to) = if fresh { ("new.pem", "old.pem") } else { ("old.pem", "new.pem") };
+        // The next roll is not at once.
+        world.swarm().tick(Duration::from_secs(90));
         label(&world, "shop", &[("ssl_cert", to)]);
         // A core that was just started knows the service's previous labels.
         let mut mind = if fresh { Mind::default() } else { std::mem::take(&mut mind) };

@@ -247,7 +247,7 @@ fn who_is_trusted_says_who_the_client_is() {
     application("shop", "127.11.18.1:19100");
     let text = labelled("shop", 19_100, &[HOST]);
     let said = "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.com\r\n";
-    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+    for (trusted, believed) in [("127.0.0.0/8", true), ("192.0.2.0/24", false)] {
         let toml = format!("[Extensions.default]\nTrustedProxies = [\"{trusted}\"]\n");
         let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.18.1")], &[], &toml));
         let told = request(&nginx, said);
@@ -269,7 +269,7 @@ fn e7_the_proxy_protocol_is_believed_of_who_is_trusted() {
     let text = labelled("shop", 19_100, &[HOST]);
     let line = "PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\r\n";
     let plain = "GET /x HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n";
-    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+    for (trusted, believed) in [("127.0.0.0/8", true), ("192.0.2.0/24", false)] {
         let toml = format!("[Extensions.default]\nProxyProtocol = true\nTrustedProxies = [\"{trusted}\"]\n");
         let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.19.1")], &[], &toml));
         let told = nginx.raw(&format!("{line}{plain}"));
@@ -291,7 +291,7 @@ fn e7_a_line_of_the_proxy_protocol_is_whole_or_the_end() {
     let address = "\u{42}\u{6}\u{6}\u{6}\u{7f}\0\0\u{1}\u{12}\u{67}\0\u{50}";
     // Of the binary form's additions, those that say nothing: a kind, a length and a byte.
     let additions = "\u{4}\0\u{1}x".repeat(200);
-    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+    for (trusted, believed) in [("127.0.0.0/8", true), ("192.0.2.0/24", false)] {
         let toml = format!("[Extensions.default]\nProxyProtocol = true\nTrustedProxies = [\"{trusted}\"]\n");
         let nginx = Nginx::start(&rendered_with(&text, &[("shop", "127.11.20.1")], &[], &toml));
         let client = |header: &str| {

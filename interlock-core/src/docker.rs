@@ -153,8 +153,14 @@ impl Client {
             core: None,
             templates: Arc::default(),
         };
-        let client = unversioned.negotiate().await?;
-        client.check_manager().await?;
+        let mut client = unversioned.negotiate().await?;
+        let swarm = client.manager().await?;
+        // Pools are those that the Swarm was made with. Of one that was made without any an engine says none.
+        let pools = swarm.cluster.default_addr_pool.iter().filter_map(|pool| convert::subnet(pool));
+        client.engine.address_pools = pools.collect();
+        if client.engine.address_pools.is_empty() {
+            client.engine.address_pools = vec![Engine::DEFAULT_ADDRESS_POOL];
+        }
         Ok(client)
     }
 
@@ -180,7 +186,7 @@ impl Client {
         Ok(Self {
             docker: through(&self.transport, prefix.clone(), self.deadlines)?,
             prefix,
-            engine: Engine { version: version.version, api_version: common.to_string(), config_limit: None },
+            engine: Engine { version: version.version, api_version: common.to_string(), ..Engine::default() },
             ..self
         })
     }
@@ -191,12 +197,17 @@ impl Client {
     ///
     /// That one, and as any call.
     pub async fn check_manager(&self) -> Result<(), Error> {
+        self.manager().await.map(drop)
+    }
+
+    /// What a manager says of its Swarm.
+    async fn manager(&self) -> Result<wire::InfoSwarm, Error> {
         let answer = self.get("info", "/info", self.deadlines.inspect).await?;
-        let wire::InfoSwarm { local_node_state, control_available } = parse::<wire::Info>("info", &answer)?.swarm;
-        if control_available && local_node_state == "active" {
-            return Ok(());
+        let swarm = parse::<wire::Info>("info", &answer)?.swarm;
+        if swarm.control_available && swarm.local_node_state == "active" {
+            return Ok(swarm);
         }
-        let state = match local_node_state.as_str() {
+        let state = match swarm.local_node_state.as_str() {
             "active" => "it is a worker".to_owned(),
             "" | "inactive" => "it is not part of a Swarm".to_owned(),
             state => format!("its Swarm state is {state}"),

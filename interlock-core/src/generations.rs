@@ -10,8 +10,11 @@ use crate::proxy_config::Generation;
 use crate::settings::Extension;
 use crate::snapshot::{Service, ServiceSpec, Snapshot, Task, UpdateState};
 
+mod rolls;
 mod servable;
 
+pub use rolls::{Added, Roll, Rolls};
+pub(crate) use rolls::{Admitted, Needs, needs};
 pub use servable::{Certificates, Shown};
 pub(crate) use servable::{servable, shown};
 
@@ -82,40 +85,70 @@ pub struct Generations {
     pub running: BTreeSet<Attachments>,
     /// What to remember.
     pub idle: Idle,
+    /// What to remember of rolls, once there is a service.
+    pub roll: Option<Roll>,
+    /// Of what is needed, what new tasks get now.
+    pub(crate) admitted: Admitted,
+}
+
+/// What decides, besides what is on the Swarm.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// Networks to which proxies would not be attached today.
+    pub(crate) unwanted: &'a BTreeSet<NetworkId>,
+    /// Which services need what.
+    pub(crate) needs: &'a Needs<'a>,
+    /// Since when what is there is not used.
+    pub(crate) idle: &'a Idle,
+    /// What is remembered of rolls.
+    pub(crate) roll: Option<&'a Roll>,
+    /// The last update that was planned.
+    pub(crate) planned: Option<&'a Added>,
 }
 
 /// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly what is
 /// needed. Where it does not, a network stays until nothing else uses it and a secret until no route needs it, for a while, or until
 /// something that is missing replaces them. What is `unwanted` goes at once if no route needs it.
-pub fn decide(
+pub(crate) fn decide(
     snapshot: &Snapshot,
     cluster: &Cluster,
     extension: &Extension,
     needed: Attachments,
-    unwanted: &BTreeSet<NetworkId>,
-    idle: &Idle,
+    known: Known<'_>,
 ) -> Generations {
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
     let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
-    let Some(service) = service.filter(|_| extension.hitless_service_update) else {
+    let Some(service) = service else {
         let live = BTreeSet::from([needed.clone()]);
-        return Generations { live, wanted: needed, running: BTreeSet::new(), idle: Idle::new() };
+        let admitted = Admitted::default();
+        return Generations { live, wanted: needed, running: BTreeSet::new(), idle: Idle::new(), roll: None, admitted };
     };
+    let hitless = extension.hitless_service_update;
     let deployed = Attachments::of(snapshot, cluster, &service.spec);
+    let previous = service.previous.as_ref().map(|spec| Attachments::of(snapshot, cluster, spec));
+    let now = snapshot.observed_at;
+    let mut roll = Roll::looked(known.roll, service, &deployed, previous.as_ref(), known.planned, known.needs, now);
+    let admitted = roll.admit(service, hitless, &needed, known.needs, now);
+    let needed = admitted.needed.clone();
+    if !hitless {
+        let live = BTreeSet::from([needed.clone()]);
+        let (running, idle) = (BTreeSet::new(), Idle::new());
+        return Generations { live, wanted: needed, running, idle, roll: Some(roll), admitted };
+    }
     let rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
     let mut live = BTreeSet::from([deployed.clone()]);
     // An update that is paused leaves tasks of both kinds, too.
     if rolling || service.update.as_ref().is_some_and(|update| update.state == UpdateState::Paused) {
-        live.extend(service.previous.as_ref().map(|spec| Attachments::of(snapshot, cluster, spec)));
+        live.extend(previous);
     }
-    let (wanted, idle) = wanted(snapshot, (cluster, extension), needed, &deployed, unwanted, idle);
+    let (wanted, idle) = wanted(snapshot, (cluster, extension), &admitted, &deployed, known.unwanted, known.idle);
     if !rolling {
         live.insert(wanted.clone());
     }
     let specs = [Some(&service.spec), service.previous.as_ref()].into_iter().flatten();
     let running =
         specs.filter(|spec| runs(snapshot, service, spec)).map(|spec| Attachments::of(snapshot, cluster, spec));
-    Generations { wanted, live, running: running.collect(), idle }
+    Generations { wanted, live, running: running.collect(), idle, roll: Some(roll), admitted }
 }
 
 /// Whether a task of a service serves that was started with this spec. Its agent's file, a config object, says what it has.
@@ -127,11 +160,12 @@ fn runs(snapshot: &Snapshot, service: &Service, spec: &ServiceSpec) -> bool {
 fn wanted(
     snapshot: &Snapshot,
     (cluster, extension): (&Cluster, &Extension),
-    needed: Attachments,
+    admitted: &Admitted,
     deployed: &Attachments,
     unwanted: &BTreeSet<NetworkId>,
     before: &Idle,
 ) -> (Attachments, Idle) {
+    let needed = &admitted.needed;
     let used: BTreeSet<_> = snapshot
         .services
         .iter()
@@ -158,7 +192,7 @@ fn wanted(
         let unwanted = matches!(&attached, Attached::Network(id) if fixed || unwanted.contains(id));
         let at_once = replaced_anyway || unwanted;
         match idle.get(&(cluster.clone(), attached)) {
-            Some(since) => at_once || now.duration_since(*since) >= IDLE,
+            Some(since) => at_once || (!admitted.rests && now.duration_since(*since) >= IDLE),
             None => false,
         }
     };

@@ -208,6 +208,22 @@ pub(crate) fn may_have_no_port(labels: &Labels) -> bool {
 const PROTECTS: &[&str] =
     &["allow", "basic_auth", "rate_limit", "ssl_backend_ca", "ssl_backend_tls_verify", "ssl_only"];
 
+/// Whether two sets of labels keep others away: the clients of a route in one would not be those of the same route in the other.
+pub(crate) fn protect_differently(one: &Labels, other: &Labels) -> bool {
+    let protection = |labels: &Labels| -> BTreeMap<_, _> {
+        let of = |(name, route): (RouteName, RouteLabels)| {
+            let RouteLabels { allow, basic_auth, rate_limit, ssl_only, ssl_backend_ca, .. } = route;
+            let verify = route.ssl_backend_tls_verify;
+            let protects = allow.is_some() || basic_auth.is_some() || rate_limit.is_some() || ssl_only == Some(true);
+            let protects = protects || ssl_backend_ca.is_some() || verify.is_some();
+            let label = (allow, basic_auth, rate_limit, ssl_only, ssl_backend_ca, verify);
+            protects.then_some((name, label))
+        };
+        read(labels).routes.into_iter().filter_map(of).collect()
+    };
+    protection(one) != protection(other)
+}
+
 /// What is said about a route that nothing makes one, a mistyped name most likely. Protection that was meant for another one is no
 /// trifle: that one must not be published without.
 fn of_no_route<'l>(
@@ -232,6 +248,16 @@ fn of_no_route<'l>(
             ),
         }
     })
+}
+
+/// The networks that any route of a service lets in by `allow`.
+pub(crate) fn allowed(labels: &Labels) -> Vec<IpNet> {
+    const ALLOW: &str = "com.docker.lb.allow";
+    let mut own = labels.range(ALLOW.to_owned()..).take_while(|(key, _)| key.starts_with(ALLOW));
+    if own.next().is_none() {
+        return Vec::new();
+    }
+    read(labels).routes.into_values().flat_map(|route| route.allow.unwrap_or_default()).collect()
 }
 
 /// Splits `hosts.admin` into the table's key and the route's name.

@@ -19,10 +19,15 @@ use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 
 mod asks;
+mod attach;
+mod pace;
 mod reach;
 
 pub(crate) use asks::in_full;
 pub use asks::{Asks, Certificate, Health, Tls};
+pub(crate) use attach::doubts;
+use pace::Verdict;
+pub use pace::{Pace, Paces};
 pub use reach::Reach;
 use reach::World;
 
@@ -33,6 +38,19 @@ pub struct Model {
     pub routes: Vec<Route>,
     /// The labels that each routed service is routed by.
     pub last_good: LastGood,
+    /// How the labels of services change.
+    pub paces: Paces,
+}
+
+/// What an earlier reading returned, and what others said of services. The default for a fresh process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The labels that each service was routed by. Without them only what the previous specs that Swarm keeps cannot tell is forgotten.
+    pub last_good: Option<&'a LastGood>,
+    /// Services that are left out.
+    pub refused: Option<&'a Refused>,
+    /// How labels have changed.
+    pub paces: Option<&'a Paces>,
 }
 
 /// The last labels by which a service could be routed.
@@ -88,6 +106,14 @@ pub struct Route {
 }
 
 impl Route {
+    /// The network by which proxies reach its tasks.
+    pub(crate) fn network(&self) -> Option<&NetworkId> {
+        match &self.reach {
+            Reach::Network(network) => Some(network),
+            Reach::HostPort => None,
+        }
+    }
+
     /// The key that a label of it stands under, or would.
     pub(crate) fn label(&self, key: &str) -> String {
         labels::written(&self.labels, &self.name, key)
@@ -108,14 +134,8 @@ impl Seniority {
     }
 }
 
-/// Reads the services of a Swarm. `last_good` is what an earlier reading returned; an empty one forgets only what the previous
-/// specs that Swarm keeps cannot tell. Services that are `refused` are left out.
-pub fn read(
-    snapshot: &Snapshot,
-    settings: &Settings,
-    last_good: &LastGood,
-    refused: &Refused,
-) -> (Model, Vec<Problem>) {
+/// Reads the services of a Swarm.
+pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
     let mut model = Model::default();
     let mut problems = Vec::new();
@@ -125,17 +145,46 @@ pub fn read(
         if ownership::is_our_proxy(service) {
             continue;
         }
-        if let Some(refusal) = refused.get(&service.id).filter(|refusal| *refusal.labels == service.spec.labels) {
+        let refusal = known.refused.and_then(|refused| refused.get(&service.id));
+        if let Some(refusal) = refusal.filter(|refusal| *refusal.labels == service.spec.labels) {
             let read = still_served(&world, service, refusal);
             problems.push(refused_by_checker(&service.spec.name, refusal, read.is_some()));
             model.take(service, read);
             continue;
         }
-        let (read, said) = read_service(&world, service, last_good.get(&service.id));
+        let remembered = known.last_good.and_then(|known| known.get(&service.id));
+        let (read, said) = read_service(&world, service, remembered);
+        let before = known.paces.and_then(|paces| paces.get(&service.spec.name));
+        let (read, said, pace) = paced(&world, service, (read, said), before, snapshot.observed_at);
+        model.paces.extend(pace.map(|pace| (service.spec.name.clone(), pace)));
         problems.extend(said);
         model.take(service, read);
     }
+    for (name, pace) in known.paces.into_iter().flatten().filter(|(_, pace)| pace.lasts(snapshot.observed_at)) {
+        model.paces.entry(name.clone()).or_insert_with(|| pace.clone());
+    }
     (model, problems)
+}
+
+/// What was read of a service, or what it is routed by meanwhile if its labels change too often.
+fn paced(
+    world: &World<'_>,
+    service: &Service,
+    (read, said): (Read, Vec<Problem>),
+    before: Option<&Pace>,
+    now: Timestamp,
+) -> (Read, Vec<Problem>, Option<Pace>) {
+    let (pace, verdict) = Pace::look(before, service, read.as_ref().map(|(labels, _)| labels), now);
+    let (held, until) = match verdict {
+        Verdict::Follow => return (read, said, pace),
+        Verdict::Hold(labels, until) => (earlier_routes(world, service, Some(&labels)), until),
+        Verdict::Withhold(until) => (None, until),
+    };
+    let (pace, effect) = match &held {
+        Some(_) => (pace, Effect::LastGood),
+        None => (pace.map(Pace::withholding), Effect::LeftOut),
+    };
+    (held, vec![pace::refusal(until).problem(&service.spec.name, effect)], pace)
 }
 
 type Read = Option<(Arc<Labels>, Vec<Route>)>;
@@ -380,6 +429,11 @@ fn route(
             format!("its network {} is not among the Networks of its service cluster", world.network_name(network));
         return Err(Refusal::new(wrong, format!("attach it to one of: {}", fixed.join(", "))));
     }
+    if let Reach::Network(network) = &reach
+        && let Some(unfit) = world.unfit(&cluster, extension, network, &service.id)
+    {
+        return Err(unfit.refusal(world.network_name(network), labels.network.as_ref()));
+    }
     let targets = match labels.backend_mode {
         Some(BackendMode::Vip) => {
             let address = SocketAddr::new(vip(service, &reach, labels)?, port.get());
@@ -454,21 +508,20 @@ impl Model {
         routes.filter(move |route| of_host(route)).map(|route| &route.seniority.id)
     }
 
+    /// The routes of a service cluster with a running task.
+    pub(crate) fn served<'a, 'c>(&'a self, cluster: &'c Cluster) -> impl Iterator<Item = &'a Route> + use<'a, 'c> {
+        self.routes.iter().filter(move |route| route.cluster == *cluster && !route.targets.is_empty())
+    }
+
     /// The secrets that the proxies of a service cluster need.
     pub fn secrets(&self, cluster: &Cluster) -> BTreeSet<&SecretName> {
         // As with networks: proxies get them together with the first task that they serve.
-        let mine = self.routes.iter().filter(|route| route.cluster == *cluster && !route.targets.is_empty());
-        mine.flat_map(|route| route.asks.secrets()).collect()
+        self.served(cluster).flat_map(|route| route.asks.secrets()).collect()
     }
 
     /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:
     /// attaching a network replaces all proxies, so it is done together with the first route that uses it.
     pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {
-        let mine = self.routes.iter().filter(|route| route.cluster == *cluster && !route.targets.is_empty());
-        mine.filter_map(|route| match &route.reach {
-            Reach::Network(network) => Some(network.clone()),
-            Reach::HostPort => None,
-        })
-        .collect()
+        self.served(cluster).filter_map(Route::network).cloned().collect()
     }
 }

@@ -108,7 +108,7 @@ pub struct Times {
     /// the same. Default: 2 s and 5 min.
     pub retry: (Duration, Duration),
     /// How long a revision waits for connections to end when as many reloads have left old workers as may be. Default: 5 s, which is how
-    /// long a worker can stay for a connection without a request.
+    /// long a worker can stay for a connection without a request; up to eight times as long where that happens again and again.
     pub pace: Duration,
     /// How long the volume may take to read or write copies before it is done without. Default: 10 s.
     pub volume: Duration,

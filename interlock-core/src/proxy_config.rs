@@ -104,6 +104,10 @@ pub struct ProxySettings {
     /// Whether connections begin with the PROXY protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub proxy_protocol: bool,
+    /// Subnets of the overlay networks that it is attached to, sorted. Clients do not come from there: applications are there, which could
+    /// otherwise say that they are whoever `allow` and `TrustedProxies` name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<IpNet>,
     /// The options of its kind.
     pub options: ProxyOptions,
     /// The version of the program whose features may be used; `None` for the oldest that is supported.
@@ -181,11 +185,43 @@ impl ProxySettings {
             published_ssl_port: extension.published_ssl_port,
             trusted_proxies: extension.trusted_proxies.clone(),
             proxy_protocol: extension.proxy_protocol,
+            overlays: Vec::new(),
             options: extension.options.clone(),
             version,
             template,
         }
     }
+
+    /// Networks whose word about who a client is counts, without the overlays in them, sorted.
+    pub(crate) fn believed(&self) -> Vec<IpNet> {
+        if !self.overlays.iter().any(|overlay| self.trusted_proxies.iter().any(|trusted| overlap(trusted, overlay))) {
+            return self.trusted_proxies.clone();
+        }
+        let mut believed: Vec<_> =
+            self.trusted_proxies.iter().flat_map(|trusted| without(*trusted, &self.overlays)).collect();
+        believed.sort();
+        believed.dedup();
+        believed
+    }
+}
+
+/// Whether two networks have an address in common.
+pub(crate) fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+/// What is left of a network without others, in as few networks as possible.
+fn without(whole: IpNet, others: &[IpNet]) -> Vec<IpNet> {
+    if others.iter().any(|other| other.contains(&whole)) {
+        return Vec::new();
+    }
+    let inside: Vec<_> = others.iter().copied().filter(|other| whole.contains(other)).collect();
+    if inside.is_empty() {
+        return vec![whole];
+    }
+    // One that has another in it has two halves.
+    let halves = whole.subnets(whole.prefix_len() + 1).into_iter().flatten();
+    halves.flat_map(|half| without(half, &inside)).collect()
 }
 
 /// What a host serves.

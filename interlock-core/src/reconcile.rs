@@ -7,21 +7,23 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use crate::certificates;
 use crate::core_name;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
-use crate::generations::{self, Attachments, Generations, Idle, SecretNames, Shown, servable};
-use crate::model::{self, LastGood, Model, Refused};
+use crate::generations::{self, Added, Attachments, Generations, Idle, Rolls, SecretNames, Shown, servable};
+use crate::model::{self, Known, LastGood, Model, Paces, Refused};
 use crate::names::{Cluster, SecretName, ServiceId};
 use crate::ownership;
-use crate::plan::{self, Attempts, Plan};
+use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
 use crate::render::{self, RenderError, Rendering, Renderings};
-use crate::reports::{Reports, Waits};
+use crate::reports::{Reports, VersionInUse, Versions, Waits};
 use crate::routes::{self, Routes};
 use crate::settings::{Extension, Settings};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Network, Snapshot};
 use crate::template;
 
 /// Everything that decisions depend on.
@@ -64,6 +66,8 @@ impl Inputs {
 pub struct Memory {
     /// By which labels each service was routed last.
     pub last_good: LastGood,
+    /// How the labels of services have changed.
+    pub paces: Paces,
     /// What each service's last update was for.
     pub attempts: Attempts,
     /// Services that a proxy's checker does not take, until their labels change.
@@ -78,6 +82,10 @@ pub struct Memory {
     pub shown: Shown,
     /// Since when extensions and agents are waited for.
     pub waits: Waits,
+    /// For which version of the proxy program files are made.
+    pub versions: Versions,
+    /// How the proxies' rolls went.
+    pub rolls: Rolls,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -140,28 +148,41 @@ struct Routed {
     model: Model,
     shown: Shown,
     secrets: SecretNames,
+    versions: Versions,
     problems: Vec<Problem>,
 }
 
 fn route(inputs: &Inputs) -> Routed {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
-    let (model, mut problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
+    let known =
+        Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
+    let (model, mut problems) = model::read(snapshot, settings, known);
     let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
+    problems.extend(model::doubts(snapshot, settings));
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
     let mut shown = Shown::new();
     let mut secrets = SecretNames::new();
     let mut unconfirmed = BTreeSet::new();
+    let mut versions = Versions::new();
     let nothing = Routes::default();
     let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     for (cluster, extension) in desired::clusters(settings) {
         let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
         let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
-        let version = version(snapshot, reports, &cluster, extension);
+        let in_use = version_in_use(inputs, &cluster, extension);
+        versions.extend(in_use.map(|in_use| (cluster.clone(), in_use)));
+        let version = version(reports, &cluster, extension, in_use);
         let proxy = ProxySettings::of(extension, version, template::of(snapshot, extension));
-        let found = generations::decide(snapshot, &cluster, extension, needed, &claimed, &memory.idle);
+        let needs = generations::needs(snapshot, &model, &cluster);
+        let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
+        let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
+        let (idle, roll) = (&memory.idle, memory.rolls.get(&cluster));
+        let known = generations::Known { unwanted: &claimed, needs: &needs, idle, roll, planned: planned.as_ref() };
+        let found = generations::decide(snapshot, &cluster, extension, needed, known);
+        problems.extend(found.admitted.problems(snapshot, &needs, &extension.proxy_service_name));
         let whole = routes.get(&cluster).unwrap_or(&nothing);
         for attachments in found.live.iter().chain(&found.running) {
             let key = (cluster.clone(), attachments.generation());
@@ -185,11 +206,12 @@ fn route(inputs: &Inputs) -> Routed {
             if is_unconfirmed.get() {
                 unconfirmed.insert(key.clone());
             }
+            let proxy = ProxySettings { overlays: overlays(snapshot, attachments), ..proxy.clone() };
             let config = match &part {
-                Cow::Borrowed(_) => proxy_config::build(&cluster, proxy.clone(), whole),
+                Cow::Borrowed(_) => proxy_config::build(&cluster, proxy, whole),
                 Cow::Owned(part) => {
                     let (routes, _) = routes::resolve(part, settings.host_policy);
-                    proxy_config::build(&cluster, proxy.clone(), routes.get(&cluster).unwrap_or(&nothing))
+                    proxy_config::build(&cluster, proxy, routes.get(&cluster).unwrap_or(&nothing))
                 }
             };
             let certificates = generations::shown(&part, &cluster);
@@ -200,17 +222,39 @@ fn route(inputs: &Inputs) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, unconfirmed, model, shown, secrets, problems }
+    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, problems }
 }
 
-/// For which version of the proxy program files are made: what the settings say, else the oldest that is in use, and never one that the
-/// checker does not know.
-fn version(snapshot: &Snapshot, reports: &Reports, cluster: &Cluster, extension: &Extension) -> Option<ProxyVersion> {
+/// The subnets of the networks of applications that proxies with these attachments have, sorted.
+fn overlays(snapshot: &Snapshot, attachments: &Attachments) -> Vec<IpNet> {
+    let has = |network: &&Network| attachments.networks.contains(&network.id);
+    let subnets: BTreeSet<_> = snapshot.networks.iter().filter(has).flat_map(|network| &network.subnets).collect();
+    subnets.into_iter().copied().collect()
+}
+
+/// For which version of the proxy program files are made: what the settings say, else what is in use, and never one that the checker does
+/// not know.
+fn version(
+    reports: &Reports,
+    cluster: &Cluster,
+    extension: &Extension,
+    in_use: Option<VersionInUse>,
+) -> Option<ProxyVersion> {
     if let Some(version) = extension.proxy_version {
         return Some(version);
     }
-    let running = reports.proxy_version(cluster).or_else(|| remembered_version(snapshot, extension))?;
+    let running = in_use?.version;
     Some(reports.checker_version(cluster).map_or(running, |checker| checker.min(running)))
+}
+
+fn version_in_use(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> Option<VersionInUse> {
+    let Inputs { snapshot, reports, memory, .. } = inputs;
+    let before = memory.versions.get(cluster).copied();
+    let remembered = remembered_version(snapshot, extension);
+    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+    let update = service.and_then(|service| service.update.as_ref());
+    let rolling = update.is_some_and(|update| update.state.in_progress());
+    VersionInUse::renewed(before, remembered, reports, cluster, rolling, snapshot.observed_at)
 }
 
 /// What the proxies' agents reported to an earlier core.
@@ -224,7 +268,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
-    let Routed { configs, generations, unconfirmed, model, shown, secrets, mut problems } = routed;
+    let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(reports.problems());
@@ -232,12 +276,14 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
-    let mut idle = Idle::new();
+    let (mut idle, mut rolls, mut resting) = (Idle::new(), Rolls::new(), Vec::new());
     let wanted_generations =
         generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
     for (cluster, extension) in desired::clusters(settings) {
         let Some(found) = generations.get(&cluster) else { continue };
         idle.extend(found.idle.clone());
+        rolls.extend(found.roll.clone().map(|roll| (cluster.clone(), roll)));
+        resting.extend(found.admitted.waiting(snapshot).map(|reason| Waiting { cluster: cluster.clone(), reason }));
         let key = (cluster.clone(), found.wanted.generation());
         let rendered = configs.get(&key).and_then(|config| Some((config, current(renderings, &key, config)?)));
         let rendered = match rendered {
@@ -252,12 +298,13 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
             _ => Err(NoContent::Missing),
         };
-        let version = reports.version_to_remember(&cluster, remembered_version(snapshot, extension));
+        let version = versions.get(&cluster).map(|in_use| in_use.version);
         // Somebody answers for core's name, and no proxy finds core any more: new ones are told where it is.
         let is_misled = found.running.iter().any(|running| !running.networks.is_disjoint(&claimed))
             && waits.misses_agents(&cluster, snapshot.observed_at);
         let mut proxy =
             desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version, is_misled);
+        proxy.iter_mut().for_each(|proxy| proxy.again = found.admitted.again);
         if let Some(Ok(content)) = proxy.as_mut().map(|proxy| &mut proxy.content) {
             content.hitless &= *delivery == Delivery::ByCore;
         }
@@ -265,8 +312,11 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     }
     let wanted = Desired { networks: control.networks, clusters };
     let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
-    let (plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
+    let (mut plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
     problems.extend(told);
+    // Of one that waits for something else already, that is told.
+    resting.retain(|rest| plan.waiting.iter().all(|waiting| waiting.cluster != rest.cluster));
+    plan.waiting.extend(resting);
     let served = served(inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
@@ -283,6 +333,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         problems,
         memory: Memory {
             last_good: model.last_good,
+            paces: model.paces,
             attempts,
             refused,
             idle,
@@ -290,6 +341,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             served,
             shown,
             waits: Waits::default(),
+            versions,
+            rolls,
         },
     }
 }

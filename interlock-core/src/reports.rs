@@ -10,9 +10,11 @@ use crate::names::{Cluster, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, ProxyVersion, Revision};
 
+mod versions;
 mod waits;
 mod words;
 
+pub use versions::{VersionInUse, Versions};
 pub use waits::Waits;
 
 /// What is known from those that are connected now.
@@ -72,12 +74,9 @@ impl Reports {
         versions?.into_iter().min()
     }
 
-    /// The version that the next core shall take for that of a service cluster's proxies until they tell it. It goes up with the oldest, and
-    /// down when all say so: one that tells lies, now this and now that, shall not have it written all the time.
-    pub(crate) fn version_to_remember(&self, cluster: &Cluster, before: Option<ProxyVersion>) -> Option<ProxyVersion> {
-        let Some(oldest) = self.proxy_version(cluster) else { return before };
-        let all_say_so = self.of(cluster).all(|agent| agent.version == Some(oldest));
-        before.filter(|before| oldest < *before && !all_say_so).or(Some(oldest))
+    /// The newest version among them.
+    fn newest_version(&self, cluster: &Cluster) -> Option<ProxyVersion> {
+        self.of(cluster).filter_map(|agent| agent.version).max()
     }
 
     /// The oldest version that a service cluster's files are checked with; `None` when it is not known.
@@ -137,7 +136,7 @@ impl Reports {
 mod tests {
     use super::*;
 
-    fn agent() -> AgentReport {
+    pub(super) fn agent() -> AgentReport {
         AgentReport {
             cluster: Cluster::default(),
             generation: "00000000000000aa".parse().expect("a generation"),
@@ -151,7 +150,7 @@ mod tests {
         }
     }
 
-    fn reports<const N: usize>(agents: [AgentReport; N]) -> Reports {
+    pub(super) fn reports(agents: impl IntoIterator<Item = AgentReport>) -> Reports {
         Reports { agents: (1..).zip(agents).collect(), ..Reports::default() }
     }
 
@@ -167,23 +166,5 @@ mod tests {
                 "service cluster default: its proxies' NGINX 1.30.6 lacks security fixes: use 1.30.7 or later; build the image on a newer base (what is deployed stays)"
             ]
         );
-    }
-
-    #[test]
-    fn the_version_to_remember_goes_up_with_the_oldest_and_down_with_all() {
-        let version = |text: &str| text.parse::<ProxyVersion>().ok();
-        for (before, said, expected) in [
-            ("", ["", ""], ""),
-            ("1.30.7", ["", "1.30.7"], "1.30.7"),
-            ("", ["1.22.1", "1.30.7"], "1.22.1"),
-            ("1.22.1", ["1.22.1", "1.30.7"], "1.22.1"),
-            ("1.22.1", ["1.30.7", "1.30.7"], "1.30.7"),
-            ("1.30.7", ["1.22.1", "1.30.7"], "1.30.7"),
-            ("1.30.7", ["1.22.1", "1.22.1"], "1.22.1"),
-        ] {
-            let reports = reports(said.map(|said| AgentReport { version: version(said), ..agent() }));
-            let remembered = reports.version_to_remember(&Cluster::default(), version(before));
-            assert_eq!(remembered, version(expected), "{before}: {said:?}");
-        }
     }
 }

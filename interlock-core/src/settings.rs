@@ -45,6 +45,8 @@ pub struct Settings {
     pub host_policy: HostPolicy,
     /// Which secrets labels may name.
     pub secret_policy: SecretPolicy,
+    /// From where networks may be whose services are routed; empty for the Swarm's own address pools.
+    pub network_pools: Vec<ipnet::IpNet>,
     /// How much is logged. Default info.
     pub log_level: LogLevel,
     /// How log lines look. Default text.
@@ -346,6 +348,7 @@ impl Settings {
             endpoint_override: None,
             host_policy: HostPolicy::default(),
             secret_policy: SecretPolicy::default(),
+            network_pools: Vec::new(),
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
             extensions: BTreeMap::new(),

@@ -6,8 +6,9 @@
 //! contents.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::{IpNet, Ipv4Net};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -97,11 +98,24 @@ pub struct Engine {
     /// How many bytes one config object may hold, if it is known to differ from [`Engine::DEFAULT_CONFIG_LIMIT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_limit: Option<usize>,
+    /// From where the Swarm takes the subnets of its networks. Empty when unknown, as in older state files: then
+    /// [`Engine::DEFAULT_ADDRESS_POOL`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub address_pools: Vec<IpNet>,
 }
 
 impl Engine {
     /// The largest config object that engines since 2022 accept, in bytes: one less than 1000 KiB.
     pub const DEFAULT_CONFIG_LIMIT: usize = 1_023_999;
+
+    /// The address pool of a Swarm that was made without `--default-addr-pool`: 10.0.0.0/8.
+    pub const DEFAULT_ADDRESS_POOL: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8));
+
+    /// From where the Swarm takes the subnets of its networks.
+    pub fn address_pools(&self) -> &[IpNet] {
+        if self.address_pools.is_empty() { &[Self::DEFAULT_ADDRESS_POOL] } else { &self.address_pools }
+    }
 
     /// The largest config object that this engine accepts, in bytes.
     pub fn config_limit(&self) -> usize {
@@ -205,6 +219,14 @@ pub struct Network {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// Its subnets. Empty when they are not known: older state files have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub subnets: Vec<IpNet>,
+    /// When it was created, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub created_at: Option<Timestamp>,
 }
 
 /// A service.

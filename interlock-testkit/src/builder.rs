@@ -70,7 +70,7 @@ impl Swarm {
     /// # Panics
     /// Never with fewer than a million tasks.
     pub fn with_many(services: usize, tasks_each: u64) -> Self {
-        let mut swarm = Self::three_nodes().overlay_with_subnet("apps", "10.64.0.0/10");
+        let mut swarm = Self::three_nodes().overlay_with_subnet("apps", "10.128.0.0/10");
         for n in 0..services {
             swarm
                 .service(&format!("s{n}"))

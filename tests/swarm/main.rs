@@ -10,6 +10,7 @@ mod support;
 mod hitless;
 mod kinds;
 mod names;
+mod networks;
 mod production;
 mod site;
 mod stories;

@@ -77,7 +77,7 @@ fn e1_a_client_is_who_it_is_unless_a_trusted_peer_says_otherwise() {
     let spaced = "GET /x HTTP/1.1\r\nHost: shop.example.com\r\nX-Forwarded-For : 6.6.6.6\r\nConnection: close\r\n\r\n";
     assert_eq!(ask(&site, spaced), "400");
     // Of a chain, the last one that is not trusted is the client; what it said itself counts for nothing.
-    let toml = "[Extensions.default]\nTrustedProxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n";
+    let toml = "[Extensions.default]\nTrustedProxies = [\"127.0.0.0/8\", \"10.1.0.0/16\"]\n";
     let site = Site::start_with("127.22.11", &[SHOP], &[], toml);
     for (said, client) in
         [("192.0.2.9", "192.0.2.9"), ("6.6.6.6, 192.0.2.9, 10.1.1.1", "192.0.2.9"), ("6.6.6.6, nonsense", "127.0.0.1")]

@@ -35,6 +35,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
         seconds_per_task: SECONDS_TO_START,
         fields: fields::core(image),
         labels: Labels::new(),
+        again: false,
         content: Ok(Content {
             revision: None,
             networks: networks.collect(),

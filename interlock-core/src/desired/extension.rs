@@ -26,6 +26,7 @@ pub fn extension(
         seconds_per_task: SECONDS_TO_START,
         fields: fields::extension(extension, &peer.core),
         labels: crate::snapshot::Labels::new(),
+        again: false,
         content: Ok(Content {
             revision: None,
             networks: vec![peer.network.clone()],

@@ -53,6 +53,7 @@ pub fn proxy(
         fields: fields::proxy(cluster, extension, has_active_worker(snapshot)),
         labels: version.into_iter().collect(),
         content,
+        again: false,
     })
 }
 

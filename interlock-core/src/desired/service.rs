@@ -63,6 +63,8 @@ pub struct OwnService {
     pub labels: Labels,
     /// What it mounts and is attached to. Without it what is deployed stays.
     pub content: Result<Content, NoContent>,
+    /// Whether it is tried although an update to it failed.
+    pub again: bool,
 }
 
 /// Names for what a service should become.

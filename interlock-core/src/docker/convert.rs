@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -164,13 +165,24 @@ fn on_host(port: PublishedPort) -> PublishedPort {
 pub(super) fn networks(json: &[u8]) -> Decoded<Vec<Network>> {
     let networks = serde_json::from_slice::<Vec<wire::Network>>(json)?.into_iter();
     let networks = networks.filter(|network| network.scope == "swarm").map(|network| {
-        let wire::Network { id, name, scope: _, driver, ingress, labels } = network;
-        Network { id: NetworkId::new(id), name, driver, ingress, labels: labels.0 }
+        let wire::Network { id, name, scope: _, driver, ingress, labels, created, ipam } = network;
+        // What cannot be read is not known, and nobody is refused for it.
+        let subnets = ipam.config.iter().filter_map(|config| subnet(&config.subnet)).collect();
+        Network { id: NetworkId::new(id), name, driver, ingress, labels: labels.0, subnets, created_at: time(&created) }
     });
     let mut networks: Vec<_> = networks.collect();
     networks.sort_by(|a, b| a.id.cmp(&b.id));
-    // A network that this node's containers use is there twice: as the Swarm's, and as the engine's own.
-    networks.dedup_by(|a, b| a.id == b.id);
+    // A network that this node's containers use is there twice: as the Swarm's, and as the engine's own, which is as old as its use here.
+    networks.dedup_by(|second, first| {
+        let same = second.id == first.id;
+        if same {
+            first.created_at = first.created_at.into_iter().chain(second.created_at).min();
+            if first.subnets.is_empty() {
+                first.subnets = std::mem::take(&mut second.subnets);
+            }
+        }
+        same
+    });
     Ok(networks)
 }
 
@@ -255,6 +267,11 @@ impl<T> Word<T> {
 /// `10.0.1.2/24` or `10.0.1.2`.
 fn address(text: &str) -> Option<IpAddr> {
     text.split_once('/').map_or(text, |(address, _)| address).parse().ok()
+}
+
+/// `10.0.1.0/24`. Docker lets a subnet have bits behind its prefix.
+pub(super) fn subnet(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().map(|net| net.trunc())
 }
 
 /// A time, unless it is Go's zero time, which means that there is none.

@@ -43,6 +43,15 @@ pub(super) struct InfoSwarm {
     pub(super) local_node_state: String,
     #[serde(default)]
     pub(super) control_available: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) cluster: InfoCluster,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct InfoCluster {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) default_addr_pool: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -304,6 +313,24 @@ pub(super) struct Network {
     pub(super) ingress: bool,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) labels: ReadLabels,
+    #[serde(default)]
+    pub(super) created: String,
+    #[serde(default, rename = "IPAM", deserialize_with = "nullable")]
+    pub(super) ipam: Ipam,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Ipam {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) config: Vec<IpamConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct IpamConfig {
+    #[serde(default)]
+    pub(super) subnet: String,
 }
 
 #[derive(Deserialize)]

@@ -92,6 +92,7 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         published_ssl_port,
         trusted_proxies,
         proxy_protocol,
+        overlays,
         options,
         version,
         template,
@@ -108,6 +109,7 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         published_ssl_port: (*published_ssl_port).into(),
         trusted_proxies: trusted_proxies.iter().map(ToString::to_string).collect(),
         proxy_protocol: *proxy_protocol,
+        overlays: overlays.iter().map(ToString::to_string).collect(),
         template: template.as_ref().map(|Template { name, text }| v1::Template {
             name: name.clone(),
             text: text.as_deref().map(str::to_owned),
@@ -144,6 +146,7 @@ pub fn model_from_wire(model: &v1::Model) -> Result<Model, Malformed> {
 fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
     let port = |field, port: u32| u16::try_from(port).map_err(|_| malformed(field, port));
     let networks = proxy.trusted_proxies.iter().map(|network| text("proxy.trusted_proxies", network));
+    let overlays = proxy.overlays.iter().map(|network| text("proxy.overlays", network));
     let kind = [Kind::Nginx, Kind::Haproxy, Kind::F5, Kind::Template];
     Ok(ProxySettings {
         kind: kind
@@ -157,6 +160,7 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
         published_ssl_port: port("proxy.published_ssl_port", proxy.published_ssl_port)?,
         trusted_proxies: networks.collect::<Result<_, Malformed>>()?,
         proxy_protocol: proxy.proxy_protocol,
+        overlays: overlays.collect::<Result<_, Malformed>>()?,
         options: serde_json::from_str::<ProxyOptions>(&proxy.options_json)
             .map_err(|error| malformed("proxy.options_json", error))?,
         version: match proxy.version.as_str() {

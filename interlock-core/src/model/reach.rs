@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Refusal;
+use super::attach::{Ground, Unfit};
 use crate::core_name::{self, Claims};
-use crate::names::{NetworkId, NetworkName, NodeId, Port, ServiceId};
+use crate::names::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId};
 use crate::ownership;
 use crate::settings::{Extension, Settings};
 use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
@@ -31,6 +32,7 @@ pub(super) struct World<'a> {
     claims: Claims<'a>,
     /// The networks of the proxies that follow core, by the service's name.
     attached: BTreeMap<&'a str, &'a [NetworkId]>,
+    ground: Ground<'a>,
 }
 
 impl<'a> World<'a> {
@@ -59,7 +61,20 @@ impl<'a> World<'a> {
             serving,
             claims: core_name::claims(snapshot, settings),
             attached: proxies.map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
+            ground: Ground::of(snapshot, settings),
         }
+    }
+
+    /// Why proxies must not be attached to a network that they do not have yet.
+    pub(super) fn unfit(
+        &self,
+        cluster: &Cluster,
+        extension: &Extension,
+        network: &NetworkId,
+        service: &ServiceId,
+    ) -> Option<Unfit> {
+        let network = self.networks.get(network)?;
+        self.ground.unfit(cluster, extension, network, service)
     }
 
     pub(super) fn network_name(&self, id: &NetworkId) -> &str {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
 use crate::desired::{Desired, NetworkRef, Objects, OwnService, Target, network_refs};
+use crate::generations::Attached;
 use crate::names::{Cluster, TaskId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -37,6 +38,8 @@ pub struct Planned {
     pub target: Target,
     /// When, as Swarm says, the update began that stood on the service when it was planned.
     pub before: Option<jiff::Timestamp>,
+    /// The networks and secrets of applications that were new in it.
+    pub added: BTreeSet<Attached>,
 }
 
 /// An update that is under way.

@@ -177,6 +177,9 @@ impl Supervisor {
         let before = master.workers();
         master.signal(Signal::SIGHUP);
         let served = master.serves(self.health, revision, &before, limit).await;
+        if served.is_ok() {
+            self.generations.renewed();
+        }
         self.generations.observe(master.pid());
         served.map(drop).map_err(Some)
     }

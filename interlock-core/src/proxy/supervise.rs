@@ -110,7 +110,7 @@ impl Supervisor {
 
     /// Serves until nginx has ended by itself (`None`) or an order to end came.
     async fn serve(&mut self, orders: &mut Orders) -> Option<Ending> {
-        // Until when what core wants waits for old workers to end: another reload would end the oldest, where the longest connections are.
+        // Until when what core wants waits for old workers to end: another reload would end some that have connections.
         let mut paced: Option<Instant> = None;
         loop {
             if std::mem::take(&mut orders.reload)
@@ -138,7 +138,7 @@ impl Supervisor {
                 Ok(()) = self.wanted.changed(), if paced.is_none() => {
                     self.generations.observe(pid);
                     if self.generations.are_many() {
-                        paced = Some(Instant::now() + self.times.pace);
+                        paced = Some(Instant::now() + self.generations.pace(self.times.pace));
                         continue;
                     }
                     if let Attended::Ended(ending) = self.attended_take(orders).await {

@@ -118,6 +118,7 @@ pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
         put(&mut s.host_policy, values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])) };
     "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in: only one that is labelled com.docker.lb.allow with the name of the service's stack, or with *.", |s, v| {
         put(&mut s.secret_policy, values::choice(v, &[("any", SecretPolicy::Any), ("opt-in", SecretPolicy::OptIn)])) };
+    "NetworkPools" List, "[]", Works, "Where the subnets of networks must lie that proxies are attached to for the services on them, like [\"10.0.0.0/16\"]. Without it: in the address pools that the Swarm was made with.", |s, v| put(&mut s.network_pools, values::cidrs(v));
     "ListenAddr" Text, "\":8080\"", Works, "Where core listens for extensions and proxies, when there are some that connect.", |s, v| put(&mut s.listen_addr, values::text(v));
     "EndpointOverride" Text, "", Works, "The address of core that extensions and proxies are given, like core.example.com:8080. Without it: the tasks of core's service.", |s, v| put(&mut s.endpoint_override, values::optional(v));
 ];
@@ -155,7 +156,7 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "Constraints" List, "", Works, "Where the extension runs.", |e, v| put(&mut e.constraints, values::constraints(v));
     "PlacementPreferences" List, "[]", Works, "How the extension is spread.", |e, v| put(&mut e.placement_preferences, values::preferences(v));
     "Template" Text, "", Works, "A Docker config object with a template of your own for the proxies' configuration: docs/templates.md.", |e, v| put(&mut e.template, values::optional(v));
-    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For, -Proto, -Host and -Port or the PROXY protocol, like [\"10.0.0.0/8\"]; addresses, too. On the TLS port X-Forwarded-For is not read while a host there is passed through.", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
+    "TrustedProxies" List, "[]", Works, "Networks whose word about who a client is counts, by X-Forwarded-For, -Proto, -Host and -Port or the PROXY protocol, like [\"192.0.2.0/24\"]; addresses, too. Write what is in front of the proxies, and no address pool of Docker's networks: those are applications', whose word never counts. On the TLS port X-Forwarded-For is not read while a host there is passed through.", |e, v| put(&mut e.trusted_proxies, values::cidrs(v));
     "ProxyProtocol" Boolean, "false", Works, "Connections begin with the PROXY protocol, all of them; what it says is believed of TrustedProxies.", |e, v| put(&mut e.proxy_protocol, values::boolean(v));
     "ProxyVersion" Text, "", Works, "The version of the proxy program, like 1.30.7: newer ones get more directives. Without it: what the agents report, else the oldest supported one.", |e, v| put(&mut e.proxy_version, values::version(v));
     "ConfigImage" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_image, values::optional(v));

@@ -88,7 +88,7 @@ fn each_mistake_is_named_with_its_place() {
         (
             "ProxyReplicas = 3",
             "TrustedProxies = [\"10.0.0.0/33\"]",
-            "line 6, column 18: Extensions.default.TrustedProxies has \"10.0.0.0/33\", expected networks like \"10.0.0.0/8\", without bits behind the prefix, or addresses",
+            "line 6, column 18: Extensions.default.TrustedProxies has \"10.0.0.0/33\", expected networks like \"192.0.2.0/24\", without bits behind the prefix, or addresses",
         ),
         (
             "ProxyReplicas = 3",

@@ -286,7 +286,9 @@ pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Resul
 pub(super) fn cidrs(value: &Value<'_>) -> Result<Vec<ipnet::IpNet>, Wrong> {
     let parse = |text: String| {
         crate::labels::network(&text).map_err(|_| {
-            format!("has {text:?}, expected networks like \"10.0.0.0/8\", without bits behind the prefix, or addresses")
+            format!(
+                "has {text:?}, expected networks like \"192.0.2.0/24\", without bits behind the prefix, or addresses"
+            )
         })
     };
     list(value)?.into_iter().map(parse).collect()

@@ -267,6 +267,7 @@ impl Swarm {
                 "Error": "",
                 "Nodes": if manager { self.nodes.len() } else { 0 },
                 "Managers": if manager { managers } else { 0 },
+                "Cluster": if manager { json!({ "DefaultAddrPool": null, "SubnetSize": 24 }) } else { Value::Null },
             },
         })
     }

@@ -256,15 +256,20 @@ fn nodes_of_a_newer_engine_are_read() {
 #[test]
 fn only_networks_of_the_swarm_are_read_and_each_once() {
     let json = br#"[
-        {"Id":"b","Name":"shop_default","Scope":"swarm","Driver":"overlay","Ingress":false,"Labels":null,"Containers":{},"Options":null},
+        {"Id":"b","Name":"shop_default","Scope":"swarm","Driver":"overlay","Ingress":false,"Labels":null,"Containers":{},"Options":null,
+         "Created":"2026-11-23T12:00:00Z","IPAM":{"Driver":"default","Options":null,"Config":[]}},
         {"Id":"a","Name":"ingress","Scope":"swarm","Driver":"overlay","Ingress":true,"Labels":{"com.docker.lb.x":"1","private":"2"}},
-        {"Id":"b","Name":"shop_default","Scope":"swarm","Driver":"overlay"},
+        {"Id":"b","Name":"shop_default","Scope":"swarm","Driver":"overlay","Created":"2026-11-23T11:00:00Z",
+         "IPAM":{"Driver":"default","Options":null,"Config":[{"Subnet":"10.0.1.0/24","Gateway":"10.0.1.1"},{"Subnet":"odd"}]}},
         {"Id":"c","Name":"bridge","Scope":"local","Driver":"bridge"}]"#;
     let networks = networks(json).unwrap();
     let names: Vec<_> = networks.iter().map(|network| network.name.as_str()).collect();
     assert_eq!(names, ["ingress", "shop_default"]);
     assert!(networks[0].ingress);
     assert_eq!(networks[0].labels.len(), 1);
+    assert_eq!(networks[1].subnets, ["10.0.1.0/24".parse::<ipnet::IpNet>().unwrap()]);
+    assert_eq!(networks[1].created_at, "2026-11-23T11:00:00Z".parse().ok());
+    assert!(networks[0].subnets.is_empty() && networks[0].created_at.is_none());
 }
 
 #[test]

@@ -83,6 +83,9 @@ impl ServiceDiff<'_> {
 
     /// An update that Swarm took back is not tried again until the inputs ask for something else.
     pub(super) fn failed_before(&self, service: &Service, changes: &[Change]) -> Option<Problem> {
+        if self.wanted.again {
+            return None;
+        }
         // Whoever installs core again wants it tried again.
         let update =
             service.update.as_ref().filter(|update| update.state.failed() && self.wanted.role != Role::Core)?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::{Action, Change, Step, merge};
 use super::{Attempt, Planned, label_change};
 use crate::desired::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
+use crate::generations::Attached;
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
 use crate::ownership;
 use crate::placement;
@@ -102,9 +103,21 @@ impl ServiceDiff<'_> {
             steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
         }
         let before = super::rolls::started_at(service);
-        outcome.attempt.planned = Some(Planned { target: self.wanted.target(), before });
+        outcome.attempt.planned = Some(Planned { target: self.wanted.target(), before, added: self.added(service) });
         steps.push(self.update_step(service, changes));
         (steps, outcome)
+    }
+
+    /// What tasks get of applications that they have not.
+    fn added(&self, service: &Service) -> BTreeSet<Attached> {
+        let Ok(content) = &self.wanted.content else { return BTreeSet::new() };
+        let control = ownership::proxy_network(self.cluster);
+        let networks = content.networks.iter().filter(|network| network.name != control);
+        let networks =
+            networks.filter_map(|network| network.id.clone()).filter(|id| !service.spec.networks.contains(id));
+        let secrets = content.secrets.iter().map(|secret| secret.id.clone());
+        let secrets = secrets.filter(|id| !service.spec.secrets.contains(id));
+        networks.map(Attached::Network).chain(secrets.map(Attached::Secret)).collect()
     }
 
     fn update_step(&self, service: &Service, changes: Vec<Change>) -> Step {

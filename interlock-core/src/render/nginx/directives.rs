@@ -95,12 +95,14 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         format!("proxy_read_timeout {};", time(options.read_timeout)),
     ]);
     // Who a client is, by the word of those who are trusted.
-    lines.extend(proxy.trusted_proxies.iter().map(|network| format!("set_real_ip_from {network};")));
-    if !proxy.trusted_proxies.is_empty() {
+    let believed = proxy.believed();
+    lines.extend(believed.iter().map(|network| format!("set_real_ip_from {network};")));
+    if !believed.is_empty() {
         let source = if proxy.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
         lines.push(format!("real_ip_header {source};"));
         lines.push("real_ip_recursive on;".to_owned());
     }
+    lines.extend(no_clients(proxy));
     with_raw(lines, &options.http_options)
 }
 
@@ -139,9 +141,15 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
         "proxy_next_upstream_timeout 5s;".to_owned(),
     ];
     if proxy.proxy_protocol {
-        lines.extend(proxy.trusted_proxies.iter().map(|network| format!("set_real_ip_from {network};")));
+        lines.extend(proxy.believed().iter().map(|network| format!("set_real_ip_from {network};")));
     }
+    lines.extend(no_clients(proxy));
     with_raw(lines, &options.tcp_options)
+}
+
+/// Applications reach the port inside on the networks that they share with the proxies. Clients come by the published one.
+fn no_clients(proxy: &ProxySettings) -> impl Iterator<Item = String> {
+    proxy.overlays.iter().map(|network| format!("deny {network};"))
 }
 
 /// What requests are logged with.
@@ -156,7 +164,7 @@ pub(super) fn trace_log_format(options: &NginxOptions) -> String {
 }
 
 /// Directives that may stand more than once.
-const REPEATED: &[&str] = &["access_log", "error_log", "log_format", "set_real_ip_from"];
+const REPEATED: &[&str] = &["access_log", "deny", "error_log", "log_format", "set_real_ip_from"];
 
 /// Our lines, without those that the operator's own lines say otherwise.
 pub(super) fn unsaid(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {

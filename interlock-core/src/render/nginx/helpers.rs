@@ -151,14 +151,15 @@ pub(super) fn sticky(cookie: &CookieName) -> String {
 /// What is said to applications about where clients came in: the port that they know, and the scheme. Who is trusted knows better.
 pub(super) fn clients(proxy: &ProxySettings) -> Vec<Block> {
     let (plain, tls) = (proxy.published_port, proxy.published_ssl_port);
-    if proxy.trusted_proxies.is_empty() {
+    let believed = proxy.believed();
+    if believed.is_empty() {
         return vec![
             Block::new("map $scheme $published_port", vec![format!("default {plain};"), format!("https {tls};")]),
             Block::new("map $scheme $client_scheme", vec!["default $scheme;".to_owned()]),
             Block::new("map $http_host $client_host", vec!["default $upstream_host;".to_owned()]),
         ];
     }
-    let networks = proxy.trusted_proxies.iter().map(|network| format!("{network} 1;"));
+    let networks = believed.iter().map(|network| format!("{network} 1;"));
     let trusted = ["default 0;".to_owned()].into_iter().chain(networks).collect();
     let scheme = ["default $scheme;", "1http http;", "1https https;"].map(str::to_owned).to_vec();
     // What somebody who is trusted says, and otherwise what is seen here. Where it says another scheme and no port, it has the usual one.

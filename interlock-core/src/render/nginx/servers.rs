@@ -1,5 +1,6 @@
 //! Servers and locations: what is done with a request, directive by directive.
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::helpers::Helpers;
@@ -7,7 +8,7 @@ use super::listen::Listen;
 use super::{SECRETS, grpc, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
-use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
+use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost, overlap};
 use crate::settings::NginxOptions;
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
@@ -60,6 +61,8 @@ pub(super) struct Maker<'a> {
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
     pub(super) options: &'a NginxOptions,
+    /// Networks from which no client comes.
+    pub(super) overlays: &'a [IpNet],
 }
 
 impl Maker<'_> {
@@ -191,6 +194,9 @@ impl Maker<'_> {
         let program = if grpc { "grpc" } else { "proxy" };
         let mut lines = Vec::new();
         if !options.allow.is_empty() {
+            // A location with lines of its own has none of those for all.
+            let inside = |overlay: &&IpNet| options.allow.iter().any(|network| overlap(network, overlay));
+            lines.extend(self.overlays.iter().filter(inside).map(|overlay| format!("deny {overlay}")));
             lines.extend(options.allow.iter().map(|network| format!("allow {network}")));
             lines.push("deny all".to_owned());
         }

@@ -222,7 +222,13 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options: &options };
+        let mut make = Maker {
+            listen: &listen,
+            helpers: &mut found,
+            info_headers: &info_headers,
+            options: &options,
+            overlays: &proxy.overlays,
+        };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         let share = virtual_hosts.values().filter_map(servers::is_plain).count() > MOST_SERVERS;
         for (host, serves) in virtual_hosts {
