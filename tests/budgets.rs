@@ -1,5 +1,5 @@
-//! Label sets that are made to cost as much as they can: none is in the way of another service, and each costs a process no more than the
-//! largest service that budgets allow.
+//! Label sets that are made to cost as much as they can: none is in the way of another service, and each costs a process no more memory
+//! than 64 MB, and time of the order of what the largest service costs that budgets allow.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[expect(unreachable_pub, dead_code, reason = "the targets in fuzz/ include it, too")]
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::LazyLock;
 
+use interlock_core::model;
 use interlock_core::problem::{Effect, MOST_PROBLEMS, Subject};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::settings::Budget;
@@ -73,7 +74,7 @@ fn peak() -> u64 {
 }
 
 /// Whatever the labels are: all is rendered, the neighbour's part is what it is alone, the file grows by what one service may have at
-/// most, what is not served is told, and both in few words. And it costs no more than the largest service that is allowed.
+/// most, what is not served is told, and in few words. And it costs little.
 fn does_no_harm(name: &str) {
     let inputs = with(bomb(name), 100);
     let (outcome, renderings) = reconcile_embedded(&inputs);
@@ -94,10 +95,10 @@ fn does_no_harm(name: &str) {
     let ignored = outcome.problems.iter().any(|problem| problem.effect == Effect::Ignored);
     assert!(is_served || left_out || ignored, "{name}: nothing is served and nothing told");
 
-    static MOST_TIME: LazyLock<u64> = LazyLock::new(|| 3 * cost(LARGEST).0);
+    static MOST_TIME: LazyLock<u64> = LazyLock::new(|| 6 * cost(LARGEST).0);
     let (time, memory) = cost(name);
     assert!(memory <= MOST_MEMORY, "{name}: {memory} KiB");
-    assert!(time <= *MOST_TIME, "{name}: {time} ns, and {} would be three times the largest service", *MOST_TIME);
+    assert!(time <= *MOST_TIME, "{name}: {time} ns, and {} would be six times the largest service", *MOST_TIME);
 }
 
 macro_rules! do_no_harm {
@@ -164,18 +165,57 @@ fn h3_a_service_is_priced_by_its_own_labels_alone() {
     assert_eq!(hosts(&inputs), 1 + 1024);
 }
 
+/// What was served stays as it was; but not without the protection that is asked for now and cannot be given.
+#[test]
+fn h3_a_service_that_becomes_too_much_keeps_its_last_good_route() {
+    let before = of_tenant(&[], &SECRETS, "");
+    let memory = reconcile_embedded(&before).0.memory;
+    for (name, effect) in [("endpoints, headers and hosts", Effect::LastGood), ("rate limits", Effect::LeftOut)] {
+        let bomb = bomb(name);
+        let inputs = Inputs { memory: memory.clone(), ..with(bomb, if name == "rate limits" { 5 } else { 100 }) };
+        let (outcome, renderings) = reconcile_embedded(&inputs);
+        let text = &renderings.values().next().unwrap().result.as_ref().unwrap()[0].content;
+        assert_eq!(text.contains("server_name tenant.example.com;"), effect == Effect::LastGood, "{name}");
+        let effects: Vec<_> = outcome.problems.iter().map(|problem| problem.effect).collect();
+        assert_eq!(effects, [effect], "{name}: {:?}", outcome.problems);
+    }
+}
+
+/// Ten thousand services with three tasks each are many, and not too many.
+#[test]
+fn h3_budgets_have_room_for_honest_services() {
+    let mut inputs = of_tenant(&[], &[], "");
+    let (service, task) = (inputs.snapshot.services.remove(1), inputs.snapshot.tasks.remove(1));
+    for number in 0..10_000 {
+        let mut service = service.clone();
+        service.id = format!("s{number}").as_str().into();
+        service.spec.name = format!("stack-{}_service-{number}", number % 100);
+        let host = format!("service-{number}.stack-{}.example.com", number % 100);
+        service.spec.labels.insert("com.docker.lb.hosts".to_owned(), host);
+        service.spec.labels.insert("com.docker.lb.context_root".to_owned(), "/app".to_owned());
+        for slot in 0..3 {
+            let id = format!("t{number}-{slot}").as_str().into();
+            inputs.snapshot.tasks.push(Task { id, service: service.id.clone(), ..task.clone() });
+        }
+        inputs.snapshot.services.push(service);
+    }
+    let Inputs { snapshot, settings, memory, .. } = &inputs;
+    let (model, problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
+    assert_eq!((model.routes.len(), problems), (10_001, vec![]));
+}
+
 /// Files are small here, so that few services fill them.
 #[test]
 fn h3_when_all_is_too_large_the_newest_are_left_out() {
     let mut inputs = of_tenant(&[], &[], "");
     inputs.snapshot.engine.config_limit = Some(20_000);
     let (service, task) = (inputs.snapshot.services.remove(1), inputs.snapshot.tasks.remove(1));
-    for number in 0..600 {
+    for number in 0..900 {
         let mut service = service.clone();
         service.id = format!("s{number}").as_str().into();
         service.created_at += std::time::Duration::from_secs(number);
         // Their names say nothing of their age.
-        service.spec.name = format!("s{}", 599 - number);
+        service.spec.name = format!("s{}", 899 - number);
         service.spec.labels.insert("com.docker.lb.hosts".to_owned(), format!("h{number}.example.com"));
         let task = Task { id: format!("t{number}").as_str().into(), service: service.id.clone(), ..task.clone() };
         inputs.snapshot.services.push(service);
@@ -186,11 +226,11 @@ fn h3_when_all_is_too_large_the_newest_are_left_out() {
     assert!(files.len() > 8 && files.iter().all(|file| file.content.len() <= 20_000), "{}", files.len());
     let config = outcome.proxy_configs.values().next().unwrap();
     let served = |number| config.virtual_hosts.contains_key(&format!("h{number}.example.com").parse().unwrap());
-    let first = (0..600).find(|number| !served(*number)).unwrap();
-    assert!(first > 300 && (first..600).all(|number| !served(number)), "from {first} on");
-    let left_out = |number: u64| Subject::Service(format!("s{}", 599 - number));
+    let first = (0..900).find(|number| !served(*number)).unwrap();
+    assert!(first > 300 && (first..900).all(|number| !served(number)), "from {first} on");
+    let left_out = |number: u64| Subject::Service(format!("s{}", 899 - number));
     let told: BTreeSet<_> = outcome.problems.iter().map(|problem| problem.subject.clone()).collect();
-    assert_eq!(told, (first..600).map(left_out).collect());
+    assert_eq!(told, (first..900).map(left_out).collect());
     // Who goes makes room for the oldest of them.
     inputs.snapshot.services.remove(1);
     let config = reconcile_embedded(&inputs).0.proxy_configs.into_values().next().unwrap();

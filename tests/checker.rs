@@ -287,5 +287,5 @@ async fn h3_what_is_new_is_blamed_before_what_was_taken() {
     }
     assert!(made[0].is_ok(), "{:?}", made[0]);
     let Err(RenderError::Refused { suspects, .. }) = &made[1] else { panic!("{:?}", made[1]) };
-    assert_eq!(*suspects, [suspect("a.example.com", "/")]);
+    assert_eq!(*suspects, [suspect("a.example.com", "/app")]);
 }

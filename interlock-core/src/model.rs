@@ -124,7 +124,7 @@ pub fn read(
     refused: &Refused,
 ) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
-    let budgets = Budgets::of(settings);
+    let budgets = Budgets::of(settings, snapshot.engine.config_limit());
     let mut model = Model::default();
     let mut problems = Vec::new();
     let mut services: Vec<_> = snapshot.services.iter().collect();
@@ -143,7 +143,7 @@ pub fn read(
         problems.extend(said);
         model.take(service, read);
     }
-    problems.extend(budgets.fit(&mut model, snapshot.engine.config_limit()));
+    problems.extend(budgets.fit(&mut model));
     (model, problems)
 }
 

@@ -310,9 +310,9 @@ impl UpstreamName {
     /// How long a name of ours is at most.
     pub(crate) const LONGEST: usize = 110;
 
-    /// A name that is as long as any.
-    pub(crate) fn longest() -> Self {
-        Self("u".repeat(Self::LONGEST))
+    /// The name of a route's upstream while it shares its requests with no other.
+    pub(crate) fn alone(route: &Route) -> Self {
+        Self::of(&[route], &route.asks.options)
     }
 
     /// A name that no service has, for comparing structures.

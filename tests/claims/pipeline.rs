@@ -14,6 +14,8 @@ use interlock_core::settings::Settings;
 use interlock_core::snapshot::{Labels, Secret};
 use interlock_core::state::State;
 
+/// More than a file without a route has.
+const LIMIT: usize = 1_000_000;
 /// A host of the neighbour, and where its task is.
 const NEIGHBOUR: (&str, &str) = ("shop.example.com", "10.0.1.3");
 /// Where the task of the other service is.

@@ -10,21 +10,32 @@ use crate::render::nginx::{CAPACITY, Price, Prices};
 use crate::settings::{Budget, Settings};
 
 /// The budgets of all service clusters.
-pub(super) struct Budgets<'a>(BTreeMap<&'a str, (Prices, Budget)>);
+pub(super) struct Budgets<'a> {
+    clusters: BTreeMap<&'a str, (Prices, Budget)>,
+    /// How many bytes a file may have.
+    limit: usize,
+}
+
+/// How many bytes all routes of one host may take: lists are cut into files between hosts, see `render::nginx`.
+const fn of_one_host(limit: usize) -> usize {
+    limit / 4
+}
 
 impl<'a> Budgets<'a> {
-    pub(super) fn of(settings: &'a Settings) -> Self {
+    /// For files of at most `limit` bytes each.
+    pub(super) fn of(settings: &'a Settings, limit: usize) -> Self {
         let extensions = settings.extensions.iter();
-        Self(extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it), it.budget))).collect())
+        let clusters = extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it), it.budget))).collect();
+        Self { clusters, limit }
     }
 
     fn of_cluster(&self, cluster: &Cluster) -> Option<&Budget> {
-        self.0.get(cluster.as_str()).map(|(_, budget)| budget)
+        self.clusters.get(cluster.as_str()).map(|(_, budget)| budget)
     }
 
     /// What a route comes to by itself.
     pub(super) fn price(&self, route: &Route) -> Price {
-        self.0.get(route.cluster.as_str()).map(|(prices, _)| prices.price(route)).unwrap_or_default()
+        self.clusters.get(route.cluster.as_str()).map(|(prices, _)| prices.price(route)).unwrap_or_default()
     }
 
     /// Why a service's routes are too much by themselves, with the first budget that they exceed.
@@ -58,11 +69,26 @@ impl<'a> Budgets<'a> {
                 return Some(Refusal { may_fall_back: !protects, ..Refusal::new(wrong, right) });
             }
         }
-        None
+        self.too_much_for_a_host(routes).map(|host| too_large(Some(host)))
     }
 
-    /// Leaves out the newest services until the rest fits into the proxies' files, each of at most `limit` bytes.
-    pub(super) fn fit(&self, model: &mut Model, limit: usize) -> Vec<Problem> {
+    /// A host that the routes alone make too large.
+    fn too_much_for_a_host<'r>(&self, routes: &'r [Route]) -> Option<&'r HostPattern> {
+        let most = of_one_host(self.limit);
+        if routes.iter().map(|route| route.price.host_bytes).fold(0, usize::saturating_add) <= most {
+            return None;
+        }
+        let mut hosts: BTreeMap<_, usize> = BTreeMap::new();
+        let each = routes.iter().flat_map(|route| route.hosts.iter().map(move |host| (route, host)));
+        each.into_iter().find_map(|(route, host)| {
+            let bytes = hosts.entry((&route.cluster, host)).or_default();
+            *bytes = bytes.saturating_add(route.price.host_bytes);
+            (*bytes > most).then_some(host)
+        })
+    }
+
+    /// Leaves out the newest services until the rest fits into the proxies' files.
+    pub(super) fn fit(&self, model: &mut Model) -> Vec<Problem> {
         let mut services: BTreeMap<_, Vec<&Route>> = BTreeMap::new();
         for route in &model.routes {
             services.entry((&route.cluster, &route.seniority)).or_default().push(route);
@@ -72,7 +98,7 @@ impl<'a> Budgets<'a> {
         let mut problems = Vec::new();
         for ((cluster, seniority), routes) in services {
             let Some(budget) = self.of_cluster(cluster) else { continue };
-            let room = rooms.entry(cluster).or_insert_with(|| Room::of(limit, budget));
+            let room = rooms.entry(cluster).or_insert_with(|| Room::of(self.limit, budget));
             if let Err(refusal) = room.take(&routes) {
                 problems.extend(routes.first().map(|route| refusal.problem(&route.service, Effect::LeftOut)));
                 left_out.insert((cluster.clone(), seniority.id.clone()));
@@ -96,6 +122,9 @@ struct Room<'a> {
     most_rate_limits: u32,
     host_bytes: usize,
     hosts: BTreeMap<Option<&'a HostPattern>, Host<'a>>,
+    /// What the lists of all hosts come to, and whether they are there.
+    list_bytes: usize,
+    has_lists: bool,
 }
 
 /// What a host has already.
@@ -112,6 +141,8 @@ struct Shared {
     tasks: usize,
     /// Whether the eldest has a rate limit.
     limited: bool,
+    /// In how many locations the eldest names its upstream.
+    places: usize,
 }
 
 impl<'a> Room<'a> {
@@ -121,9 +152,10 @@ impl<'a> Room<'a> {
             taken: 0,
             rate_limits: budget.all_rate_limits as usize,
             most_rate_limits: budget.all_rate_limits,
-            // A list is cut into files between hosts: see `render::nginx`.
-            host_bytes: limit / 4,
+            host_bytes: of_one_host(limit),
             hosts: BTreeMap::new(),
+            list_bytes: 0,
+            has_lists: false,
         }
     }
 
@@ -141,24 +173,28 @@ impl<'a> Room<'a> {
                 let mine = hosts.entry(name).or_default();
                 let elder = known.and_then(|host| host.paths.get(&route.path)).copied();
                 let sibling = mine.paths.get(&route.path).copied();
-                if let Some(Shared { tasks, limited }) = elder.or(sibling) {
+                if let Some(Shared { tasks, limited, places }) = elder.or(sibling) {
                     // Whoever shares requests makes another upstream, and another zone where there is one.
                     let others = tasks.saturating_add(sibling.filter(|_| elder.is_some()).map_or(0, |it| it.tasks));
-                    bytes = bytes.saturating_add(price.shared(others));
+                    bytes = bytes.saturating_add(price.shared(others, places));
                     rate_limits += usize::from(limited);
                 } else {
                     mine.bytes = mine.bytes.saturating_add(price.host_bytes);
                 }
                 if known.map_or(0, |host| host.bytes).saturating_add(mine.bytes) > self.host_bytes {
-                    return Err(Refusal::new(
-                        format!("its routes would make the configuration of {} too large", title(name)),
-                        "use fewer paths, endpoints and headers, or another host",
-                    ));
+                    return Err(too_large(name));
                 }
                 let limited = route.asks.options.rate_limit.is_some();
-                let shared = mine.paths.entry(&route.path).or_insert(Shared { tasks: 0, limited });
+                let first = Shared { tasks: 0, limited, places: price.places };
+                let shared = mine.paths.entry(&route.path).or_insert(first);
                 shared.tasks = shared.tasks.saturating_add(price.task_bytes);
             }
+        }
+        let lists = routes.iter().map(|route| route.price.list_bytes).fold(0, usize::saturating_add);
+        let has_lists = self.has_lists || routes.iter().any(|route| route.price.names_all_hosts);
+        if has_lists {
+            let others = if self.has_lists { 0 } else { self.list_bytes };
+            bytes = bytes.saturating_add(lists).saturating_add(others);
         }
         if bytes > self.bytes {
             let wrong =
@@ -174,19 +210,25 @@ impl<'a> Room<'a> {
         }
         self.bytes -= bytes;
         self.taken += bytes;
+        self.list_bytes = self.list_bytes.saturating_add(lists);
+        self.has_lists = has_lists;
         self.rate_limits -= rate_limits;
         for (name, Host { bytes, paths }) in hosts {
             let host = self.hosts.entry(name).or_default();
             host.bytes += bytes;
-            for (path, Shared { tasks, limited }) in paths {
-                let shared = host.paths.entry(path).or_insert(Shared { tasks: 0, limited });
-                shared.tasks = shared.tasks.saturating_add(tasks);
+            for (path, mine) in paths {
+                let shared = host.paths.entry(path).or_insert(Shared { tasks: 0, ..mine });
+                shared.tasks = shared.tasks.saturating_add(mine.tasks);
             }
         }
         Ok(())
     }
 }
 
-fn title(host: Option<&HostPattern>) -> String {
-    host.map_or_else(|| "the default backend".to_owned(), ToString::to_string)
+fn too_large(host: Option<&HostPattern>) -> Refusal {
+    let host = host.map_or_else(|| "the default backend".to_owned(), ToString::to_string);
+    Refusal::new(
+        format!("its routes would make the configuration of {host} too large"),
+        "use fewer paths, endpoints and headers, or another host",
+    )
 }

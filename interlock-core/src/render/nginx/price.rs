@@ -8,23 +8,26 @@ use super::helpers::Helpers;
 use super::listen::Listen;
 use super::servers::{Maker, Server};
 use super::{directives, view};
-use crate::model::{Route, Tls};
+use crate::model::{Health, Route, Tls};
 use crate::names::HostPattern;
 use crate::options::{Balance, HeaderEdit};
 use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
 use crate::settings::{Extension, NginxOptions};
 
-/// An upstream without its servers, with the map of a cookie that it may need.
-const UPSTREAM: usize = 240 + UpstreamName::LONGEST;
+/// An upstream without its name and its servers.
+const UPSTREAM: usize = 150;
+/// The map of a cookie.
 const COOKIE: usize = 400;
-/// The map of a canary, without what it is known by.
+/// The map of a canary, without what it is known by; and the variable that it sets, where an upstream is named.
 const CANARY: usize = 300 + 3 * UpstreamName::LONGEST;
+const VARIABLE: usize = 20;
 /// A zone for a rate limit.
 const ZONE: usize = 100;
 /// What a server has at least besides its name and a route's locations.
 const FRAME: usize = 60;
-/// What stands beside an address.
-const SERVER: usize = 64;
+/// What stands beside an address: a weight, and when a task counts as failed.
+const SERVER: usize = 36;
+const HEALTH: usize = 48;
 
 /// What a route comes to. Sums saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,12 +46,19 @@ pub(crate) struct Price {
     pub(crate) host_bytes: usize,
     /// Bytes for its tasks, each time that they stand in an upstream.
     pub(crate) task_bytes: usize,
+    /// In how many locations of a host it names its upstream.
+    pub(crate) places: usize,
+    /// Bytes for its hosts in lists of all hosts. These are there when somebody [names all hosts](Self::names_all_hosts).
+    pub(crate) list_bytes: usize,
+    /// Whether all hosts have to be named because of it: its wildcard or default host has a certificate or is passed through.
+    pub(crate) names_all_hosts: bool,
 }
 
 impl Price {
-    /// What an upstream comes to that it shares with others, whose tasks have so many bytes.
-    pub(crate) fn shared(&self, others: usize) -> usize {
-        UPSTREAM + COOKIE + ZONE + self.task_bytes.saturating_add(others)
+    /// What an upstream comes to that it shares with others, whose tasks have so many bytes, and which is named in so many places.
+    pub(crate) fn shared(&self, others: usize, places: usize) -> usize {
+        let names = (2 + places.max(self.places)).saturating_mul(UpstreamName::LONGEST + VARIABLE);
+        UPSTREAM + COOKIE + ZONE + names.saturating_add(self.task_bytes).saturating_add(others)
     }
 }
 
@@ -70,16 +80,17 @@ impl Prices {
     /// What a route comes to.
     pub(crate) fn price(&self, route: &Route) -> Price {
         let asks = &route.asks;
+        let upstream = UpstreamName::alone(route);
         let forward = Forward {
             rewrite: route.rewrite,
-            upstream: Some(UpstreamName::longest()),
+            upstream: Some(upstream.clone()),
             canaries: Vec::new(),
             options: asks.options.clone(),
         };
         let tls = match &asks.tls {
             Tls::None => proxy_config::Tls::None,
             Tls::Terminated(certificate) => proxy_config::Tls::Terminated(certificate.clone()),
-            Tls::Passthrough => proxy_config::Tls::Passthrough(Some(UpstreamName::longest())),
+            Tls::Passthrough => proxy_config::Tls::Passthrough(Some(upstream.clone())),
         };
         let host = VirtualHost {
             locations: BTreeMap::from([(route.path.clone(), forward)]),
@@ -106,11 +117,13 @@ impl Prices {
         };
         let largest = servers.iter().flatten().map(Server::size).max().unwrap_or(0);
         let name = route.hosts.iter().map(|host| host.host().as_str().len() + 2).max().unwrap_or(0);
-        // Where somebody's wildcard is passed through or has a certificate, each host has entries in maps and a name in another server.
-        let elsewhere = 5 * name + 2 * UpstreamName::LONGEST + self.listen.terminating().len() + 100;
-        let canaries =
-            asks.canaries.len() * CANARY + asks.canaries.iter().map(|it| 2 * format!("{it:?}").len()).sum::<usize>();
-        let of_host = count(Server::size) + elsewhere + canaries;
+        let passes = asks.tls == Tls::Passthrough;
+        // An entry in the map of sockets, and a name in the server for hosts that are closed on the TLS port.
+        let listed = 2 * name + self.listen.terminating().len() + 60;
+        let passed = if passes { listed + name + upstream.as_str().len() + 20 } else { 0 };
+        let places = count(Server::locations);
+        let canaries = asks.canaries.iter().map(|it| CANARY + places * VARIABLE + 2 * format!("{it:?}").len());
+        let of_host = count(Server::size) + 2 * name + passed + canaries.sum::<usize>();
         let hosts = route.hosts.len() + usize::from(route.default_backend);
         let redirects = asks.redirects.iter().map(|redirect| redirect.to.as_str().len() + 100).sum::<usize>();
         let edits = asks.options.request_headers.iter().chain(asks.options.response_headers.iter());
@@ -118,15 +131,21 @@ impl Prices {
             .map(|HeaderEdit { name, value }| name.as_str().len() + value.as_ref().map_or(0, |it| it.as_str().len()));
         let rate_limits = usize::from(asks.options.rate_limit.is_some());
         let cookie = if let Balance::Cookie(_) = &asks.options.balance { COOKIE } else { 0 };
-        let addresses = route.targets.iter().map(|address| address.to_string().len() + SERVER).sum::<usize>();
+        let health = if asks.health == Health::default() { 0 } else { HEALTH };
+        let addresses = route.targets.iter().map(|address| address.to_string().len() + SERVER + health).sum::<usize>();
+        let upstreams = (1 + usize::from(passes)) * (UPSTREAM + upstream.as_str().len());
+        let wildcard = route.default_backend || route.hosts.iter().any(HostPattern::is_wildcard);
         Price {
             hosts,
-            locations: hosts.saturating_mul(count(Server::locations)),
+            locations: hosts.saturating_mul(places),
             header_bytes: hosts.saturating_mul(count(Server::with_headers)).saturating_mul(edits.sum()),
             rate_limits,
-            bytes: hosts.saturating_mul(of_host) + redirects + 2 * UPSTREAM + cookie + rate_limits * ZONE,
+            bytes: hosts.saturating_mul(of_host) + redirects + upstreams + cookie + rate_limits * ZONE,
             host_bytes: largest.saturating_sub(name + FRAME),
-            task_bytes: addresses * asks.canaries.len().max(1),
+            task_bytes: addresses * (asks.canaries.len().max(1) + usize::from(passes)),
+            places,
+            list_bytes: hosts.saturating_mul(listed),
+            names_all_hosts: wildcard && asks.tls != Tls::None,
         }
     }
 }
