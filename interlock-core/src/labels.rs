@@ -250,7 +250,7 @@ fn split_key(key: &str) -> (&str, &str) {
 
 fn unknown(key: &str) -> Invalid {
     // The comparison takes time and memory by the product of the two lengths.
-    let short = (key.len() < 64).then_some(TABLE).unwrap_or_default().iter();
+    let short = if key.len() < 64 { TABLE.iter() } else { [].iter() };
     let nearest = short.map(|label| (strsim::damerau_levenshtein(label.key, key), label.key)).min();
     let wrong = match nearest {
         Some((distance, near)) if distance <= 3 => {

@@ -37,6 +37,7 @@ pub(super) async fn suspects(
         end: Instant::now() + if matches!(failure, Failure::Exhausted(_)) { exhausted } else { refused },
         good: Vec::new(),
         found: Vec::new(),
+        may_pass: matches!(failure, Failure::Exhausted(_)),
     };
     // With no route at all: the settings are to blame.
     if search.takes(&[]).await != Some(true) {
@@ -85,14 +86,16 @@ struct Search<'c> {
     /// Routes that the checker takes all together.
     good: Vec<Suspect>,
     found: Vec<Suspect>,
+    /// Whether a failure may be over when the same is tried again: then nothing is concluded from another check.
+    may_pass: bool,
 }
 
 impl Search<'_> {
     /// Halves what is refused until single routes are left. Each group is tried together with all that is good, so that of two routes
     /// that only clash with each other one is found.
     async fn run(&mut self, old: &[Suspect], new: &[Suspect]) {
-        let second = Group { routes: new, refused: old.is_empty(), first_half: false };
-        let first = Group { routes: old, refused: new.is_empty(), first_half: true };
+        let second = Group { routes: new, refused: old.is_empty() && !self.may_pass, first_half: false };
+        let first = Group { routes: old, refused: new.is_empty() && !self.may_pass, first_half: true };
         let mut groups: Vec<_> = [second, first].into_iter().filter(|group| !group.routes.is_empty()).collect();
         while let Some(Group { routes, refused, first_half }) = groups.pop() {
             if !refused {
@@ -102,7 +105,7 @@ impl Search<'_> {
                         self.good.extend_from_slice(routes);
                         if let Some(other) = groups.last_mut().filter(|_| first_half) {
                             // Both halves together were refused.
-                            other.refused = true;
+                            other.refused = !self.may_pass;
                         }
                         continue;
                     }

@@ -212,7 +212,7 @@ impl Maker<'_> {
         let elsewhere = |endpoint: &PathPrefix| host.locations.keys().any(|other| decides(other, endpoint, path));
         let own = endpoints.iter().filter(|endpoint| is_below(endpoint, path) && !elsewhere(endpoint));
         let long = ["read", "send"].map(|what| format!("{}_{what}_timeout {WEBSOCKET}", program_of(options)));
-        let inside = own.flat_map(|endpoint| matches(endpoint)).map(|place| location(&place, &long));
+        let inside = own.flat_map(matches).map(|place| location(&place, &long));
         if let Some(below) = locations.last_mut() {
             below.endpoints = inside.collect();
         }
