@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use interlock_core::extension::{CheckError, Checker, CheckerError, render_and_check};
+use futures::{StreamExt, stream};
+use interlock_core::extension::{CheckError, Checker, CheckerError, Event, Kept, render_and_check, serve};
+use interlock_core::grpc::convert::Model;
 use interlock_core::proxy_config::{ProxyConfig, VirtualHost};
 use interlock_core::reconcile::{reconcile, reconcile_embedded};
 use interlock_core::render::{File, RenderError, Suspect};
@@ -114,7 +116,7 @@ async fn a_checker_that_hangs_is_ended_with_all_that_it_started() {
     let checker = program(folder.path(), &hang).await.with_time_limit(Duration::from_millis(500));
     let begun = Instant::now();
     let failed = checker.check(&file("events {}")).await.unwrap_err();
-    assert!(matches!(&failed, CheckError::Failed(why) if why.contains("did not end within")), "{failed}");
+    assert!(matches!(&failed, CheckError::Exhausted(why) if why.contains("did not end within")), "{failed}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     for id in [child, own] {
         let id = std::fs::read_to_string(id).unwrap();
@@ -228,12 +230,62 @@ async fn a_search_is_bounded_and_tells_what_it_found() {
     assert_eq!(std::fs::read_to_string(count).unwrap().lines().count(), 1 + 64);
 }
 
+/// Says what nginx says when it gets no more memory.
+const NO_MEMORY: &str =
+    "{ echo 'nginx: [emerg] mmap(MAP_ANON|MAP_SHARED, 1048576) failed (12: Cannot allocate memory)' >&2; exit 1; }";
+
 #[tokio::test]
-async fn a_checker_without_a_result_blames_nobody() {
+async fn a_checker_that_has_no_result_for_the_settings_alone_blames_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let count = folder.path().join("count");
-    let checker = program(folder.path(), &format!("echo x >>{}; kill -KILL $$", count.display())).await;
-    let result = render_and_check(&many_hosts(), 1_000_000, Some(&checker)).await.result;
-    assert!(matches!(result, Err(RenderError::Failed(_))), "{result:?}");
-    assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n", "it is not asked again");
+    for ends in ["kill -KILL $$", NO_MEMORY] {
+        std::fs::write(&count, "").unwrap();
+        let checker = program(folder.path(), &format!("echo x >>{}; {ends}", count.display())).await;
+        let result = render_and_check(&many_hosts(), 1_000_000, Some(&checker)).await.result;
+        assert!(matches!(result, Err(RenderError::Failed(_))), "{result:?}");
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n", "it is asked once more, without a route");
+    }
+}
+
+#[tokio::test]
+async fn h3_routes_over_which_a_checker_runs_out_of_memory_or_time_are_found() {
+    let config = many_hosts();
+    let folder = tempfile::tempdir().unwrap();
+    for ends in [NO_MEMORY, "kill -SEGV $$", "exec /bin/sleep 100"] {
+        let lines = format!("if /bin/grep -q -r 'h77\\.example\\.com' files; then {ends}; fi");
+        let checker = program(folder.path(), &lines).await.with_time_limit(Duration::from_secs(2));
+        let result = render_and_check(&config, 1_000_000, Some(&checker)).await.result;
+        let Err(RenderError::Refused { message, suspects }) = result else { panic!("{ends}: {result:?}") };
+        assert_eq!(suspects, [suspect("h77.example.com", "/")], "{ends}");
+        assert!(message.starts_with("the checker came to no result: "), "{message}");
+    }
+}
+
+/// Of routes that are only too much together, what is new is to blame, whatever its name is.
+#[tokio::test]
+async fn h3_what_is_new_is_blamed_before_what_was_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = "$(/bin/cat files/*.conf | /bin/grep -c 'server_name [ah]')";
+    let checker = program(folder.path(), &format!("if [ {count} -gt 200 ]; then {NO_MEMORY}; fi")).await;
+    let mut config = many_hosts();
+    config.virtual_hosts.retain(|host, _| host.host().as_str().starts_with('h'));
+    let mut more = config.clone();
+    let (_, serves) = config.virtual_hosts.first_key_value().unwrap();
+    more.virtual_hosts.insert("a.example.com".parse().unwrap(), serves.clone());
+    more.revision = "00000000000000aa".parse().unwrap();
+    let mut kept = Kept::default();
+    let mut made = Vec::new();
+    for config in [config, more] {
+        let generation = "0123456789abcdef".parse().unwrap();
+        let model = Model { config, generation, file_limit: 1_000_000 };
+        let events = stream::iter([Ok(Event::Model(Box::new(model)))]).chain(stream::pending());
+        let ended = serve(events, Some(&checker), &mut kept, |_, rendering| {
+            made.push(rendering.result);
+            std::future::ready(Err(()))
+        });
+        assert_eq!(ended.await, Err(()));
+    }
+    assert!(made[0].is_ok(), "{:?}", made[0]);
+    let Err(RenderError::Refused { suspects, .. }) = &made[1] else { panic!("{:?}", made[1]) };
+    assert_eq!(*suspects, [suspect("a.example.com", "/app")]);
 }

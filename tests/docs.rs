@@ -39,7 +39,25 @@ fn the_list_of_labels_is_current() {
          - `context_root_rewrite` goes neither with canaries nor with gRPC.\n\
          - `sticky_session_cookie` goes neither with `ip_hash` nor with `backend_mode=vip`.\n\
          - The label of a stack's name (`com.docker.stack.namespace`) is anyone's to write who may create services. `HostPolicy` and\n  \
-           `SecretPolicy` go by it: they keep apart those who deploy by `docker stack deploy` under names of their own, and nobody else.\n\n",
+           `SecretPolicy` go by it: they keep apart those who deploy by `docker stack deploy` under names of their own, and nobody else.\n\n\
+         ## Budgets\n\n\
+         Core limits what the labels of one service may cost. It compares before it renders anything. A service that exceeds a\n\
+         budget is not published; if it was published before, it keeps its last good route. The problem names the budget.\n\n\
+         | budget | limit | setting |\n|---|---|---|\n\
+         | routes of a service | 256 | |\n\
+         | hosts of all routes of a service | 1024 | `ServiceHosts` |\n\
+         | locations: each path and endpoint, for each host and port | 8192 | `ServiceLocations` |\n\
+         | bytes of header labels, for each host, path and port | 1 MiB | `ServiceHeaderBytes` |\n\
+         | routes of a service with `rate_limit` | 32 | `ServiceRateLimits` |\n\
+         | bytes of configuration of a service, without its tasks | 2 MiB | `ServiceBytes` |\n\
+         | `rate_limit` of all services of a service cluster | 512 | `RateLimits` |\n\
+         | bytes of configuration for one host | a quarter of a config object | |\n\
+         | bytes of configuration of a service cluster | 15 config objects | |\n\
+         | problems that core lists for a service | 16 | |\n\n\
+         - The byte counts are estimates. The real files are never larger.\n\
+         - When all services together are too large, the oldest services are published. The newest are not, until they fit.\n\
+         - A service with too many rate limits does not fall back to its last good route, which might have none.\n\
+         - Beyond 16 problems of a service core reports only their number. Solve those that it lists first.\n\n",
     );
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };

@@ -212,6 +212,37 @@ fn headers_are_set_and_removed_on_both_sides() {
     assert!(head.contains("X-Frame-Options: DENY") && head.contains("x-request-id:"), "{head}");
 }
 
+/// An endpoint is a location inside that of its route, and has all from it that it does not say itself.
+#[test]
+fn h3_what_labels_say_of_a_route_stands_once_and_holds_for_its_endpoints() {
+    let nginx = one(
+        119,
+        &[
+            ("websocket_endpoints", "/ws, /live/events"),
+            ("request_headers", "X-Tenant: blue"),
+            ("response_headers", "X-Frame-Options: DENY"),
+            ("rate_limit", "1,2"),
+        ],
+    );
+    let ask = |path: &str| {
+        nginx.raw(&format!(
+            "GET {path} HTTP/1.1\r\nHost: shop.example.com\r\nX-Tenant: red\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    for path in ["/ws", "/ws/x", "/live/events"] {
+        let answer = ask(path);
+        let (head, told) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(told.contains("X-Tenant: blue\r\n") && !told.contains("red"), "{path}: {answer}");
+        assert!(head.contains("X-Frame-Options: DENY") && head.contains("x-request-id:"), "{path}: {answer}");
+    }
+    // A client's requests count together, whichever of the paths they are for.
+    assert!((0..4).any(|_| status(&ask("/ws/x")) == "429"));
+    let nginx = one(120, &[("websocket_endpoints", "/ws"), ("allow", "192.0.2.1")]);
+    for path in ["/", "/ws", "/ws/x"] {
+        assert_eq!(status(&nginx.get("shop.example.com", path)), "403", "{path}");
+    }
+}
+
 #[test]
 fn compress_compresses_what_is_text() {
     let nginx = one(16, &[("compress", "true")]);

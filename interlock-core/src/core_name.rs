@@ -230,6 +230,8 @@ mod tests {
             driver: "overlay".to_owned(),
             ingress: false,
             labels: Default::default(),
+            subnets: Vec::new(),
+            created_at: None,
         };
         let core = "tasks.interlock-core";
         for (name, on, host, expected) in [

@@ -5,7 +5,7 @@
 //! that it could not make again, and knows neither Docker nor the contents of secrets.
 
 use crate::proxy_config::ProxyConfig;
-use crate::render::{self, File, RenderError, Rendering};
+use crate::render::{self, File, RenderError, Rendering, Suspect};
 
 mod blame;
 mod checker;
@@ -16,30 +16,69 @@ pub(crate) use checker::is_exhausted;
 pub use checker::{CheckError, Checker, CheckerError};
 pub use serve::{Event, Kept, serve};
 
-/// Renders a proxy config into files of at most `limit` bytes each, and has them checked. What a checker refuses, it is asked about
-/// again with fewer routes, to find out which ones are to blame: at most 64 times, and for 20 s.
+/// Renders a proxy config into files of at most `limit` bytes each, and has them checked. When a checker refuses them, or runs out of time
+/// or memory, it is asked again with fewer routes, to find out which ones are to blame: at most 64 times, and for 20 s, or for 60 s
+/// when it ran out of something.
 ///
 /// Without a checker the files are as good as they were rendered.
 pub async fn render_and_check(config: &ProxyConfig, limit: usize, checker: Option<&Checker>) -> Rendering {
+    render_and_check_anew(config, limit, checker, None).await
+}
+
+/// The same. `good` is what was taken last: its routes are the last to be blamed.
+async fn render_and_check_anew(
+    config: &ProxyConfig,
+    limit: usize,
+    checker: Option<&Checker>,
+    good: Option<&ProxyConfig>,
+) -> Rendering {
     let result = match (make(config.clone(), limit, checker).await, checker) {
-        (Err(RenderError::Refused { message, .. }), Some(checker)) => {
-            let suspects = blame::suspects(config, limit, checker).await;
-            Err(RenderError::Refused { message, suspects })
+        (Ok(files), _) => Ok(files),
+        (Err(failure), Some(checker)) if failure.may_be_a_routes() => {
+            let suspects = blame::suspects(config, limit, checker, &failure, good).await;
+            Err(failure.with(suspects))
         }
-        (result, _) => result,
+        (Err(failure), _) => Err(failure.with(Vec::new())),
     };
     Rendering { revision: config.revision.clone(), result }
 }
 
+/// Why there are no checked files.
+enum Failure {
+    /// The checker refuses them.
+    Refused(String),
+    /// The checker ran out of something.
+    Exhausted(String),
+    /// Anything else.
+    Other(RenderError),
+}
+
+impl Failure {
+    fn may_be_a_routes(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Exhausted(_))
+    }
+
+    /// What is posted. Who runs out of something without any route being to blame may have enough the next time.
+    fn with(self, suspects: Vec<Suspect>) -> RenderError {
+        match self {
+            Self::Exhausted(message) if suspects.is_empty() => RenderError::Failed(message),
+            Self::Refused(message) | Self::Exhausted(message) => RenderError::Refused { message, suspects },
+            Self::Other(error) => error,
+        }
+    }
+}
+
 /// Renders and checks once.
-async fn make(config: ProxyConfig, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, RenderError> {
+async fn make(config: ProxyConfig, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, Failure> {
     // Thousands of hosts take long enough to keep others waiting.
     let rendered = tokio::task::spawn_blocking(move || render::render(&config, limit).result).await;
-    let files = rendered.map_err(|_| RenderError::Failed("rendering ended without a result".to_owned()))??;
+    let rendered = rendered.unwrap_or_else(|_| Err(RenderError::Failed("rendering ended without a result".to_owned())));
+    let files = rendered.map_err(Failure::Other)?;
     let Some(checker) = checker else { return Ok(files) };
     match checker.check(&files).await {
         Ok(()) => Ok(files),
-        Err(CheckError::Refused(message)) => Err(RenderError::Refused { message, suspects: Vec::new() }),
-        Err(failed @ CheckError::Failed(_)) => Err(RenderError::Failed(failed.to_string())),
+        Err(CheckError::Refused(message)) => Err(Failure::Refused(message)),
+        Err(exhausted @ CheckError::Exhausted(_)) => Err(Failure::Exhausted(exhausted.to_string())),
+        Err(failed @ CheckError::Failed(_)) => Err(Failure::Other(RenderError::Failed(failed.to_string()))),
     }
 }

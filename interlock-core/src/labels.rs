@@ -4,6 +4,7 @@
 //! [`Finding`]; nothing is guessed. A service is taken as a whole: one bad label, and none of its labels count.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -11,10 +12,13 @@ use crate::names::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathP
 use crate::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
 use crate::snapshot::Labels;
 
+mod findings;
 mod legacy;
 mod table;
 mod values;
 
+use findings::Findings;
+pub use findings::MOST_FINDINGS;
 pub use table::TABLE;
 pub use values::{BackendMode, Redirect, TlsVerify};
 pub(crate) use values::{names_usual_port, network};
@@ -24,6 +28,9 @@ pub const PREFIX: &str = "com.docker.lb.";
 
 /// The longest value that is looked at, in bytes. One service can carry 1.5 MB of labels.
 const LONGEST_VALUE: usize = 64 * 1024;
+
+/// How many routes a service may have.
+pub const MOST_ROUTES: usize = 256;
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +53,7 @@ pub struct Label {
     pub(crate) set: fn(&mut RouteLabels, &str) -> Result<(), Invalid>,
 }
 
-/// What the labels of one route say. A field is `None` when its label is absent.
+/// What the labels of one route say. A field is `None` when its label is absent. Long lists that named routes inherit are shared by them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the table documents each under the same name")]
 pub struct RouteLabels {
@@ -64,7 +71,7 @@ pub struct RouteLabels {
     pub ssl_passthrough: Option<bool>,
     pub ssl_backend: Option<bool>,
     pub ssl_backend_tls_verify: Option<TlsVerify>,
-    pub websocket_endpoints: Option<Vec<PathPrefix>>,
+    pub websocket_endpoints: Option<Arc<Vec<PathPrefix>>>,
     pub sticky_session_cookie: Option<CookieName>,
     pub ip_hash: Option<bool>,
     pub redirects: Option<Vec<Redirect>>,
@@ -80,12 +87,12 @@ pub struct RouteLabels {
     pub read_timeout: Option<TimeSpan>,
     pub send_timeout: Option<TimeSpan>,
     pub rate_limit: Option<RateLimit>,
-    pub allow: Option<Vec<IpNet>>,
+    pub allow: Option<Arc<Vec<IpNet>>>,
     pub basic_auth: Option<SecretName>,
     pub hsts: Option<TimeSpan>,
     pub compress: Option<bool>,
-    pub request_headers: Option<Vec<HeaderEdit>>,
-    pub response_headers: Option<Vec<HeaderEdit>>,
+    pub request_headers: Option<Arc<Vec<HeaderEdit>>>,
+    pub response_headers: Option<Arc<Vec<HeaderEdit>>>,
 }
 
 impl RouteLabels {
@@ -109,7 +116,7 @@ pub struct Finding {
 }
 
 /// What a finding means for the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
     /// The label breaks its contract: none of the service's labels count.
     Bad,
@@ -124,8 +131,10 @@ pub enum FindingKind {
 pub struct Reading {
     /// The routes that ask for requests, by name.
     pub routes: BTreeMap<RouteName, RouteLabels>,
-    /// What is wrong, in the keys' order.
+    /// What is wrong, in the keys' order: at most [`MOST_FINDINGS`] of each kind.
     pub findings: Vec<Finding>,
+    /// How many more of a kind there are.
+    pub more: BTreeMap<FindingKind, usize>,
 }
 
 /// Reads all `com.docker.lb.*` labels of a service; of one that has none, those of interlock's predecessors.
@@ -134,39 +143,40 @@ pub fn read(labels: &Labels) -> Reading {
         return legacy::read(labels);
     }
     let mut read: BTreeMap<RouteName, RouteLabels> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let mut findings = Findings::default();
     let mut keys = Vec::new();
     let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
     for (key, value) in ours {
-        let finding = |kind, invalid| Finding { key: key.clone(), value: value.clone(), kind, invalid };
+        let mut found = |kind, invalid| findings.add(key, value, kind, || invalid);
         let (base, suffix) = split_key(&key[PREFIX.len()..]);
         let Some(label) = TABLE.iter().find(|label| label.key == base) else {
-            findings.push(finding(FindingKind::Inert, unknown(base)));
+            findings.add(key, value, FindingKind::Inert, || unknown(base));
             continue;
         };
         let route = match suffix.parse::<RouteName>() {
             Ok(route) if !suffix.is_empty() || base.len() == key.len() - PREFIX.len() => route,
             Ok(_) => {
-                findings.push(finding(
-                    FindingKind::Bad,
-                    Invalid::new("ends with a dot", "leave the dot out, or write a route's name behind it"),
-                ));
+                let right = "leave the dot out, or write a route's name behind it";
+                found(FindingKind::Bad, Invalid::new("ends with a dot", right));
                 continue;
             }
             Err(invalid) => {
-                findings.push(finding(FindingKind::Bad, invalid));
+                found(FindingKind::Bad, invalid);
                 continue;
             }
         };
+        if read.len() == MOST_ROUTES && !read.contains_key(&route) {
+            found(FindingKind::Bad, too_many_routes());
+            continue;
+        }
         let read = text(value).and_then(|value| (label.set)(read.entry(route.clone()).or_default(), value));
         match read {
             Ok(()) => keys.push((key, label, route)),
-            Err(invalid) => findings.push(finding(FindingKind::Bad, invalid)),
+            Err(invalid) => found(FindingKind::Bad, invalid),
         }
     }
-    findings.extend(of_no_route(labels, &keys));
-    findings.extend(legacy::shadowed(labels));
-    findings.sort_by(|a, b| a.key.cmp(&b.key));
+    of_no_route(labels, &keys, &mut findings);
+    legacy::shadowed(labels, &mut findings);
     if read.len() > 1
         && let Some(base) = read.get(&RouteName::default()).cloned()
     {
@@ -174,7 +184,15 @@ pub fn read(labels: &Labels) -> Reading {
         named.for_each(|(_, own)| *own = inherit(std::mem::take(own), &base));
     }
     read.retain(|_, route| route.asks_for_requests());
-    Reading { routes: read, findings }
+    let (findings, more) = findings.into_parts();
+    Reading { routes: read, findings, more }
+}
+
+fn too_many_routes() -> Invalid {
+    Invalid::new(
+        format!("names one route more than the {MOST_ROUTES} that a service may have"),
+        "spread the routes over several services",
+    )
 }
 
 /// Whether any of them is one of today's.
@@ -226,28 +244,19 @@ pub(crate) fn protect_differently(one: &Labels, other: &Labels) -> bool {
 
 /// What is said about a route that nothing makes one, a mistyped name most likely. Protection that was meant for another one is no
 /// trifle: that one must not be published without.
-fn of_no_route<'l>(
-    labels: &'l Labels,
-    keys: &'l [(&'l String, &'static Label, RouteName)],
-) -> impl Iterator<Item = Finding> + 'l {
+fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], findings: &mut Findings) {
     let names = |route: &RouteName| {
         ["hosts", "default_backend"].iter().any(|key| {
             let dot = if route.as_str().is_empty() { "" } else { "." };
             labels.contains_key(&format!("{PREFIX}{key}{dot}{route}"))
         })
     };
-    keys.iter().filter(move |(_, _, route)| !route.as_str().is_empty() && !names(route)).map(|(key, label, route)| {
+    for (key, label, route) in keys.iter().filter(|(_, _, route)| !route.as_str().is_empty() && !names(route)) {
         let kind = if PROTECTS.contains(&label.key) { FindingKind::Withholds } else { FindingKind::Inert };
-        Finding {
-            key: (*key).clone(),
-            value: labels.get(*key).cloned().unwrap_or_default(),
-            kind,
-            invalid: Invalid::new(
-                format!("is for a route that has no hosts: {route}"),
-                "write the name of a route that has, or give this one hosts by the same suffix",
-            ),
-        }
-    })
+        let value = labels.get(*key).map_or("", String::as_str);
+        let right = "write the name of a route that has, or give this one hosts by the same suffix";
+        findings.add(key, value, kind, || Invalid::new(format!("is for a route that has no hosts: {route}"), right));
+    }
 }
 
 /// The networks that any route of a service lets in by `allow`.
@@ -257,7 +266,7 @@ pub(crate) fn allowed(labels: &Labels) -> Vec<IpNet> {
     if own.next().is_none() {
         return Vec::new();
     }
-    read(labels).routes.into_values().flat_map(|route| route.allow.unwrap_or_default()).collect()
+    read(labels).routes.into_values().flat_map(|route| route.allow.unwrap_or_default().to_vec()).collect()
 }
 
 /// Splits `hosts.admin` into the table's key and the route's name.
@@ -266,9 +275,11 @@ fn split_key(key: &str) -> (&str, &str) {
 }
 
 fn unknown(key: &str) -> Invalid {
-    let nearest = TABLE.iter().map(|label| (strsim::damerau_levenshtein(label.key, key), label.key)).min();
+    // The comparison takes time and memory by the product of the two lengths.
+    let short = if key.len() < 64 { TABLE.iter() } else { [].iter() };
+    let nearest = short.map(|label| (strsim::damerau_levenshtein(label.key, key), label.key)).min();
     let wrong = match nearest {
-        Some((distance, near)) if distance <= 3 && key.len() < 64 => {
+        Some((distance, near)) if distance <= 3 => {
             format!("is not a label of interlock: did you mean {PREFIX}{near}?")
         }
         _ => "is not a label of interlock".to_owned(),

@@ -15,17 +15,20 @@ use crate::options::RouteOptions;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
+use crate::render::nginx::Price;
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 
 mod asks;
 mod attach;
+mod budget;
 mod pace;
 mod reach;
 
 pub(crate) use asks::in_full;
 pub use asks::{Asks, Certificate, Health, Tls};
 pub(crate) use attach::doubts;
+use budget::Budgets;
 use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
@@ -40,6 +43,8 @@ pub struct Model {
     pub last_good: LastGood,
     /// How the labels of services change.
     pub paces: Paces,
+    /// What the routes of each service cluster come to in its proxies' files, in bytes: at most so many.
+    pub bytes: BTreeMap<Cluster, usize>,
 }
 
 /// What an earlier reading returned, and what others said of services. The default for a fresh process.
@@ -103,6 +108,8 @@ pub struct Route {
     pub asks: Asks,
     /// The labels of its service that it was read from.
     pub labels: Arc<Labels>,
+    /// What it comes to by itself.
+    pub(crate) price: Price,
 }
 
 impl Route {
@@ -137,6 +144,7 @@ impl Seniority {
 /// Reads the services of a Swarm.
 pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
+    let budgets = Budgets::of(settings, snapshot.engine.config_limit());
     let mut model = Model::default();
     let mut problems = Vec::new();
     let mut services: Vec<_> = snapshot.services.iter().collect();
@@ -147,15 +155,15 @@ pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Mode
         }
         let refusal = known.refused.and_then(|refused| refused.get(&service.id));
         if let Some(refusal) = refusal.filter(|refusal| *refusal.labels == service.spec.labels) {
-            let read = still_served(&world, service, refusal);
+            let read = still_served(&world, &budgets, service, refusal);
             problems.push(refused_by_checker(&service.spec.name, refusal, read.is_some()));
             model.take(service, read);
             continue;
         }
         let remembered = known.last_good.and_then(|known| known.get(&service.id));
-        let (read, said) = read_service(&world, service, remembered);
+        let (read, said) = read_service(&world, &budgets, service, remembered);
         let before = known.paces.and_then(|paces| paces.get(&service.spec.name));
-        let (read, said, pace) = paced(&world, service, (read, said), before, snapshot.observed_at);
+        let (read, said, pace) = paced(&world, &budgets, service, (read, said), before, snapshot.observed_at);
         model.paces.extend(pace.map(|pace| (service.spec.name.clone(), pace)));
         problems.extend(said);
         model.take(service, read);
@@ -163,12 +171,14 @@ pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Mode
     for (name, pace) in known.paces.into_iter().flatten().filter(|(_, pace)| pace.lasts(snapshot.observed_at)) {
         model.paces.entry(name.clone()).or_insert_with(|| pace.clone());
     }
+    problems.extend(budgets.fit(&mut model));
     (model, problems)
 }
 
 /// What was read of a service, or what it is routed by meanwhile if its labels change too often.
 fn paced(
     world: &World<'_>,
+    budgets: &Budgets<'_>,
     service: &Service,
     (read, said): (Read, Vec<Problem>),
     before: Option<&Pace>,
@@ -177,7 +187,7 @@ fn paced(
     let (pace, verdict) = Pace::look(before, service, read.as_ref().map(|(labels, _)| labels), now);
     let (held, until) = match verdict {
         Verdict::Follow => return (read, said, pace),
-        Verdict::Hold(labels, until) => (earlier_routes(world, service, Some(&labels)), until),
+        Verdict::Hold(labels, until) => (earlier_routes(world, budgets, service, Some(&labels)), until),
         Verdict::Withhold(until) => (None, until),
     };
     let (pace, effect) = match &held {
@@ -190,9 +200,9 @@ fn paced(
 type Read = Option<(Arc<Labels>, Vec<Route>)>;
 
 /// The routes that a service is served by, when a checker refuses what its labels ask for now. They only stay if they protect as much.
-fn still_served(world: &World<'_>, service: &Service, refusal: &CheckerRefusal) -> Read {
+fn still_served(world: &World<'_>, budgets: &Budgets<'_>, service: &Service, refusal: &CheckerRefusal) -> Read {
     let served = refusal.served.as_ref()?;
-    let by = |labels: &Arc<Labels>| Some(routes(world, service, labels, &labels::read(labels).routes).ok()?.0);
+    let by = |labels: &Arc<Labels>| Some(routes(world, budgets, service, labels, &labels::read(labels).routes).ok()?.0);
     let (wanted, earlier) = (by(&refusal.labels)?, by(served)?);
     let protects_alike = |earlier: &Route| {
         let mut wanted = wanted.iter().filter(|route| route.name == earlier.name);
@@ -204,46 +214,54 @@ fn still_served(world: &World<'_>, service: &Service, refusal: &CheckerRefusal) 
     earlier.iter().all(protects_alike).then(|| (Arc::clone(served), earlier))
 }
 
-fn read_service(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> (Read, Vec<Problem>) {
+fn read_service(
+    world: &World<'_>,
+    budgets: &Budgets<'_>,
+    service: &Service,
+    remembered: Option<&Arc<Labels>>,
+) -> (Read, Vec<Problem>) {
     let reading = labels::read(&service.spec.labels);
     let name = &service.spec.name;
     let bad = reading.findings.iter().any(|f| f.kind != FindingKind::Inert);
     let withheld = reading.findings.iter().any(|f| f.kind == FindingKind::Withholds);
     if !bad && reading.routes.is_empty() {
-        return (None, reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored)).collect());
+        return (None, finding_problems(name, &reading, Effect::Ignored));
     }
     let labels = match remembered {
         Some(labels) if **labels == service.spec.labels => Arc::clone(labels),
         _ => Arc::new(service.spec.labels.clone()),
     };
-    let outcome = if bad { Err(Vec::new()) } else { routes(world, service, &labels, &reading.routes) };
+    let outcome = if bad { Err(Vec::new()) } else { routes(world, budgets, service, &labels, &reading.routes) };
     let refused = match outcome {
         Ok((routes, inert)) => {
-            let findings = reading.findings.iter().map(|f| finding_problem(name, f, Effect::Ignored));
-            let inert = inert.into_iter().map(|told| told.warning(name));
-            let problems = findings.chain(inert).collect();
+            let mut problems = finding_problems(name, &reading, Effect::Ignored);
+            problems.extend(inert.into_iter().map(|told| told.warning(name)));
             return (Some((labels, routes)), problems);
         }
         Err(refused) => refused,
     };
     // A service that asks for protection which cannot be given is not published with older, weaker labels either.
     let may_fall_back = !withheld && refused.iter().all(|refusal| refusal.may_fall_back);
-    let earlier = if may_fall_back { earlier_routes(world, service, remembered) } else { None };
+    let earlier = if may_fall_back { earlier_routes(world, budgets, service, remembered) } else { None };
     let effect = if earlier.is_some() { Effect::LastGood } else { Effect::LeftOut };
-    let finding_effect = |finding: &Finding| if finding.kind == FindingKind::Inert { Effect::Ignored } else { effect };
-    let mut problems: Vec<_> = reading.findings.iter().map(|f| finding_problem(name, f, finding_effect(f))).collect();
+    let mut problems = finding_problems(name, &reading, effect);
     problems.extend(refused.into_iter().map(|refusal| refusal.problem(name, effect)));
     (earlier, problems)
 }
 
 /// The routes by the service's last good labels, with today's addresses.
-fn earlier_routes(world: &World<'_>, service: &Service, remembered: Option<&Arc<Labels>>) -> Read {
+fn earlier_routes(
+    world: &World<'_>,
+    budgets: &Budgets<'_>,
+    service: &Service,
+    remembered: Option<&Arc<Labels>>,
+) -> Read {
     let before = remembered.cloned().or_else(|| service.previous.as_ref().map(|spec| Arc::new(spec.labels.clone())))?;
     let reading = labels::read(&before);
     if reading.routes.is_empty() || reading.findings.iter().any(|f| f.kind != FindingKind::Inert) {
         return None;
     }
-    let (routes, _) = routes(world, service, &before, &reading.routes).ok()?;
+    let (routes, _) = routes(world, budgets, service, &before, &reading.routes).ok()?;
     Some((before, routes))
 }
 
@@ -312,22 +330,35 @@ fn refused_by_checker(service: &str, refusal: &CheckerRefusal, is_served: bool) 
     }
 }
 
-fn finding_problem(service: &str, finding: &Finding, effect: Effect) -> Problem {
-    let Finding { key, value, kind, invalid } = finding;
-    Problem {
-        severity: if *kind == FindingKind::Inert { Severity::Warning } else { Severity::Error },
-        subject: Subject::Service(service.to_owned()),
-        label: Some(shown(key)),
-        value: Some(shown(value)),
-        wrong: invalid.wrong.clone(),
-        right: invalid.right.to_owned(),
-        effect,
-    }
+/// What is told of a service's labels. `effect` is that of those that are wrong; others are ignored.
+fn finding_problems(service: &str, reading: &labels::Reading, effect: Effect) -> Vec<Problem> {
+    let problem = |kind: FindingKind, label: Option<(&str, &str)>, wrong: String, right: &str| {
+        let is_inert = kind == FindingKind::Inert;
+        let (label, value) = label.map(|(key, value)| (shown(key), shown(value))).unzip();
+        Problem {
+            severity: if is_inert { Severity::Warning } else { Severity::Error },
+            subject: Subject::Service(service.to_owned()),
+            label,
+            value,
+            wrong,
+            right: right.to_owned(),
+            effect: if is_inert { Effect::Ignored } else { effect },
+        }
+    };
+    let listed = reading.findings.iter().map(|Finding { key, value, kind, invalid }| {
+        problem(*kind, Some((key, value)), invalid.wrong.clone(), invalid.right)
+    });
+    let more = reading.more.iter().map(|(kind, count)| {
+        let what = if *kind == FindingKind::Inert { "do nothing" } else { "are wrong" };
+        problem(*kind, None, format!("{count} more of its labels {what}"), "mend those that are listed first")
+    });
+    listed.chain(more).collect()
 }
 
 /// Resolves all routes of a service, and says which labels do nothing; or says all that is in the way.
 fn routes(
     world: &World<'_>,
+    budgets: &Budgets<'_>,
     service: &Service,
     labels: &Arc<Labels>,
     read: &BTreeMap<RouteName, RouteLabels>,
@@ -337,13 +368,17 @@ fn routes(
     let mut refusals: Vec<_> = refuse_service(&service.spec).into_iter().collect();
     for (name, of_route) in read {
         match route(world, service, labels, name, of_route) {
-            Ok(route) => {
+            Ok(mut route) => {
+                route.price = budgets.price(&route);
                 let told = asks::without_effect(of_route, &route.asks);
                 inert.extend(told.into_iter().map(|told| told.written(labels, name)));
                 routes.push(route);
             }
             Err(refusal) => refusals.push(refusal.written(labels, name)),
         }
+    }
+    if refusals.is_empty() {
+        refusals.extend(budgets.exceeded(&routes));
     }
     if refusals.is_empty() { Ok((routes, nowhere(inert, labels, read))) } else { Err(refusals) }
 }
@@ -357,7 +392,10 @@ fn nowhere(inert: Vec<Refusal>, labels: &Labels, read: &BTreeMap<RouteName, Rout
     }
     let users = |written: &str| {
         let label = written.strip_prefix(labels::PREFIX).unwrap_or(written);
-        read.keys().filter(|route| labels::written(labels, route, label) == written).count()
+        // With a suffix it is one route's.
+        let is_one = label.contains('.');
+        let uses = |route: &&RouteName| labels::written(labels, route, label) == written;
+        if is_one { 1 } else { read.keys().filter(uses).count() }
     };
     by_key
         .into_iter()
@@ -458,6 +496,7 @@ fn route(
         targets,
         asks,
         labels: Arc::clone(written),
+        price: Price::default(),
     })
 }
 

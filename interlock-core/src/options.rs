@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ pub(crate) mod headers;
 
 pub use headers::{HeaderEdit, HeaderName, HeaderValue};
 
-/// What a route asks for, as far as the services that share its requests have to agree on it.
+/// What a route asks for, as far as the services that share its requests have to agree on it. Long lists are shared by all that have
+/// them: each host and path of a route has its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteOptions {
@@ -33,7 +35,7 @@ pub struct RouteOptions {
     pub ssl_only: bool,
     /// Paths whose idle connections are kept for long.
     #[serde(skip_serializing_if = "is_default")]
-    pub websocket_endpoints: Vec<PathPrefix>,
+    pub websocket_endpoints: Arc<Vec<PathPrefix>>,
     /// How a task is chosen.
     #[serde(skip_serializing_if = "is_default")]
     pub balance: Balance,
@@ -54,7 +56,7 @@ pub struct RouteOptions {
     pub rate_limit: Option<RateLimit>,
     /// The client addresses that may send requests; all when empty.
     #[serde(skip_serializing_if = "is_default")]
-    pub allow: Vec<IpNet>,
+    pub allow: Arc<Vec<IpNet>>,
     /// The secret with the users that may send requests.
     #[serde(skip_serializing_if = "is_default")]
     pub basic_auth: Option<SecretName>,
@@ -66,10 +68,10 @@ pub struct RouteOptions {
     pub compress: bool,
     /// Headers that requests are given, or that are taken from them.
     #[serde(skip_serializing_if = "is_default")]
-    pub request_headers: Vec<HeaderEdit>,
+    pub request_headers: Arc<Vec<HeaderEdit>>,
     /// Headers that answers are given, or that are taken from them.
     #[serde(skip_serializing_if = "is_default")]
-    pub response_headers: Vec<HeaderEdit>,
+    pub response_headers: Arc<Vec<HeaderEdit>>,
 }
 
 /// Options by which a service protects itself or its clients: it is not served without them.
@@ -88,6 +90,9 @@ impl RouteOptions {
 
     /// The options that differ, by the names of their labels.
     pub(crate) fn differences(&self, other: &Self) -> BTreeSet<String> {
+        if self == other {
+            return BTreeSet::new();
+        }
         let (Ok(Value::Object(one)), Ok(Value::Object(two))) =
             (serde_json::to_value(self), serde_json::to_value(other))
         else {
@@ -441,19 +446,19 @@ mod tests {
             backend_protocol: BackendProtocol::Grpcs,
             ssl_backend_ca: "ca".parse().ok(),
             ssl_only: true,
-            websocket_endpoints: vec!["/ws".parse().expect("a path")],
+            websocket_endpoints: vec!["/ws".parse().expect("a path")].into(),
             balance: Balance::Cookie("session".parse().expect("a cookie")),
             max_body_size: "10m".parse().ok(),
             connect_timeout: "250ms".parse().ok(),
             read_timeout: "1d".parse().ok(),
             send_timeout: "30s".parse().ok(),
             rate_limit: "10,20".parse().ok(),
-            allow: vec!["10.0.0.0/8".parse().expect("a network")],
+            allow: vec!["10.0.0.0/8".parse().expect("a network")].into(),
             basic_auth: "staff".parse().ok(),
             hsts: Some(31_536_000),
             compress: true,
-            request_headers: headers::edits("X-A: b; -X-C").expect("headers"),
-            response_headers: headers::edits("X-Frame-Options: DENY").expect("headers"),
+            request_headers: headers::edits("X-A: b; -X-C").expect("headers").into(),
+            response_headers: headers::edits("X-Frame-Options: DENY").expect("headers").into(),
         };
         let json = serde_json::to_string(&options).expect("JSON");
         assert_eq!(serde_json::from_str::<RouteOptions>(&json).expect("options"), options, "{json}");

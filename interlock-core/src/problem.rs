@@ -1,5 +1,6 @@
 //! What is wrong with an input, told so that its owner can mend it. A problem never stops anything but what it is about.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -107,6 +108,34 @@ impl fmt::Display for Problem {
     }
 }
 
+/// How many problems of one service or service cluster are told one by one.
+pub const MOST_PROBLEMS: usize = 16;
+
+/// Problems as they are told: sorted, each once, and of each service or service cluster the worst [`MOST_PROBLEMS`], with the number of the
+/// others. Who writes labels writes no more of a log than this.
+pub fn limited(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort();
+    problems.dedup();
+    let mut counts: BTreeMap<Subject, (usize, Option<Problem>)> = BTreeMap::new();
+    problems.retain(|problem| {
+        let (count, more) = counts.entry(problem.subject.clone()).or_default();
+        *count += 1;
+        let listed = *count <= MOST_PROBLEMS;
+        if !listed && more.is_none() {
+            *more = Some(problem.clone());
+        }
+        listed
+    });
+    problems.extend(counts.into_values().filter_map(|(count, more)| {
+        let more = more?;
+        let wrong = format!("there are {} more problems, which are not listed", count - MOST_PROBLEMS);
+        let right = "solve those that are listed".to_owned();
+        Some(Problem { label: None, value: None, wrong, right, ..more })
+    }));
+    problems.sort();
+    problems
+}
+
 /// A text from outside, fit for a terminal and a log: control and invisible characters escaped, at most 60 characters.
 pub fn shown(text: &str) -> String {
     shortened(text, 60)
@@ -147,6 +176,25 @@ mod tests {
         assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
         assert_eq!(shown("\u{202e}x"), "\\u{202e}x");
         assert!(shown(&"x".repeat(10_000)).chars().count() <= 61);
+    }
+
+    #[test]
+    fn m5_of_many_problems_of_one_service_some_are_listed_and_the_others_counted() {
+        let problem = |service: &str, number: usize| Problem {
+            severity: Severity::Warning,
+            subject: Subject::Service(service.into()),
+            label: Some(format!("com.docker.lb.u{number:05}")),
+            value: None,
+            wrong: "is not a label of interlock".into(),
+            right: String::new(),
+            effect: Effect::Ignored,
+        };
+        let many: Vec<_> = (0..40_000).map(|i| problem("noisy", i)).chain([problem("shop", 1)]).collect();
+        let told = limited(many);
+        assert_eq!(told.len(), MOST_PROBLEMS + 2);
+        assert!(told.contains(&problem("shop", 1)) && told.contains(&problem("noisy", 0)));
+        assert!(told.iter().any(|it| it.wrong == "there are 39984 more problems, which are not listed"), "{told:?}");
+        assert_eq!(limited(vec![problem("shop", 2), problem("shop", 1)]), [problem("shop", 1), problem("shop", 2)]);
     }
 
     #[test]

@@ -322,7 +322,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`; where connections or choice
-/// are special, with a hash of that behind: `shop.8080+1f2e3d4c`. Of letters, digits, `-`, `_`, `.` and `+` only, at most 255 of them.
+/// are special, with a hash of that behind: `shop.8080+1f2e3d4c`. Of letters, digits, `-`, `_`, `.` and `+` only. Names that would be
+/// longer than 100 characters are cut, with a hash of the whole behind: ours have at most [`UpstreamName::LONGEST`].
 /// Different sets of targets have different names, as service names have neither dots nor plus signs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -342,6 +343,14 @@ impl FromStr for UpstreamName {
 }
 
 impl UpstreamName {
+    /// How long a name of ours is at most.
+    pub(crate) const LONGEST: usize = 110;
+
+    /// The name of a route's upstream while it shares its requests with no other.
+    pub(crate) fn alone(route: &Route) -> Self {
+        Self::of(&[route], &route.asks.options)
+    }
+
     /// A name that no service has, for comparing structures.
     pub(crate) fn harmless(number: usize) -> Self {
         Self(format!("u{number:09}"))
@@ -352,10 +361,11 @@ impl UpstreamName {
         parts.sort();
         parts.dedup();
         let joined = parts.join("+");
-        let mut name = if joined.len() <= 240 {
+        let mut name = if joined.len() <= 100 {
             joined
         } else {
-            format!("{}+{}-more.{}", parts[0], parts.len() - 1, hash::hex16(joined.as_bytes()))
+            let first: String = parts[0].chars().take(64).collect();
+            format!("{first}+{}-more.{}", parts.len() - 1, hash::hex16(joined.as_bytes()))
         };
         // What one connection is like must be the same for all who share it.
         let special = (&options.balance, options.backend_protocol, &options.ssl_backend_ca);

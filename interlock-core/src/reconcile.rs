@@ -17,7 +17,7 @@ use crate::model::{self, Known, LastGood, Model, Paces, Refused};
 use crate::names::{Cluster, SecretName, ServiceId};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan, Waiting};
-use crate::problem::{Effect, Problem, Severity, Subject};
+use crate::problem::{self, Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
 use crate::render::{self, RenderError, Rendering, Renderings};
 use crate::reports::{Reports, VersionInUse, Versions, Waits};
@@ -320,8 +320,6 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let served = served(inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
-    problems.sort();
-    problems.dedup();
     let hitless = |cluster: &Cluster| settings.extension(cluster.as_str()).is_some_and(|e| e.hitless_service_update);
     let deliveries = accepted.iter().filter(|((cluster, _), _)| hitless(cluster));
     Outcome {
@@ -330,7 +328,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         generations: wanted_generations,
         secrets,
         plan,
-        problems,
+        problems: problem::limited(problems),
         memory: Memory {
             last_good: model.last_good,
             paces: model.paces,

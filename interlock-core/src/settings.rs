@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::proxy_config::ProxyVersion;
 
+mod budget;
 mod check;
 mod keys;
 mod read;
 mod template;
 mod values;
 
+pub use budget::Budget;
 pub use keys::{KeyDoc, Shape, Status, reference};
 pub use read::{SettingError, SettingsError};
 pub use template::{json_schema, template};
@@ -183,6 +185,8 @@ pub struct Extension {
     pub proxy_protocol: bool,
     /// The version of the proxy program, for which directives may be rendered.
     pub proxy_version: Option<ProxyVersion>,
+    /// What services may come to.
+    pub budget: Budget,
     /// The options of its kind.
     pub options: ProxyOptions,
 }
@@ -403,6 +407,7 @@ impl Extension {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             proxy_version: None,
+            budget: Budget::default(),
             options: ProxyOptions::Nginx(Box::default()),
         }
     }

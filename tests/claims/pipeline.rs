@@ -3,14 +3,19 @@
 use std::sync::LazyLock;
 
 use interlock_core::labels::{self, FindingKind, TABLE};
-use interlock_core::names::HostPattern;
-use interlock_core::problem::Subject;
-use interlock_core::proxy_config::{ProxyConfig, Upstream, VirtualHost};
+use interlock_core::model;
+use interlock_core::names::{Cluster, HostPattern};
+use interlock_core::problem::{MOST_PROBLEMS, Subject};
+use interlock_core::proxy_config::{self, ProxyConfig, ProxySettings, Upstream, VirtualHost};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::render::{self, Renderings};
+use interlock_core::routes::Routes;
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::{Labels, Secret};
 use interlock_core::state::State;
 
+/// More than a file without a route has.
+const LIMIT: usize = 1_000_000;
 /// A host of the neighbour, and where its task is.
 const NEIGHBOUR: (&str, &str) = ("shop.example.com", "10.0.1.3");
 /// Where the task of the other service is.
@@ -70,9 +75,12 @@ fn reaches(config: &ProxyConfig, address: &str) -> bool {
 /// Whatever the labels of the other are: the files have the structure that their template gives them and say what the model says, the
 /// neighbour is served as it is alone, and one bad label takes the other service out as a whole.
 pub fn any_labels(labels: &Labels) {
-    let (outcome, renderings) = reconcile_embedded(&beside_another(labels));
+    let inputs = beside_another(labels);
+    let (outcome, renderings) = reconcile_embedded(&inputs);
+    is_not_larger_than_estimated(&inputs, &renderings);
     let reading = labels::read(labels);
     let bad = reading.findings.iter().any(|finding| finding.kind != FindingKind::Inert);
+    assert!(outcome.problems.len() <= 2 * (MOST_PROBLEMS + 1), "{labels:?}");
     let told = outcome.problems.iter().any(|problem| problem.subject == Subject::Service("other".to_owned()));
     assert!(told || reading.findings.is_empty(), "{labels:?}");
     for problem in &outcome.problems {
@@ -91,4 +99,33 @@ pub fn any_labels(labels: &Labels) {
             assert_eq!(served(config), *SERVED_ALONE, "{labels:?}");
         }
     }
+}
+
+/// What files have besides routes: lines for TLS, gRPC and what is passed through are only there where somebody needs them.
+const BESIDES: usize = 4096;
+
+/// What is rendered is not larger than what the routes were estimated to come to before.
+pub fn is_not_larger_than_estimated(inputs: &Inputs, renderings: &Renderings) {
+    let Inputs { snapshot, settings, memory, .. } = inputs;
+    let estimated = model::read(snapshot, settings, &memory.last_good, &memory.refused).0.bytes;
+    for ((cluster, _), rendering) in renderings {
+        let Ok(files) = &rendering.result else { continue };
+        let size: usize = files.iter().map(|file| file.content.len()).sum();
+        let most = estimated.get(cluster).unwrap_or(&0) + without_routes(settings, cluster) + BESIDES;
+        assert!(size <= most, "{size} bytes, and {most} were the most for {}", cluster.title());
+    }
+}
+
+/// How large the files of a service cluster are without a route.
+fn without_routes(settings: &Settings, cluster: &Cluster) -> usize {
+    static DEFAULT: LazyLock<usize> = LazyLock::new(|| rendered_empty(&Settings::default(), &Cluster::default()));
+    if *settings == Settings::default() { *DEFAULT } else { rendered_empty(settings, cluster) }
+}
+
+fn rendered_empty(settings: &Settings, cluster: &Cluster) -> usize {
+    let Some(extension) = settings.extension(cluster.as_str()) else { return 0 };
+    let proxy = ProxySettings::of(extension, extension.proxy_version, None);
+    let config = proxy_config::build(cluster, proxy, &Routes::default());
+    let files = render::render(&config, LIMIT).result.unwrap_or_default();
+    files.iter().map(|file| file.content.len()).sum()
 }

@@ -117,7 +117,7 @@ pub fn route(labels: &RouteLabels) {
     hosts.iter().flatten().for_each(|host| this(host, "-_.*"));
     port.iter().for_each(|port| this(port, ""));
     network.iter().for_each(|network| this(network, NAME));
-    context_root.iter().chain(websocket_endpoints.iter().flatten()).for_each(|path| this(path, PATH));
+    context_root.iter().chain(websocket_endpoints.iter().flat_map(|it| it.iter())).for_each(|path| this(path, PATH));
     service_cluster.iter().for_each(|cluster| this(cluster, NAME));
     [ssl_cert, ssl_key, ssl_backend_ca, basic_auth].into_iter().flatten().for_each(|secret| this(secret, NAME));
     sticky_session_cookie.iter().for_each(|cookie| this(cookie, NAME));
@@ -133,8 +133,8 @@ pub fn route(labels: &RouteLabels) {
     canary_header.iter().chain(canary_cookie).for_each(canary);
     max_body_size.iter().for_each(|size| this(size, ""));
     rate_limit.iter().for_each(|rate| this_rate(*rate));
-    allow.iter().flatten().for_each(|network| this(network, ".:/"));
-    request_headers.iter().chain(response_headers).flatten().for_each(header);
+    allow.iter().flat_map(|it| it.iter()).for_each(|network| this(network, ".:/"));
+    request_headers.iter().chain(response_headers).flat_map(|it| it.iter()).for_each(header);
 }
 
 fn redirect(redirect: &Redirect) {

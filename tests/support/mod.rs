@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod backend;
+pub mod bombs;
 pub mod checker;
 pub mod core;
 pub mod gate;

@@ -1,39 +1,51 @@
-//! Which routes a checker does not take, when it refuses a whole configuration.
+//! Which routes a checker does not take, when it refuses a whole configuration, or runs out of time or memory over it.
 //!
-//! The types that routes are made of make this rare: it takes a name, or a number of them, that nginx cannot hold.
+//! The types that routes are made of and the budgets of services make this rare: it takes a name, or a number of them, that nginx
+//! cannot hold.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Checker, make};
+use super::{Checker, Failure, make};
 use crate::names::{HostPattern, PathPrefix};
 use crate::proxy_config::{ProxyConfig, VirtualHost};
-use crate::render::{RenderError, Suspect};
+use crate::render::Suspect;
 
 /// How many checks a search may take.
 const MOST_CHECKS: usize = 64;
-/// And how long.
-const LONGEST: Duration = Duration::from_secs(20);
+/// And how long, when checks end by themselves and when they run out of something, like time.
+const LONGEST: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
 
-/// Routes without which the checker takes the rest. None when it refuses the settings alone, or when it was not found out in time;
-/// when there are many, those that were found in time.
-pub(super) async fn suspects(config: &ProxyConfig, limit: usize, checker: &Checker) -> Vec<Suspect> {
+/// Routes without which the checker takes the rest. None when it does not take the settings alone, or when it was not found out in time;
+/// when there are many, those that were found in time. Routes that are as they were when all was `good` are tried before others, so
+/// that of all that is too much together what is new is blamed.
+pub(super) async fn suspects(
+    config: &ProxyConfig,
+    limit: usize,
+    checker: &Checker,
+    failure: &Failure,
+    good: Option<&ProxyConfig>,
+) -> Vec<Suspect> {
+    let [refused, exhausted] = LONGEST;
     let mut search = Search {
         config,
         limit,
         checker,
         checks: 0,
-        end: Instant::now() + LONGEST,
+        end: Instant::now() + if matches!(failure, Failure::Exhausted(_)) { exhausted } else { refused },
         good: Vec::new(),
         found: Vec::new(),
+        may_pass: matches!(failure, Failure::Exhausted(_)),
     };
     // With no route at all: the settings are to blame.
     if search.takes(&[]).await != Some(true) {
         return Vec::new();
     }
-    search.run(&routes(config)).await;
+    let known = |route: &Suspect| good.is_some_and(|good| is_the_same(good, config, route));
+    let (old, new): (Vec<_>, Vec<_>) = routes(config).into_iter().partition(known);
+    search.run(&old, &new).await;
     search.found.sort();
     search.found
 }
@@ -47,6 +59,13 @@ fn routes(config: &ProxyConfig) -> Vec<Suspect> {
     };
     let hosts = config.virtual_hosts.iter().flat_map(|(host, serves)| of(Some(host), serves));
     hosts.chain(config.default.iter().flat_map(|serves| of(None, serves))).collect()
+}
+
+/// Whether a route is the same in both, with its host and its tasks.
+fn is_the_same(one: &ProxyConfig, other: &ProxyConfig, route: &Suspect) -> bool {
+    let of = |config: &ProxyConfig| restricted(config, &[], std::slice::from_ref(route));
+    let (one, other) = (of(one), of(other));
+    one.virtual_hosts == other.virtual_hosts && one.default == other.default && one.upstreams == other.upstreams
 }
 
 /// Routes that are tried together.
@@ -67,13 +86,17 @@ struct Search<'c> {
     /// Routes that the checker takes all together.
     good: Vec<Suspect>,
     found: Vec<Suspect>,
+    /// Whether a failure may be over when the same is tried again: then nothing is concluded from another check.
+    may_pass: bool,
 }
 
 impl Search<'_> {
     /// Halves what is refused until single routes are left. Each group is tried together with all that is good, so that of two routes
     /// that only clash with each other one is found.
-    async fn run(&mut self, routes: &[Suspect]) {
-        let mut groups = vec![Group { routes, refused: true, first_half: false }];
+    async fn run(&mut self, old: &[Suspect], new: &[Suspect]) {
+        let second = Group { routes: new, refused: old.is_empty() && !self.may_pass, first_half: false };
+        let first = Group { routes: old, refused: new.is_empty() && !self.may_pass, first_half: true };
+        let mut groups: Vec<_> = [second, first].into_iter().filter(|group| !group.routes.is_empty()).collect();
         while let Some(Group { routes, refused, first_half }) = groups.pop() {
             if !refused {
                 match self.takes(routes).await {
@@ -82,7 +105,7 @@ impl Search<'_> {
                         self.good.extend_from_slice(routes);
                         if let Some(other) = groups.last_mut().filter(|_| first_half) {
                             // Both halves together were refused.
-                            other.refused = true;
+                            other.refused = !self.may_pass;
                         }
                         continue;
                     }
@@ -110,8 +133,8 @@ impl Search<'_> {
         let config = restricted(self.config, &self.good, routes);
         match make(config, self.limit, Some(self.checker)).await {
             Ok(_) => Some(true),
-            Err(RenderError::Refused { .. }) => Some(false),
-            Err(_) => None,
+            Err(Failure::Refused(_) | Failure::Exhausted(_)) => Some(false),
+            Err(Failure::Other(_)) => None,
         }
     }
 }
@@ -147,6 +170,6 @@ fn restricted(config: &ProxyConfig, good: &[Suspect], routes: &[Suspect]) -> Pro
     let hosts = restricted.virtual_hosts.values().chain(&restricted.default);
     let used: BTreeSet<_> = hosts.flat_map(VirtualHost::upstreams).cloned().collect();
     restricted.upstreams =
-        config.upstreams.iter().filter(|(name, _)| used.contains(*name)).map(|(n, u)| (n.clone(), u.clone())).collect();
+        used.into_iter().filter_map(|name| config.upstreams.get(&name).cloned().map(|it| (name, it))).collect();
     restricted
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::Command;
 
-use super::process::{self, Ended};
+use super::process::{self, Ended, Unfinished};
 use crate::proxy_config::ProxyVersion;
 use crate::render::File;
 
@@ -69,7 +69,10 @@ pub enum CheckError {
     /// files.
     #[error("{0}")]
     Refused(String),
-    /// It did not come to a result.
+    /// It ran out of time, of memory or of something else, or it was ended. That may be for the files, or for the machine.
+    #[error("the checker came to no result: {0}")]
+    Exhausted(String),
+    /// It did not come to a result for a reason that is not in the files.
     #[error("the checker came to no result: {0}")]
     Failed(String),
 }
@@ -129,12 +132,15 @@ impl Checker {
         let mut command = Command::new(&self.program);
         command.args(["-e", "stderr", "-q", "-t", "-c"]).arg(copy.main()).arg("-g").arg(copy.globals());
         command.current_dir(copy.folder());
-        let ended = process::run(command, self.limit).await.map_err(|error| CheckError::Failed(error.to_string()))?;
+        let ended = process::run(command, self.limit).await.map_err(|error| match error {
+            Unfinished::NotStarted(_) => CheckError::Failed(error.to_string()),
+            Unfinished::TooLong(_) | Unfinished::Killed(_) => CheckError::Exhausted(error.to_string()),
+        })?;
         if ended.well {
             return Ok(());
         }
         let reason = told::reason(&ended.said, &copy, files);
-        Err(if is_exhausted(&ended.said) { CheckError::Failed(reason) } else { CheckError::Refused(reason) })
+        Err(if is_exhausted(&ended.said) { CheckError::Exhausted(reason) } else { CheckError::Refused(reason) })
     }
 }
 

@@ -7,9 +7,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
-use super::{Checker, render_and_check};
+use super::{Checker, render_and_check_anew};
 use crate::grpc::convert::Model;
-use crate::proxy_config::{Generation, Revision};
+use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::render::{RenderError, Rendering};
 
 /// What an extension is told.
@@ -34,7 +34,11 @@ impl Event {
 
 /// What was made last of each generation. Whoever asks for the same again, like a core that was started anew, gets it without waiting.
 #[derive(Debug, Default)]
-pub struct Kept(BTreeMap<Generation, (usize, Rendering)>);
+pub struct Kept {
+    made: BTreeMap<Generation, (usize, Rendering)>,
+    /// What files were made of last.
+    good: BTreeMap<Generation, ProxyConfig>,
+}
 
 /// Renders models and posts what comes out, until the events end or something fails. A model that was overtaken before it was begun is
 /// left out; one that was begun is finished, so that models that change faster than they can be rendered still give files.
@@ -78,7 +82,8 @@ where
                 (generation, Rendering { revision, result })
             }
             Event::Withdrawn(generation) => {
-                kept.0.remove(&generation);
+                kept.made.remove(&generation);
+                kept.good.remove(&generation);
                 retries.forget(&generation);
                 continue;
             }
@@ -155,13 +160,17 @@ impl Kept {
     async fn make(&mut self, model: &Model, checker: Option<&Checker>) -> Rendering {
         let Model { config, generation, file_limit } = model;
         let same = |(limit, kept): &&(usize, Rendering)| limit == file_limit && kept.revision == config.revision;
-        if let Some((_, kept)) = self.0.get(generation).filter(same) {
+        if let Some((_, kept)) = self.made.get(generation).filter(same) {
             return kept.clone();
         }
-        let rendering = render_and_check(config, *file_limit, checker).await;
+        let good = self.good.get(generation);
+        let rendering = render_and_check_anew(config, *file_limit, checker, good).await;
+        if rendering.result.is_ok() {
+            self.good.insert(generation.clone(), config.clone());
+        }
         // A checker that came to no result may come to one the next time.
         if !matches!(rendering.result, Err(RenderError::Failed(_))) {
-            self.0.insert(generation.clone(), (*file_limit, rendering.clone()));
+            self.made.insert(generation.clone(), (*file_limit, rendering.clone()));
         }
         rendering
     }

@@ -2,9 +2,11 @@
 //! Interlock 1 (`interlock.*`, on a service or in its container spec). They count on services without `com.docker.lb.*` alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Finding, FindingKind, Reading, Redirect, RouteLabels, text};
-use crate::names::{HostPattern, Invalid, RouteName};
+use super::values::{MOST_HOSTS, MOST_PATHS};
+use super::{FindingKind, Findings, MOST_ROUTES, Reading, Redirect, RouteLabels, text, too_many_routes};
+use crate::names::{Invalid, RouteName};
 use crate::snapshot::Labels;
 
 /// The prefix of the routing mesh.
@@ -33,17 +35,13 @@ fn mesh_keys(labels: &Labels) -> impl Iterator<Item = (&String, &String)> {
 }
 
 /// What is told of these labels on a service that has some of today's.
-pub(super) fn shadowed(labels: &Labels) -> impl Iterator<Item = Finding> {
+pub(super) fn shadowed(labels: &Labels, findings: &mut Findings) {
     let v1 = labels.get_key_value("interlock.hostname");
-    mesh_keys(labels).chain(v1).map(|(key, value)| {
+    for (key, value) in mesh_keys(labels).chain(v1) {
         let right = "remove it, or the com.docker.lb labels";
-        finding(
-            key,
-            value,
-            FindingKind::Inert,
-            Invalid::new("is not read beside labels that begin with com.docker.lb.", right),
-        )
-    })
+        let invalid = || Invalid::new("is not read beside labels that begin with com.docker.lb.", right);
+        findings.add(key, value, FindingKind::Inert, invalid);
+    }
 }
 
 /// The key that one of today's labels stands under here.
@@ -68,27 +66,28 @@ fn route_name(key: &str) -> Result<RouteName, Invalid> {
     key[MESH.len()..].trim_start_matches('.').to_ascii_lowercase().parse()
 }
 
-fn finding(key: &str, value: &str, kind: FindingKind, invalid: Invalid) -> Finding {
-    Finding { key: key.to_owned(), value: value.to_owned(), kind, invalid }
-}
-
 /// `com.docker.ucp.mesh.http.1=external_route=http://shop.example.com,internal_port=8080`: a route for each number.
 fn mesh(labels: &Labels) -> Reading {
-    let mut reading = Reading::default();
+    let mut routes = BTreeMap::new();
+    let mut findings = Findings::default();
     for (key, value) in mesh_keys(labels) {
         let read = || {
             let name = route_name(key)?;
-            if reading.routes.contains_key(&name) {
+            if routes.contains_key(&name) {
                 return Err(Invalid::new("names a route that another label names", "give each route another name"));
+            }
+            if routes.len() == MOST_ROUTES {
+                return Err(too_many_routes());
             }
             Ok((name, mesh_route(text(value)?)?))
         };
         match read() {
-            Ok((name, route)) => drop(reading.routes.insert(name, route)),
-            Err(invalid) => reading.findings.push(finding(key, value, FindingKind::Bad, invalid)),
+            Ok((name, route)) => drop(routes.insert(name, route)),
+            Err(invalid) => findings.add(key, value, FindingKind::Bad, || invalid),
         }
     }
-    reading
+    let (findings, more) = findings.into_parts();
+    Reading { routes, findings, more }
 }
 
 fn mesh_route(value: &str) -> Result<RouteLabels, Invalid> {
@@ -137,10 +136,10 @@ fn v1(labels: &Labels) -> Reading {
         .collect();
     let Some(hostname) = ours.get("hostname") else { return Reading::default() };
     let mut route = RouteLabels { hosts: Some(Vec::new()), ..RouteLabels::default() };
-    let mut reading = Reading::default();
+    let mut findings = Findings::default();
     let mut note = |key: &str, value: &str, read: Result<(), Invalid>| {
         if let Err(invalid) = read {
-            reading.findings.push(finding(&format!("{V1}{key}"), value, FindingKind::Bad, invalid));
+            findings.add(&format!("{V1}{key}"), value, FindingKind::Bad, || invalid);
         }
     };
     let domain = ours.get("domain").copied().unwrap_or("local");
@@ -157,10 +156,8 @@ fn v1(labels: &Labels) -> Reading {
                 "context_root" => route.context_root = Some(value.parse()?),
                 "context_root_rewrite" => route.context_root_rewrite = present,
                 "websocket_endpoint" => {
-                    let endpoints = route.websocket_endpoints.get_or_insert_default();
-                    endpoints.push(value.parse()?);
-                    endpoints.sort();
-                    endpoints.dedup();
+                    let endpoints = Arc::make_mut(route.websocket_endpoints.get_or_insert_default());
+                    add(endpoints, value.parse()?, MOST_PATHS)?;
                 }
                 "ssl_cert" => route.ssl_cert = Some(value.parse()?),
                 "ssl_cert_key" => route.ssl_key = Some(value.parse()?),
@@ -174,17 +171,22 @@ fn v1(labels: &Labels) -> Reading {
         });
         note(key, value, read);
     }
-    reading.routes.insert(RouteName::default(), route);
-    reading
+    let (findings, more) = findings.into_parts();
+    Reading { routes: BTreeMap::from([(RouteName::default(), route)]), findings, more }
 }
 
 fn add_host(route: &mut RouteLabels, name: &str) -> Result<(), Invalid> {
-    let host: HostPattern = name.parse()?;
-    let hosts = route.hosts.get_or_insert_default();
-    if !hosts.contains(&host) {
-        hosts.push(host);
-        hosts.sort();
+    add(route.hosts.get_or_insert_default(), name.parse()?, MOST_HOSTS)
+}
+
+/// Adds an item to a sorted list, if it is not in it. The list is as long as one of today's labels may make it.
+fn add<T: Ord>(items: &mut Vec<T>, item: T, most: usize) -> Result<(), Invalid> {
+    let Err(place) = items.binary_search(&item) else { return Ok(()) };
+    if items.len() == most {
+        let right = "spread them over several services";
+        return Err(Invalid::new(format!("is one more than the {most} that are allowed"), right));
     }
+    items.insert(place, item);
     Ok(())
 }
 

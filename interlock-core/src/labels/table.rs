@@ -1,5 +1,7 @@
 //! The table. A new label is a row here, a field of [`RouteLabels`](super::RouteLabels), and the place where it takes effect.
 
+use std::sync::Arc;
+
 use crate::names::Invalid;
 use crate::options::{Canary, TimeSpan, headers};
 
@@ -156,7 +158,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "ws",
         doc: "Paths whose idle connections are kept for long. WebSocket itself works on every path without this label.",
         inherited: true,
-        set: |route, text| put(&mut route.websocket_endpoints, paths(text)),
+        set: |route, text| put_shared(&mut route.websocket_endpoints, paths(text)),
     },
     Label {
         key: "sticky_session_cookie",
@@ -316,7 +318,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "10.1.2.3/8",
         doc: "The client addresses that may send requests; others get 403, and so do all on overlay networks that the proxies are attached to. With PublishMode ingress Swarm hides clients' addresses: use host, or TrustedProxies.",
         inherited: true,
-        set: |route, text| put(&mut route.allow, networks(text)),
+        set: |route, text| put_shared(&mut route.allow, networks(text)),
     },
     Label {
         key: "basic_auth",
@@ -356,7 +358,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "Host: other",
         doc: "Headers that requests are given before the service sees them, or that are taken from them.",
         inherited: true,
-        set: |route, text| put(&mut route.request_headers, headers::edits(text)),
+        set: |route, text| put_shared(&mut route.request_headers, headers::edits(text)),
     },
     Label {
         key: "response_headers",
@@ -366,11 +368,15 @@ pub const TABLE: &[Label] = &[
         counterexample: "X-Frame-Options",
         doc: "Headers that answers are given before the client sees them, in place of the service's own, or that are taken from them.",
         inherited: true,
-        set: |route, text| put(&mut route.response_headers, headers::edits(text)),
+        set: |route, text| put_shared(&mut route.response_headers, headers::edits(text)),
     },
 ];
 
 /// Puts what was read into its field.
+fn put_shared<T>(field: &mut Option<Arc<T>>, read: Result<T, Invalid>) -> Result<(), Invalid> {
+    put(field, read.map(Arc::new))
+}
+
 fn put<T>(field: &mut Option<T>, read: Result<T, Invalid>) -> Result<(), Invalid> {
     *field = Some(read?);
     Ok(())

@@ -86,15 +86,20 @@ fn items(text: &str, separator: char, most: usize) -> Result<Vec<&str>, Invalid>
     Ok(items)
 }
 
+/// How many hosts, or networks, a label may name.
+pub(super) const MOST_HOSTS: usize = 256;
+/// How many paths or redirects.
+pub(super) const MOST_PATHS: usize = 64;
+
 pub(super) fn hosts(text: &str) -> Result<Vec<HostPattern>, Invalid> {
-    let mut hosts = items(text, ',', 256)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut hosts = items(text, ',', MOST_HOSTS)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
 }
 
 pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
-    let mut paths = items(text, ',', 64)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut paths = items(text, ',', MOST_PATHS)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     paths.dedup();
     Ok(paths)
@@ -102,7 +107,7 @@ pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
 
 /// Networks; an address is a network of one.
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
-    let mut networks = items(text, ',', 256)?.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    let mut networks = items(text, ',', MOST_HOSTS)?.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
     networks.sort();
     networks.dedup();
     Ok(networks)
@@ -131,7 +136,7 @@ pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
 }
 
 pub(super) fn redirects(text: &str) -> Result<Vec<Redirect>, Invalid> {
-    items(text, ';', 64)?.into_iter().map(redirect).collect()
+    items(text, ';', MOST_PATHS)?.into_iter().map(redirect).collect()
 }
 
 const REDIRECT: &str = "write pairs like http://old.example.com,https://new.example.com, separated by semicolons";

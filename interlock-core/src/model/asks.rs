@@ -1,5 +1,7 @@
 //! What a route asks for besides hosts and tasks, with what its labels have to do with each other.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Refusal;
 use super::reach::World;
 use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
@@ -263,18 +265,29 @@ fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
 
 /// A host from which redirects lead back to it. With `ssl_only` each host without one of its own is redirected from http to https.
 fn circle(redirects: &[Redirect], hosts: &[HostPattern], ssl_only: bool) -> Option<HostPattern> {
-    let next = |(https, host): &(bool, HostPattern)| {
-        let of_label = redirects.iter().find(|from| (from.from_https, &from.from_host) == (*https, host));
-        match of_label {
-            Some(redirect) => url_host(redirect.to.as_str()).filter(|_| names_usual_port(redirect.to.as_str())),
-            None => (ssl_only && !https && hosts.contains(host)).then(|| (true, host.clone())),
-        }
-    };
+    let target = |to: &str| url_host(to).filter(|_| names_usual_port(to));
+    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| ((false, host.clone()), Some((true, host.clone()))));
+    let of_labels = redirects.iter().rev();
+    let of_labels = of_labels.map(|from| ((from.from_https, from.from_host.clone()), target(from.to.as_str())));
+    // The first of a host decides.
+    let next: BTreeMap<_, _> = upgraded.chain(of_labels).collect();
+    // Each place is gone through once, whatever the ways have in common.
+    let mut seen = BTreeSet::new();
     redirects.iter().find_map(|redirect| {
         let start = (redirect.from_https, redirect.from_host.clone());
-        let steps = redirects.len() + hosts.len();
-        let mut way = std::iter::successors(Some(start.clone()), next).skip(1).take(steps);
-        way.any(|place| place == start).then_some(start.1)
+        let mut way = BTreeSet::new();
+        let mut place = Some(&start);
+        while let Some(here) = place {
+            if way.contains(here) {
+                return Some(here.1.clone());
+            }
+            if !seen.insert(here.clone()) {
+                return None;
+            }
+            way.insert(here.clone());
+            place = next.get(here).and_then(Option::as_ref);
+        }
+        None
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use handlebars::Handlebars;
 
-use super::{File, RenderError, parse_back, twin};
+use super::{File, MOST_FILES, RenderError, parse_back, twin};
 use crate::proxy_config::ProxyConfig;
 
 mod directives;
@@ -18,10 +18,14 @@ mod headers;
 mod helpers;
 mod listen;
 mod own;
+mod price;
+mod section;
 mod servers;
 mod split;
 mod view;
 
+pub(crate) use price::{Price, Prices};
+pub(crate) use split::CAPACITY;
 use view::View;
 
 /// The port on which a proxy answers its own container's health check, on 127.0.0.1 alone.
@@ -38,7 +42,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("map_entries", include_str!("../../templates/nginx/map_entries.hbs")),
     ("servers", include_str!("../../templates/nginx/servers.hbs")),
     ("server", include_str!("../../templates/nginx/server.hbs")),
+    ("locations", include_str!("../../templates/nginx/locations.hbs")),
     ("location", include_str!("../../templates/nginx/location.hbs")),
+    ("blocks", include_str!("../../templates/nginx/blocks.hbs")),
+    ("stream_upstreams", include_str!("../../templates/nginx/stream_upstreams.hbs")),
     ("health", include_str!("../../templates/nginx/health.hbs")),
 ];
 
@@ -64,13 +71,19 @@ fn print(template: &str, view: &impl serde::Serialize) -> Result<String, RenderE
     engine.render(template, view).map_err(|error| RenderError::Template(error.to_string()))
 }
 
+/// So many bytes, with more to come, are more than so many.
+fn too_large(size: usize, limit: usize) -> RenderError {
+    RenderError::TooLarge { size, limit, parts: MOST_FILES }
+}
+
 /// Renders the main file, and when it would be larger than `limit` bytes, the files that it includes. What comes out has been
 /// parsed back. An operator's own template makes one file, which is the operator's word.
 pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, RenderError> {
     if let Some(template) = &config.proxy.template {
         return own::render(config, template, limit);
     }
-    let view = View::of(config);
+    let most = limit.saturating_mul(MOST_FILES);
+    let view = View::of(config, most)?;
     let main = print(MAIN, &view)?;
     let path = config.proxy.config_path.clone();
     let files = if main.len() <= limit {
@@ -79,7 +92,7 @@ pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, Re
         split::render(view, &path, main.len(), limit)?
     };
     let twin = twin::twin(config);
-    let expected = print(MAIN, &View::of(&twin))?;
+    let expected = print(MAIN, &View::of(&twin, usize::MAX)?)?;
     let expected = parse_back::parse_text(&expected).map_err(RenderError::Structure)?;
     let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;
     match parse_back::difference(&rendered, &expected, "the file") {

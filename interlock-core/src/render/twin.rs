@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::model::Certificate;
 use crate::names::{HostPattern, PathPrefix, SecretName};
@@ -107,10 +108,10 @@ fn options(options: &RouteOptions, path: &PathPrefix, names: &Names<'_>) -> Rout
     };
     RouteOptions {
         ssl_backend_ca: options.ssl_backend_ca.as_ref().and_then(|_| harmless_secret("a")),
-        websocket_endpoints: options.websocket_endpoints.iter().enumerate().filter_map(endpoint).collect(),
+        websocket_endpoints: Arc::new(options.websocket_endpoints.iter().enumerate().filter_map(endpoint).collect()),
         basic_auth: options.basic_auth.as_ref().and_then(|_| harmless_secret("u")),
-        request_headers: headers(&options.request_headers),
-        response_headers: headers(&options.response_headers),
+        request_headers: Arc::new(headers(&options.request_headers)),
+        response_headers: Arc::new(headers(&options.response_headers)),
         ..options.clone()
     }
 }

@@ -7,7 +7,7 @@
 use super::SECRETS;
 use crate::model::Certificate;
 use crate::names::HostPattern;
-use crate::proxy_config::{ProxyConfig, ProxyVersion, Tls};
+use crate::proxy_config::{ProxyConfig, ProxySettings, ProxyVersion, Tls};
 
 /// The first version in which HTTP/2 is a directive of its own, also without TLS.
 const HTTP2_DIRECTIVE: ProxyVersion = ProxyVersion { major: 1, minor: 25, patch: 1 };
@@ -28,14 +28,19 @@ pub(super) struct Listen {
 
 impl Listen {
     pub(super) fn of(config: &ProxyConfig, pid_path: &str) -> Self {
-        let proxy = &config.proxy;
+        let passes = config.virtual_hosts.values().any(|host| matches!(host.tls, Tls::Passthrough(_)));
+        Self::with(&config.proxy, passes, pid_path)
+    }
+
+    /// `behind_stream`: whether a stream server is in front.
+    pub(super) fn with(proxy: &ProxySettings, behind_stream: bool, pid_path: &str) -> Self {
         Self {
             port: proxy.port,
             ssl_port: proxy.ssl_port,
             published_ssl_port: proxy.published_ssl_port,
             proxy_protocol: proxy.proxy_protocol,
             http2_directive: proxy.version.is_some_and(|version| version >= HTTP2_DIRECTIVE),
-            behind_stream: config.virtual_hosts.values().any(|host| matches!(host.tls, Tls::Passthrough(_))),
+            behind_stream,
             folder: pid_path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned(),
         }
     }

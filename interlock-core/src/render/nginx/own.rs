@@ -3,6 +3,7 @@
 //! What it makes is the operator's word: nothing is compared with anything. A file that nginx does not take gets as far as its checker.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
@@ -11,7 +12,8 @@ use handlebars::{RenderErrorReason, TemplateError, TemplateErrorReason, handleba
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::view::{Health, Section};
+use super::section::Section;
+use super::view::Health;
 use super::{SECRETS, directives, engine};
 use crate::names::{CookieName, HostPattern, PathPrefix, SecretName};
 use crate::options::{Balance, Canary, RedirectTarget, RouteOptions};
@@ -30,11 +32,31 @@ pub(super) fn render(config: &ProxyConfig, template: &Template, limit: usize) ->
         // One that leads back to itself would end the process, not the rendering.
         return Err(RenderError::Template("an inline partial uses a partial".to_owned()));
     }
-    let content = engine.render(name, &Data::of(config)).map_err(|error| not_rendered(&error))?;
-    if content.len() > limit {
-        return Err(RenderError::TooLarge { size: content.len(), limit, parts: 1 });
+    let mut printed = Within { text: Vec::new(), limit };
+    let made = engine.render_to_write(name, &Data::of(config), &mut printed);
+    if printed.text.len() > limit {
+        return Err(RenderError::TooLarge { size: printed.text.len(), limit, parts: 1 });
     }
+    made.map_err(|error| not_rendered(&error))?;
+    let content = String::from_utf8(printed.text).map_err(|error| RenderError::Template(error.to_string()))?;
     Ok(vec![File { path: config.proxy.config_path.clone(), part: String::new(), content }])
+}
+
+/// What a template prints, until that is more than is allowed: a loop in it may be multiplied by others' labels.
+struct Within {
+    text: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Within {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        if self.text.len() <= self.limit { Ok(bytes.len()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is wrong with a text that is no template. The library's own words about it are the names of its grammar's rules.

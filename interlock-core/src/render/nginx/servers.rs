@@ -32,15 +32,46 @@ pub(super) struct Server {
 pub(super) struct Location {
     r#match: String,
     directives: Vec<String>,
+    /// Endpoints below it. They have its directives, but for those that they have of their own.
+    endpoints: Vec<Location>,
 }
 
 impl Location {
     pub(super) fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
-        Self { r#match: r#match.into(), directives }
+        Self { r#match: r#match.into(), directives, endpoints: Vec::new() }
     }
 
     fn all(directive: String) -> Vec<Self> {
         vec![Self::new("/", vec![directive])]
+    }
+
+    /// How many bytes `location.hbs` makes of it.
+    fn size(&self) -> usize {
+        let lines = |lines: &[String], around: usize| lines.iter().map(|line| line.len() + around).sum::<usize>();
+        let endpoint = |it: &Self| 39 + it.r#match.len() + lines(&it.directives, 18);
+        let endpoints = self.endpoints.iter().map(endpoint).sum::<usize>();
+        31 + self.r#match.len() + lines(&self.directives, 14) + endpoints
+    }
+}
+
+impl Server {
+    /// How many bytes `server.hbs` makes of it.
+    pub(super) fn size(&self) -> usize {
+        let lines = self.lines.iter().map(|line| line.len() + 10).sum::<usize>();
+        20 + lines + self.locations.iter().map(Location::size).sum::<usize>()
+    }
+
+    /// How many locations it has, those inside of others included.
+    pub(super) fn locations(&self) -> usize {
+        self.locations.iter().map(|location| 1 + location.endpoints.len()).sum()
+    }
+
+    /// In how many locations headers are said: where requests go on, but for endpoints.
+    pub(super) fn with_headers(&self) -> usize {
+        self.locations
+            .iter()
+            .filter(|location| location.directives.first().is_some_and(|it| it.contains("_pass ")))
+            .count()
     }
 }
 
@@ -84,6 +115,12 @@ impl Maker<'_> {
             servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Https) });
         }
         servers
+    }
+
+    /// The servers for hosts that no service names, but for what the file says of them itself.
+    pub(super) fn default_servers(&mut self, host: &VirtualHost) -> Vec<Server> {
+        let plain = Server { lines: Vec::new(), locations: self.default_http(Some(host)) };
+        vec![plain, self.default_https(Some(host))]
     }
 
     /// What is done with HTTP requests for hosts that no service names.
@@ -160,38 +197,43 @@ impl Maker<'_> {
         }
         let upstream = self.helpers.upstream(forward);
         let cut = forward.rewrite && !path.is_root();
-        let program = if options.backend_protocol.is_grpc() { "grpc_pass" } else { "proxy_pass" };
-        let directives = [false, true].map(|long| self.directives(pattern, (path, forward), scheme, long));
-        let location = |place: &str, long: bool| {
+        let program = format!("{}_pass", program_of(options));
+        let endpoints = &options.websocket_endpoints;
+        let idle = if endpoints.contains(path) { Some(WEBSOCKET) } else { None };
+        let directives = self.directives(pattern, (path, forward), scheme, idle);
+        let location = |place: &str, more: &[String]| {
             let prefix = place.strip_prefix("= ").unwrap_or(place);
             let below = if cut { prefix.strip_prefix(path.as_str()).unwrap_or(prefix) } else { "" };
             let pass = format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str());
-            Location::new(place, [pass].into_iter().chain(directives[usize::from(long)].iter().cloned()).collect())
+            Location::new(place, [pass].into_iter().chain(more.iter().cloned()).collect())
         };
-        let endpoints = &options.websocket_endpoints;
-        let mut locations: Vec<_> =
-            matches(path).iter().map(|place| location(place, endpoints.contains(path))).collect();
+        let mut locations: Vec<_> = matches(path).iter().map(|place| location(place, &directives)).collect();
         if cut && let Some(itself) = locations.first_mut() {
             itself.directives = vec![format!("return 301 {path}/$is_args$args")];
         }
+        // What lasts long stands once more for each endpoint; all else it has from the location around it.
         let elsewhere = |endpoint: &PathPrefix| host.locations.keys().any(|other| decides(other, endpoint, path));
-        for endpoint in endpoints.iter().filter(|endpoint| is_below(endpoint, path) && !elsewhere(endpoint)) {
-            locations.extend(matches(endpoint).iter().map(|place| location(place, true)));
+        let own = endpoints.iter().filter(|endpoint| is_below(endpoint, path) && !elsewhere(endpoint));
+        let long = ["read", "send"].map(|what| format!("{}_{what}_timeout {WEBSOCKET}", program_of(options)));
+        let inside = own.flat_map(matches).map(|place| location(&place, &long));
+        if let Some(below) = locations.last_mut() {
+            below.endpoints = inside.collect();
         }
         locations
     }
 
-    /// What a location says besides where requests go. `long`: its connections may be silent for long.
+    /// What a location says besides where requests go. `idle`: how long its connections may be silent, whatever the labels
+    /// about time say.
     fn directives(
         &mut self,
         pattern: Option<&HostPattern>,
         (path, forward): (&PathPrefix, &Forward),
         scheme: Scheme,
-        long: bool,
+        idle: Option<&str>,
     ) -> Vec<String> {
         let options = &forward.options;
         let grpc = options.backend_protocol.is_grpc();
-        let program = if grpc { "grpc" } else { "proxy" };
+        let program = program_of(options);
         let mut lines = Vec::new();
         if !options.allow.is_empty() {
             // A location with lines of its own has none of those for all.
@@ -213,7 +255,7 @@ impl Maker<'_> {
             lines.push(format!("client_max_body_size {size}"));
         }
         let timeout = |time: &Option<TimeSpan>| time.map(|time| time.to_string());
-        let idle = |time| if long { Some(WEBSOCKET.to_owned()) } else { timeout(time) };
+        let idle = |time| idle.map(str::to_owned).or_else(|| timeout(time));
         let timeouts = [
             ("connect", timeout(&options.connect_timeout)),
             ("read", idle(&options.read_timeout)),
@@ -243,6 +285,11 @@ impl Maker<'_> {
         }
         lines
     }
+}
+
+/// What the names of its directives begin with.
+fn program_of(options: &RouteOptions) -> &'static str {
+    if options.backend_protocol.is_grpc() { "grpc" } else { "proxy" }
 }
 
 /// Whether requests for an endpoint are decided about by another path than the one whose label names it.

@@ -1,15 +1,14 @@
 //! Everything that the templates print, decided.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::ser::Error as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::helpers::{self, Block, Helpers};
 use super::listen::{self, Listen};
+use super::section::Section;
 use super::servers::{self, Location, Maker, Server};
-use super::{HEALTH_PORT, directives, headers, print};
+use super::{HEALTH_PORT, directives, headers, too_large};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::Balance;
 use crate::proxy_config::{self, Forward, ProxyConfig, Revision, Tls, UpstreamName, VirtualHost};
@@ -49,69 +48,19 @@ pub(super) struct View<'a> {
     set_headers: Vec<String>,
     next_upstream: Vec<String>,
     info_headers: Vec<String>,
-    blocks: Vec<Block>,
+    pub(super) blocks: Section<Block>,
     health: Section<Health<'a>>,
     /// The line for HTTP.
     listen: String,
     /// What the server for other hosts begins with.
     default_lines: Vec<String>,
     pub(super) upstreams: Section<Upstream<'a>>,
-    default_locations: Vec<Location>,
-    tls: Option<TlsView>,
-    stream: Option<Stream<'a>>,
+    pub(super) default_locations: Section<Location>,
+    pub(super) tls: Option<TlsView>,
+    pub(super) stream: Option<Stream<'a>>,
     pub(super) unavailable: Option<Unavailable<'a>>,
     pub(super) plain: Option<Plain<'a>>,
     pub(super) servers: Section<Server>,
-}
-
-/// A list that stands in the file, or in files that it includes.
-///
-/// For a template that it is given to, it is its text, printed by a template of its own: what handlebars hands to a partial, it copies
-/// as a whole, and each item once more.
-pub(super) struct Section<T> {
-    template: &'static str,
-    items: Vec<T>,
-    includes: Vec<String>,
-    /// Printed once, as it is long.
-    text: OnceCell<String>,
-}
-
-impl<T: Serialize> Section<T> {
-    fn of(template: &'static str, items: Vec<T>) -> Self {
-        Self { template, items, includes: Vec::new(), text: OnceCell::new() }
-    }
-
-    pub(super) fn text(&self) -> Result<&str, RenderError> {
-        if let Some(text) = self.text.get() {
-            return Ok(text);
-        }
-        #[derive(Serialize)]
-        struct Lists<'a, T> {
-            includes: &'a [String],
-            items: &'a [T],
-        }
-        let text = print(self.template, &Lists { includes: &self.includes, items: &self.items })?;
-        Ok(self.text.get_or_init(|| text))
-    }
-
-    /// Takes the list out in so many parts, for files whose paths it then includes instead.
-    pub(super) fn split(&mut self, paths: Vec<String>) -> Vec<Self> {
-        let whole = std::mem::replace(self, Self { includes: paths, ..Self::of(self.template, Vec::new()) });
-        if self.includes.len() == 1 {
-            return vec![whole];
-        }
-        let each = whole.items.len().div_ceil(self.includes.len());
-        let mut rest = whole.items.into_iter();
-        self.includes.iter().map(|_| Self::of(self.template, rest.by_ref().take(each).collect())).collect()
-    }
-}
-
-impl<T: Serialize> Serialize for Section<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.text().map_err(S::Error::custom)?;
-        // The line that it stands in ends by itself.
-        serializer.serialize_str(text.strip_suffix('\n').unwrap_or(text))
-    }
 }
 
 #[derive(Serialize)]
@@ -166,14 +115,14 @@ impl<'a> Health<'a> {
 #[derive(Serialize)]
 pub(super) struct TlsView {
     lines: Vec<String>,
-    servers: Vec<Server>,
+    pub(super) servers: Section<Server>,
 }
 
 /// The stream context: the operator's lines for it, and TLS that is passed through.
 #[derive(Serialize)]
 pub(super) struct Stream<'a> {
     lines: Vec<String>,
-    by_name: Option<ByName<'a>>,
+    pub(super) by_name: Option<ByName<'a>>,
 }
 
 /// TLS connections, by the name that clients ask for.
@@ -184,9 +133,9 @@ pub(super) struct ByName<'a> {
     terminating: String,
     passing: String,
     /// The socket for each host that has another than what would otherwise fit it.
-    sockets: Vec<SocketEntry<'a>>,
-    hosts: Vec<MapEntry<'a>>,
-    upstreams: Vec<Upstream<'a>>,
+    pub(super) sockets: Section<SocketEntry<'a>>,
+    pub(super) hosts: Section<MapEntry<'a>>,
+    pub(super) upstreams: Section<Upstream<'a>>,
 }
 
 /// Hosts without a running task on any path.
@@ -210,13 +159,15 @@ pub(super) struct MapEntry<'a> {
 }
 
 #[derive(Serialize)]
-struct SocketEntry<'a> {
+pub(super) struct SocketEntry<'a> {
     host: &'a HostPattern,
+    #[serde(rename = "upstream")]
     socket: String,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(config: &'a ProxyConfig) -> Self {
+    /// Decides everything, unless that comes to more than so many bytes: who renders may have little memory.
+    pub(super) fn of(config: &'a ProxyConfig, most: usize) -> Result<Self, RenderError> {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
         let options = directives::options(proxy);
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
@@ -230,6 +181,7 @@ impl<'a> View<'a> {
             overlays: &proxy.overlays,
         };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
+        let mut size = 0;
         let share = virtual_hosts.values().filter_map(servers::is_plain).count() > MOST_SERVERS;
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves).filter(|_| share) {
@@ -238,9 +190,16 @@ impl<'a> View<'a> {
             } else if is_unavailable(serves) {
                 unavailable.push(host);
             } else {
-                servers.extend(make.host(host, serves));
+                let own = make.host(host, serves);
+                size += own.iter().map(Server::size).sum::<usize>();
+                servers.extend(own);
+            }
+            if size > most {
+                return Err(too_large(size, most));
             }
         }
+        let (in_http, passed) =
+            (used_in_http(config), passed_through(config).map(|(_, to)| to).collect::<BTreeSet<_>>());
         let default_locations = make.default_http(default.as_ref());
         let tls = tls(config, &options, &mut make);
         if tls.is_some() {
@@ -249,7 +208,7 @@ impl<'a> View<'a> {
         let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
         http.extend(found.lines(&options));
-        Self {
+        Ok(Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
             main: directives::main(&options),
@@ -260,7 +219,7 @@ impl<'a> View<'a> {
             set_headers: headers::for_all(&options),
             next_upstream: directives::next_upstream(&options),
             info_headers,
-            blocks: helpers::clients(proxy).into_iter().chain(found.blocks()).collect(),
+            blocks: Section::of("blocks", helpers::clients(proxy).into_iter().chain(found.blocks()).collect()),
             health: Health::section(revision),
             default_lines: [listen.http(" default_server")]
                 .into_iter()
@@ -271,11 +230,11 @@ impl<'a> View<'a> {
                 "upstreams",
                 upstreams
                     .iter()
-                    .filter(|(name, _)| in_http(config, name))
+                    .filter(|(name, _)| in_http.contains(*name) || !passed.contains(*name))
                     .map(|(name, upstream)| Upstream::of(name, upstream, keepalive(upstreams.len())))
                     .collect(),
             ),
-            default_locations,
+            default_locations: Section::of("locations", default_locations),
             tls,
             stream: (listen.behind_stream || !options.tcp_options.is_empty())
                 .then(|| stream(config, &options, &listen)),
@@ -286,19 +245,15 @@ impl<'a> View<'a> {
                 names: Section::of("server_names", plain_names),
             }),
             servers: Section::of("servers", servers),
-        }
+        })
     }
 }
 
-/// Whether http servers use an upstream: those of passthrough are in the stream context alone.
-fn in_http(config: &ProxyConfig, name: &UpstreamName) -> bool {
-    !passed_through(config).any(|(_, upstream)| upstream == name)
-        || config.virtual_hosts.values().chain(&config.default).flat_map(|host| host.locations.values()).any(
-            |forward| {
-                forward.upstream.as_ref() == Some(name)
-                    || forward.canaries.iter().any(|canary| canary.upstream == *name)
-            },
-        )
+/// The upstreams that http servers use. Those of passthrough alone are in the stream context.
+fn used_in_http(config: &ProxyConfig) -> BTreeSet<&UpstreamName> {
+    let hosts = config.virtual_hosts.values().chain(&config.default);
+    let forwards = hosts.flat_map(|host| host.locations.values());
+    forwards.flat_map(|it| it.upstream.iter().chain(it.canaries.iter().map(|canary| &canary.upstream))).collect()
 }
 
 /// Hosts whose TLS goes to tasks as it is, and which have some.
@@ -316,7 +271,7 @@ fn tls(config: &ProxyConfig, options: &NginxOptions, make: &mut Maker<'_>) -> Op
     }
     let mut lines = directives::tls(options, config.proxy.version);
     lines.extend(listen::secrets());
-    Some(TlsView { lines, servers: vec![make.default_https(config.default.as_ref())] })
+    Some(TlsView { lines, servers: Section::of("servers", vec![make.default_https(config.default.as_ref())]) })
 }
 
 /// Hosts that have to be named on the TLS port although their TLS does not end here. Those without TLS only where a server could take their
@@ -346,9 +301,15 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
         listen: listen.stream(),
         terminating: listen.terminating(),
         passing: listen.passing(),
-        sockets: hosts.map(|host| SocketEntry { host, socket: socket(host) }).collect(),
-        hosts: passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
-        upstreams: upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
+        sockets: Section::of("map_entries", hosts.map(|host| SocketEntry { host, socket: socket(host) }).collect()),
+        hosts: Section::of(
+            "map_entries",
+            passed_through(config).map(|(host, upstream)| MapEntry { host, upstream }).collect(),
+        ),
+        upstreams: Section::of(
+            "stream_upstreams",
+            upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
+        ),
     });
     Stream { lines: directives::stream(options, &config.proxy), by_name }
 }
@@ -362,7 +323,7 @@ fn is_unavailable(host: &VirtualHost) -> bool {
         && servers::is_http_only(host)
 }
 
-fn info_headers() -> Vec<String> {
+pub(super) fn info_headers() -> Vec<String> {
     let version = env!("CARGO_PKG_VERSION");
     vec![
         "x-request-id $request_id".to_owned(),

@@ -1,0 +1,234 @@
+//! What services come to is bounded, by numbers that are known before anything is rendered: what a service may cost by itself, and what
+//! all of them may cost together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Model, Refusal, Route};
+use crate::names::{Cluster, HostPattern, PathPrefix, ServiceId};
+use crate::problem::{Effect, Problem};
+use crate::render::nginx::{CAPACITY, Price, Prices};
+use crate::settings::{Budget, Settings};
+
+/// The budgets of all service clusters.
+pub(super) struct Budgets<'a> {
+    clusters: BTreeMap<&'a str, (Prices, Budget)>,
+    /// How many bytes a file may have.
+    limit: usize,
+}
+
+/// How many bytes all routes of one host may take: lists are cut into files between hosts, see `render::nginx`.
+const fn of_one_host(limit: usize) -> usize {
+    limit / 4
+}
+
+impl<'a> Budgets<'a> {
+    /// For files of at most `limit` bytes each.
+    pub(super) fn of(settings: &'a Settings, limit: usize) -> Self {
+        let extensions = settings.extensions.iter();
+        let clusters = extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it), it.budget))).collect();
+        Self { clusters, limit }
+    }
+
+    fn of_cluster(&self, cluster: &Cluster) -> Option<&Budget> {
+        self.clusters.get(cluster.as_str()).map(|(_, budget)| budget)
+    }
+
+    /// What a route comes to by itself.
+    pub(super) fn price(&self, route: &Route) -> Price {
+        self.clusters.get(route.cluster.as_str()).map(|(prices, _)| prices.price(route)).unwrap_or_default()
+    }
+
+    /// Why a service's routes are too much by themselves, with the first budget that they exceed.
+    pub(super) fn exceeded(&self, routes: &[Route]) -> Option<Refusal> {
+        let mut clusters: BTreeMap<&Cluster, Price> = BTreeMap::new();
+        for route in routes {
+            let Some(budget) = self.of_cluster(&route.cluster) else { continue };
+            let sum = clusters.entry(&route.cluster).or_default();
+            let price = &route.price;
+            for (sum, more) in [
+                (&mut sum.hosts, price.hosts),
+                (&mut sum.locations, price.locations),
+                (&mut sum.header_bytes, price.header_bytes),
+                (&mut sum.rate_limits, price.rate_limits),
+                (&mut sum.bytes, price.bytes),
+            ] {
+                *sum = sum.saturating_add(more);
+            }
+            let lines = [
+                (sum.hosts, budget.hosts, "ServiceHosts", "hosts"),
+                (sum.rate_limits, budget.rate_limits, "ServiceRateLimits", "rate limits"),
+                (sum.locations, budget.locations, "ServiceLocations", "locations"),
+                (sum.header_bytes, budget.header_bytes, "ServiceHeaderBytes", "bytes of headers"),
+                (sum.bytes, budget.bytes, "ServiceBytes", "bytes of configuration"),
+            ];
+            if let Some((_, most, key, what)) = lines.into_iter().find(|(sum, most, ..)| *sum > *most as usize) {
+                let wrong =
+                    format!("its routes come to more than {most} {what}, which is {key} of its service cluster");
+                let right = format!("spread them over several services, or have the operator raise {key}");
+                let protects = key == "ServiceRateLimits";
+                return Some(Refusal { may_fall_back: !protects, ..Refusal::new(wrong, right) });
+            }
+        }
+        self.too_much_for_a_host(routes).map(|host| too_large(Some(host)))
+    }
+
+    /// A host that the routes alone make too large.
+    fn too_much_for_a_host<'r>(&self, routes: &'r [Route]) -> Option<&'r HostPattern> {
+        let most = of_one_host(self.limit);
+        if routes.iter().map(|route| route.price.host_bytes).fold(0, usize::saturating_add) <= most {
+            return None;
+        }
+        let mut hosts: BTreeMap<_, usize> = BTreeMap::new();
+        let each = routes.iter().flat_map(|route| route.hosts.iter().map(move |host| (route, host)));
+        each.into_iter().find_map(|(route, host)| {
+            let bytes = hosts.entry((&route.cluster, host)).or_default();
+            *bytes = bytes.saturating_add(route.price.host_bytes);
+            (*bytes > most).then_some(host)
+        })
+    }
+
+    /// Leaves out the newest services until the rest fits into the proxies' files.
+    pub(super) fn fit(&self, model: &mut Model) -> Vec<Problem> {
+        let mut services: BTreeMap<_, Vec<&Route>> = BTreeMap::new();
+        for route in &model.routes {
+            services.entry((&route.cluster, &route.seniority)).or_default().push(route);
+        }
+        let mut rooms: BTreeMap<&Cluster, Room<'_>> = BTreeMap::new();
+        let mut left_out: BTreeSet<(Cluster, ServiceId)> = BTreeSet::new();
+        let mut problems = Vec::new();
+        for ((cluster, seniority), routes) in services {
+            let Some(budget) = self.of_cluster(cluster) else { continue };
+            let room = rooms.entry(cluster).or_insert_with(|| Room::of(self.limit, budget));
+            if let Err(refusal) = room.take(&routes) {
+                problems.extend(routes.first().map(|route| refusal.problem(&route.service, Effect::LeftOut)));
+                left_out.insert((cluster.clone(), seniority.id.clone()));
+            }
+        }
+        let stays = |route: &Route| !left_out.contains(&(route.cluster.clone(), route.seniority.id.clone()));
+        let bytes = rooms.into_iter().map(|(cluster, room)| (cluster.clone(), room.taken));
+        model.bytes = bytes.collect();
+        if !left_out.is_empty() {
+            model.routes.retain(stays);
+        }
+        problems
+    }
+}
+
+/// What is left in a service cluster's files.
+struct Room<'a> {
+    bytes: usize,
+    taken: usize,
+    rate_limits: usize,
+    most_rate_limits: u32,
+    host_bytes: usize,
+    hosts: BTreeMap<Option<&'a HostPattern>, Host<'a>>,
+    /// What the lists of all hosts come to, and whether they are there.
+    list_bytes: usize,
+    has_lists: bool,
+}
+
+/// What a host has already.
+#[derive(Default)]
+struct Host<'a> {
+    bytes: usize,
+    paths: BTreeMap<&'a PathPrefix, Shared>,
+}
+
+/// What those have in common who share a host's path.
+#[derive(Clone, Copy)]
+struct Shared {
+    /// How many bytes the tasks of all of them take.
+    tasks: usize,
+    /// Whether the eldest has a rate limit.
+    limited: bool,
+    /// In how many locations the eldest names its upstream.
+    places: usize,
+}
+
+impl<'a> Room<'a> {
+    fn of(limit: usize, budget: &Budget) -> Self {
+        Self {
+            bytes: CAPACITY.saturating_mul(limit / 4 * 3),
+            taken: 0,
+            rate_limits: budget.all_rate_limits as usize,
+            most_rate_limits: budget.all_rate_limits,
+            host_bytes: of_one_host(limit),
+            hosts: BTreeMap::new(),
+            list_bytes: 0,
+            has_lists: false,
+        }
+    }
+
+    /// Takes a service in, or says why there is no room for it.
+    fn take(&mut self, routes: &[&'a Route]) -> Result<(), Refusal> {
+        let (mut bytes, mut rate_limits) = (0_usize, 0_usize);
+        let mut hosts: BTreeMap<Option<&HostPattern>, Host<'a>> = BTreeMap::new();
+        for route in routes {
+            let price = &route.price;
+            bytes = bytes.saturating_add(price.bytes).saturating_add(price.task_bytes);
+            rate_limits += price.rate_limits;
+            let named = route.hosts.iter().map(Some).chain(route.default_backend.then_some(None));
+            for name in named {
+                let known = self.hosts.get(&name);
+                let mine = hosts.entry(name).or_default();
+                let elder = known.and_then(|host| host.paths.get(&route.path)).copied();
+                let sibling = mine.paths.get(&route.path).copied();
+                if let Some(Shared { tasks, limited, places }) = elder.or(sibling) {
+                    // Whoever shares requests makes another upstream, and another zone where there is one.
+                    let others = tasks.saturating_add(sibling.filter(|_| elder.is_some()).map_or(0, |it| it.tasks));
+                    bytes = bytes.saturating_add(price.shared(others, places));
+                    rate_limits += usize::from(limited);
+                } else {
+                    mine.bytes = mine.bytes.saturating_add(price.host_bytes);
+                }
+                if known.map_or(0, |host| host.bytes).saturating_add(mine.bytes) > self.host_bytes {
+                    return Err(too_large(name));
+                }
+                let limited = route.asks.options.rate_limit.is_some();
+                let first = Shared { tasks: 0, limited, places: price.places };
+                let shared = mine.paths.entry(&route.path).or_insert(first);
+                shared.tasks = shared.tasks.saturating_add(price.task_bytes);
+            }
+        }
+        let lists = routes.iter().map(|route| route.price.list_bytes).fold(0, usize::saturating_add);
+        let has_lists = self.has_lists || routes.iter().any(|route| route.price.names_all_hosts);
+        if has_lists {
+            let others = if self.has_lists { 0 } else { self.list_bytes };
+            bytes = bytes.saturating_add(lists).saturating_add(others);
+        }
+        if bytes > self.bytes {
+            let wrong =
+                "the configuration of its service cluster would be too large with it, and it is the newest service";
+            return Err(Refusal::new(wrong, "use another service cluster, or remove other services"));
+        }
+        if rate_limits > self.rate_limits && rate_limits > 0 {
+            let most = self.most_rate_limits;
+            let wrong = format!(
+                "with it there would be more than {most} rate limits, which is RateLimits of its service cluster"
+            );
+            return Err(Refusal::new(wrong, "use another service cluster, or have the operator raise RateLimits"));
+        }
+        self.bytes -= bytes;
+        self.taken += bytes;
+        self.list_bytes = self.list_bytes.saturating_add(lists);
+        self.has_lists = has_lists;
+        self.rate_limits -= rate_limits;
+        for (name, Host { bytes, paths }) in hosts {
+            let host = self.hosts.entry(name).or_default();
+            host.bytes += bytes;
+            for (path, mine) in paths {
+                let shared = host.paths.entry(path).or_insert(Shared { tasks: 0, ..mine });
+                shared.tasks = shared.tasks.saturating_add(mine.tasks);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_large(host: Option<&HostPattern>) -> Refusal {
+    let host = host.map_or_else(|| "the default backend".to_owned(), ToString::to_string);
+    Refusal::new(
+        format!("its routes would make the configuration of {host} too large"),
+        "use fewer paths, endpoints and headers, or another host",
+    )
+}

@@ -1,0 +1,153 @@
+//! What a route comes to in nginx.conf, before anything is rendered: its servers are made for one of its hosts, the longest, and counted.
+//!
+//! All is counted as if the route had nothing in common with others, and each host servers of its own: what is rendered is not larger.
+
+use std::collections::BTreeMap;
+
+use super::helpers::Helpers;
+use super::listen::Listen;
+use super::servers::{Maker, Server};
+use super::{directives, view};
+use crate::model::{Health, Route, Tls};
+use crate::names::HostPattern;
+use crate::options::{Balance, HeaderEdit};
+use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
+use crate::settings::{Extension, NginxOptions};
+
+/// An upstream without its name and its servers.
+const UPSTREAM: usize = 150;
+/// The map of a cookie.
+const COOKIE: usize = 400;
+/// The map of a canary, without what it is known by; and the variable that it sets, where an upstream is named.
+const CANARY: usize = 300 + 3 * UpstreamName::LONGEST;
+const VARIABLE: usize = 20;
+/// A zone for a rate limit.
+const ZONE: usize = 100;
+/// What a server has at least besides its name and a route's locations.
+const FRAME: usize = 60;
+/// What stands beside an address: a weight, and when a task counts as failed.
+const SERVER: usize = 36;
+const HEALTH: usize = 48;
+
+/// What a route comes to. Sums saturate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Price {
+    /// Hosts, the default one included.
+    pub(crate) hosts: usize,
+    /// Locations of all hosts.
+    pub(crate) locations: usize,
+    /// Bytes of the headers that its labels name, as often as they stand in the file.
+    pub(crate) header_bytes: usize,
+    /// Zones for rate limits.
+    pub(crate) rate_limits: usize,
+    /// Bytes of all, but for its tasks.
+    pub(crate) bytes: usize,
+    /// Bytes that it adds to a server of one of its hosts.
+    pub(crate) host_bytes: usize,
+    /// Bytes for its tasks, each time that they stand in an upstream.
+    pub(crate) task_bytes: usize,
+    /// In how many locations of a host it names its upstream.
+    pub(crate) places: usize,
+    /// Bytes for its hosts in lists of all hosts. These are there when somebody [names all hosts](Self::names_all_hosts).
+    pub(crate) list_bytes: usize,
+    /// Whether all hosts have to be named because of it: its wildcard or default host has a certificate or is passed through.
+    pub(crate) names_all_hosts: bool,
+}
+
+impl Price {
+    /// What an upstream comes to that it shares with others, whose tasks have so many bytes, and which is named in so many places.
+    pub(crate) fn shared(&self, others: usize, places: usize) -> usize {
+        let names = (2 + places.max(self.places)).saturating_mul(UpstreamName::LONGEST + VARIABLE);
+        UPSTREAM + COOKIE + ZONE + names.saturating_add(self.task_bytes).saturating_add(others)
+    }
+}
+
+/// The prices of a service cluster.
+pub(crate) struct Prices {
+    listen: Listen,
+    options: NginxOptions,
+    info_headers: Vec<String>,
+}
+
+impl Prices {
+    pub(crate) fn of(extension: &Extension) -> Self {
+        let proxy = ProxySettings::of(extension, extension.proxy_version, None);
+        let options = directives::options(&proxy);
+        let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
+        Self { listen: Listen::with(&proxy, true, &options.pid_path), options, info_headers }
+    }
+
+    /// What a route comes to.
+    pub(crate) fn price(&self, route: &Route) -> Price {
+        let asks = &route.asks;
+        let upstream = UpstreamName::alone(route);
+        let forward = Forward {
+            rewrite: route.rewrite,
+            upstream: Some(upstream.clone()),
+            canaries: Vec::new(),
+            options: asks.options.clone(),
+        };
+        let tls = match &asks.tls {
+            Tls::None => proxy_config::Tls::None,
+            Tls::Terminated(certificate) => proxy_config::Tls::Terminated(certificate.clone()),
+            Tls::Passthrough => proxy_config::Tls::Passthrough(Some(upstream.clone())),
+        };
+        let host = VirtualHost {
+            locations: BTreeMap::from([(route.path.clone(), forward)]),
+            tls,
+            redirect_http: None,
+            redirect_https: None,
+        };
+        let mut make = Maker {
+            listen: &self.listen,
+            helpers: &mut Helpers::default(),
+            info_headers: &self.info_headers,
+            options: &self.options,
+            // Which overlays a proxy has is nothing that a service's labels say. They add a line to locations with `allow`.
+            overlays: &[],
+        };
+        let length = |host: &&HostPattern| host.host().as_str().len();
+        let (wildcards, exact): (Vec<_>, Vec<_>) = route.hosts.iter().partition(|host| host.is_wildcard());
+        // What stands in a location differs between the two.
+        let longest = [wildcards, exact].into_iter().filter_map(|hosts| hosts.into_iter().max_by_key(length));
+        let mut servers: Vec<_> = longest.map(|pattern| make.host(pattern, &host)).collect();
+        if servers.is_empty() {
+            servers.push(make.default_servers(&host));
+        }
+        let count = |of: fn(&Server) -> usize| {
+            servers.iter().map(|servers| servers.iter().map(of).sum::<usize>()).max().unwrap_or(0)
+        };
+        let largest = servers.iter().flatten().map(Server::size).max().unwrap_or(0);
+        let name = route.hosts.iter().map(|host| host.host().as_str().len() + 2).max().unwrap_or(0);
+        let passes = asks.tls == Tls::Passthrough;
+        // An entry in the map of sockets, and a name in the server for hosts that are closed on the TLS port.
+        let listed = 2 * name + self.listen.terminating().len() + 60;
+        let passed = if passes { listed + name + upstream.as_str().len() + 20 } else { 0 };
+        let places = count(Server::locations);
+        let canaries = asks.canaries.iter().map(|it| CANARY + places * VARIABLE + 2 * format!("{it:?}").len());
+        let of_host = count(Server::size) + 2 * name + passed + canaries.sum::<usize>();
+        let hosts = route.hosts.len() + usize::from(route.default_backend);
+        let redirects = asks.redirects.iter().map(|redirect| redirect.to.as_str().len() + 100).sum::<usize>();
+        let edits = asks.options.request_headers.iter().chain(asks.options.response_headers.iter());
+        let edits = edits
+            .map(|HeaderEdit { name, value }| name.as_str().len() + value.as_ref().map_or(0, |it| it.as_str().len()));
+        let rate_limits = usize::from(asks.options.rate_limit.is_some());
+        let cookie = if let Balance::Cookie(_) = &asks.options.balance { COOKIE } else { 0 };
+        let health = if asks.health == Health::default() { 0 } else { HEALTH };
+        let addresses = route.targets.iter().map(|address| address.to_string().len() + SERVER + health).sum::<usize>();
+        let upstreams = (1 + usize::from(passes)) * (UPSTREAM + upstream.as_str().len());
+        let wildcard = route.default_backend || route.hosts.iter().any(HostPattern::is_wildcard);
+        Price {
+            hosts,
+            locations: hosts.saturating_mul(places),
+            header_bytes: hosts.saturating_mul(count(Server::with_headers)).saturating_mul(edits.sum()),
+            rate_limits,
+            bytes: hosts.saturating_mul(of_host) + redirects + upstreams + cookie + rate_limits * ZONE,
+            host_bytes: largest.saturating_sub(name + FRAME),
+            task_bytes: addresses * (asks.canaries.len().max(1) + usize::from(passes)),
+            places,
+            list_bytes: hosts.saturating_mul(listed),
+            names_all_hosts: wildcard && asks.tls != Tls::None,
+        }
+    }
+}
