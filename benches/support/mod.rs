@@ -32,7 +32,8 @@ fn snapshot(services: u32, tasks_each: u32) -> Snapshot {
         engine_labels: Labels::new(),
         platform: None,
     };
-    let engine = Engine { version: "20.10.24".to_owned(), api_version: "1.41".to_owned(), config_limit: None };
+    let engine =
+        Engine { version: "20.10.24".to_owned(), api_version: "1.41".to_owned(), config_limit: None, log_driver: None };
     let tasks =
         (0..services).flat_map(|service| (0..tasks_each).map(move |slot| (service, service * tasks_each + slot)));
     Snapshot {

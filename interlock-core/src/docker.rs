@@ -150,8 +150,8 @@ impl Client {
             core: None,
             templates: Arc::default(),
         };
-        let client = unversioned.negotiate().await?;
-        client.check_manager().await?;
+        let mut client = unversioned.negotiate().await?;
+        client.engine.log_driver = client.manager().await?.logging_driver.filter(|driver| !driver.is_empty());
         Ok(client)
     }
 
@@ -177,7 +177,12 @@ impl Client {
         Ok(Self {
             docker: through(&self.transport, prefix.clone(), self.deadlines)?,
             prefix,
-            engine: Engine { version: version.version, api_version: common.to_string(), config_limit: None },
+            engine: Engine {
+                version: version.version,
+                api_version: common.to_string(),
+                config_limit: None,
+                log_driver: None,
+            },
             ..self
         })
     }
@@ -188,10 +193,16 @@ impl Client {
     ///
     /// That one, and as any call.
     pub async fn check_manager(&self) -> Result<(), Error> {
+        self.manager().await.map(drop)
+    }
+
+    /// What the engine says of itself, if it is a manager.
+    async fn manager(&self) -> Result<wire::Info, Error> {
         let answer = self.get("info", "/info", self.deadlines.inspect).await?;
-        let wire::InfoSwarm { local_node_state, control_available } = parse::<wire::Info>("info", &answer)?.swarm;
-        if control_available && local_node_state == "active" {
-            return Ok(());
+        let info = parse::<wire::Info>("info", &answer)?;
+        let wire::InfoSwarm { local_node_state, control_available } = &info.swarm;
+        if *control_available && local_node_state == "active" {
+            return Ok(info);
         }
         let state = match local_node_state.as_str() {
             "active" => "it is a worker".to_owned(),

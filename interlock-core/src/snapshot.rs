@@ -91,6 +91,9 @@ pub struct Engine {
     /// How many bytes one config object may hold, if it is known to differ from [`Engine::DEFAULT_CONFIG_LIMIT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_limit: Option<usize>,
+    /// What becomes of logs unless a service says otherwise, for example `json-file`, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_driver: Option<String>,
 }
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! The extension service of a service cluster.
 
 use super::control::Control;
-use super::{Content, OwnService, Role, SECONDS_TO_START, fields};
+use super::{Content, OwnService, Role, SECONDS_TO_START, fields, hardening};
 use crate::names::Cluster;
 use crate::settings::Extension;
 use crate::snapshot::Snapshot;
@@ -22,7 +22,10 @@ pub fn extension(
         name: extension.service_name.clone(),
         role: Role::Extension,
         seconds_per_task: SECONDS_TO_START,
-        fields: fields::extension(extension, &peer.core),
+        fields: fields::extension(extension, &peer.core)
+            .into_iter()
+            .chain(hardening::no_new_privileges(snapshot, &extension.service_name))
+            .collect(),
         labels: crate::snapshot::Labels::new(),
         content: Ok(Content {
             revision: None,
