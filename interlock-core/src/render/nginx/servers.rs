@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::helpers::Helpers;
+use super::limits::Refused;
 use super::listen::Listen;
 use super::{SECRETS, grpc, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
-use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost};
+use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost};
 use crate::settings::NginxOptions;
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
@@ -24,18 +25,22 @@ const COMPRESSED: &str = "text/plain text/css text/xml text/javascript applicati
 #[derive(Serialize)]
 pub(super) struct Server {
     lines: Vec<String>,
+    /// The variable that is not empty for requests that are refused.
+    refused: Option<&'static str>,
     locations: Vec<Location>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Location {
     r#match: String,
+    /// As that of a server.
+    refused: Option<&'static str>,
     directives: Vec<String>,
 }
 
 impl Location {
     pub(super) fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
-        Self { r#match: r#match.into(), directives }
+        Self { r#match: r#match.into(), refused: None, directives }
     }
 
     fn all(directive: String) -> Vec<Self> {
@@ -60,6 +65,7 @@ pub(super) struct Maker<'a> {
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
     pub(super) options: &'a NginxOptions,
+    pub(super) proxy: &'a ProxySettings,
 }
 
 impl Maker<'_> {
@@ -73,12 +79,13 @@ impl Maker<'_> {
             Tls::Passthrough(_) if nothing => Location::all(unavailable(NO_HTTP)),
             _ => self.locations(Some(pattern), host, Scheme::Http),
         };
-        let mut servers = vec![Server { lines, locations }];
+        let refused = Some(Refused::of(host).server);
+        let mut servers = vec![Server { lines, refused, locations }];
         if let Tls::Terminated(certificate) = &host.tls {
             let mut lines = self.listen.https("");
             lines.push(name);
             lines.extend(self.listen.certificate(certificate));
-            servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Https) });
+            servers.push(Server { lines, refused, locations: self.locations(Some(pattern), host, Scheme::Https) });
         }
         servers
     }
@@ -99,10 +106,11 @@ impl Maker<'_> {
             && let Tls::Terminated(certificate) = &host.tls
         {
             lines.extend(self.listen.certificate(certificate));
-            return Server { lines, locations: self.locations(None, host, Scheme::Https) };
+            let refused = Some(Refused::of(host).server);
+            return Server { lines, refused, locations: self.locations(None, host, Scheme::Https) };
         }
         lines.push("ssl_reject_handshake on".to_owned());
-        Server { lines, locations: Location::all("return 421".to_owned()) }
+        Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
     }
 
     /// The server for hosts whose TLS connections do not end here, though those to a wildcard or to the default host may: they are closed, and
@@ -111,7 +119,7 @@ impl Maker<'_> {
         let mut lines = self.listen.https("");
         lines.extend(hosts.iter().map(|host| format!("server_name {host}")));
         lines.push("ssl_reject_handshake on".to_owned());
-        Server { lines, locations: Location::all("return 421".to_owned()) }
+        Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
     }
 
     fn locations(&mut self, pattern: Option<&HostPattern>, host: &VirtualHost, scheme: Scheme) -> Vec<Location> {
@@ -159,11 +167,13 @@ impl Maker<'_> {
         let cut = forward.rewrite && !path.is_root();
         let program = if options.backend_protocol.is_grpc() { "grpc_pass" } else { "proxy_pass" };
         let directives = [false, true].map(|long| self.directives(pattern, (path, forward), scheme, long));
+        let refused = Refused::of(host).locations.filter(|_| !options.raw_paths);
         let location = |place: &str, long: bool| {
             let prefix = place.strip_prefix("= ").unwrap_or(place);
             let below = if cut { prefix.strip_prefix(path.as_str()).unwrap_or(prefix) } else { "" };
             let pass = format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str());
-            Location::new(place, [pass].into_iter().chain(directives[usize::from(long)].iter().cloned()).collect())
+            let directives = [pass].into_iter().chain(directives[usize::from(long)].iter().cloned()).collect();
+            Location { refused, ..Location::new(place, directives) }
         };
         let endpoints = &options.websocket_endpoints;
         let mut locations: Vec<_> =
@@ -223,7 +233,11 @@ impl Maker<'_> {
             lines.extend(grpc::location(self.options, options.read_timeout));
         }
         if grpc || !options.request_headers.is_empty() {
-            lines.extend(headers::request(self.options, options.backend_protocol, &options.request_headers));
+            lines.extend(headers::request(
+                (self.options, self.proxy),
+                options.backend_protocol,
+                &options.request_headers,
+            ));
         }
         let hsts = options.hsts.filter(|_| scheme == Scheme::Https);
         if hsts.is_some() || !options.response_headers.is_empty() {
