@@ -34,6 +34,8 @@ fn the_list_of_labels_is_current() {
            for protection which the oldest does not give, or speaks another protocol, is left out there.\n\
          - Hosts: one that is written in full comes before a wildcard, a longer wildcard before a shorter one, all of them before the\n  \
            default backend. Within a host the longest path decides.\n\
+         - Any service may add itself to any host (`HostPolicy = \"shared\"`). With `stack` a host, and all names under a wildcard, belong to\n  \
+           the stack that named it first, and the default backend to the stack that had it first.\n\
          - `ssl_passthrough` leaves requests unread. With `ssl_cert`, `context_root`, `default_backend`, `basic_auth`, `allow`, `rate_limit`,\n  \
            `ssl_backend_tls_verify` or a canary it is refused; other labels about requests do nothing beside it, and that is told.\n\
          - `context_root_rewrite` goes neither with canaries nor with gRPC.\n\

@@ -15,7 +15,7 @@ use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
 use interlock_core::trust::Authority;
 use interlock_testkit::script::{Fate, Fault, Rule};
-use interlock_testkit::{ApiError, Swarm, server};
+use interlock_testkit::{ApiError, Engine, Swarm, server};
 use serde_json::{Value, json};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
@@ -90,6 +90,28 @@ async fn installing_twice_writes_once() {
     let pem = String::from_utf8(site.handle.swarm().secret_bytes(&secret.name).unwrap()).unwrap();
     let authority = interlock_core::trust::Authority::from_pem(&pem).unwrap();
     assert_eq!(secret.labels[interlock_core::ownership::FINGERPRINT], authority.fingerprint().to_string());
+}
+
+/// A newer engine is asked for more. Core that moves to a manager with an older one changes nothing, and is asked for nothing else when it
+/// moves back.
+#[tokio::test]
+async fn m7_core_is_given_what_the_engine_has() {
+    let site = Site::new(Swarm::three_nodes());
+    site.handle.swarm().engine = Engine::v20_10();
+    site.install(SETTINGS).await.unwrap();
+    let template = || site.core()["TaskTemplate"].clone();
+    let log = json!({ "Name": "json-file", "Options": { "max-size": "10m", "max-file": "5" } });
+    assert_eq!((&template()["ContainerSpec"]["Privileges"], &template()["LogDriver"]), (&Value::Null, &log));
+    site.handle.swarm().engine = Engine::v27();
+    site.install(SETTINGS).await.unwrap();
+    let privileges = json!({ "NoNewPrivileges": true });
+    assert_eq!((&template()["ContainerSpec"]["Privileges"], &template()["LogDriver"]), (&privileges, &log));
+    let writes = site.handle.swarm().writes();
+    for engine in [Engine::v20_10(), Engine::v27()] {
+        site.handle.swarm().engine = engine;
+        assert_eq!(site.install(SETTINGS).await.unwrap(), [""; 0]);
+    }
+    assert_eq!(site.handle.swarm().writes(), writes);
 }
 
 #[tokio::test]

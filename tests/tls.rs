@@ -243,3 +243,28 @@ fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
         assert_eq!(support::routes::status(&answer), expected, "{address} {labels:?}: {answer}");
     }
 }
+
+#[test]
+fn m6_the_path_of_an_http2_request_is_checked_as_well() {
+    let authority = Authority::new();
+    let (app, admin) = ("127.12.20.1", "127.12.20.2");
+    application("app", &format!("{app}:19200"));
+    let services = labelled("app", 19_200, &BANK)
+        + &labelled("admin", 19_200, &[BANK[0], ("context_root", "/admin"), ("allow", "192.0.2.0/24")]);
+    let pair = authority.pair("bank.example.com");
+    let both = pair.certificate + &pair.key;
+    let files = rendered_with(&services, &[("app", app), ("admin", admin)], &["bank.pem"], "");
+    let nginx = Nginx::start_with(&files, &[("bank.pem", &both)]);
+    for (target, status) in [
+        ("/x?a=;", 200),
+        ("/admin", 403),
+        ("/admin;x", 400),
+        ("/%5cadmin", 400),
+        ("/%2Fadmin", 400),
+        ("/x#/admin", 400),
+    ] {
+        let more = ["--http2", "--request-target", target];
+        let answer = curl(&authority, &nginx, "https://bank.example.com/", &more).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/2 {status}")), "{target}: {answer}");
+    }
+}

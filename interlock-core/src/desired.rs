@@ -14,6 +14,7 @@ mod control;
 mod core;
 mod extension;
 mod fields;
+mod hardening;
 mod proxy;
 mod service;
 mod strangers;

@@ -154,13 +154,14 @@ impl Client {
             templates: Arc::default(),
         };
         let mut client = unversioned.negotiate().await?;
-        let swarm = client.manager().await?;
+        let info = client.manager().await?;
         // Pools are those that the Swarm was made with. Of one that was made without any an engine says none.
-        let pools = swarm.cluster.default_addr_pool.iter().filter_map(|pool| convert::subnet(pool));
+        let pools = info.swarm.cluster.default_addr_pool.iter().filter_map(|pool| convert::subnet(pool));
         client.engine.address_pools = pools.collect();
         if client.engine.address_pools.is_empty() {
             client.engine.address_pools = vec![Engine::DEFAULT_ADDRESS_POOL];
         }
+        client.engine.log_driver = info.logging_driver.filter(|driver| !driver.is_empty());
         Ok(client)
     }
 
@@ -200,12 +201,13 @@ impl Client {
         self.manager().await.map(drop)
     }
 
-    /// What a manager says of its Swarm.
-    async fn manager(&self) -> Result<wire::InfoSwarm, Error> {
+    /// What the engine says of itself, if it is a manager.
+    async fn manager(&self) -> Result<wire::Info, Error> {
         let answer = self.get("info", "/info", self.deadlines.inspect).await?;
-        let swarm = parse::<wire::Info>("info", &answer)?.swarm;
+        let info = parse::<wire::Info>("info", &answer)?;
+        let swarm = &info.swarm;
         if swarm.control_available && swarm.local_node_state == "active" {
-            return Ok(swarm);
+            return Ok(info);
         }
         let state = match swarm.local_node_state.as_str() {
             "active" => "it is a worker".to_owned(),

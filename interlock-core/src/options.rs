@@ -60,6 +60,9 @@ pub struct RouteOptions {
     /// The secret with the users that may send requests.
     #[serde(skip_serializing_if = "is_default")]
     pub basic_auth: Option<SecretName>,
+    /// Whether its application may get paths that applications read in different ways, on a host whose paths are protected differently.
+    #[serde(skip_serializing_if = "is_default")]
+    pub raw_paths: bool,
     /// How long browsers shall use HTTPS alone, in seconds.
     #[serde(skip_serializing_if = "is_default")]
     pub hsts: Option<u32>,
@@ -455,6 +458,7 @@ mod tests {
             rate_limit: "10,20".parse().ok(),
             allow: vec!["10.0.0.0/8".parse().expect("a network")].into(),
             basic_auth: "staff".parse().ok(),
+            raw_paths: true,
             hsts: Some(31_536_000),
             compress: true,
             request_headers: headers::edits("X-A: b; -X-C").expect("headers").into(),

@@ -15,7 +15,7 @@ use crate::model::{Certificate, Health, Route};
 use crate::names::{Cluster, HostPattern, Invalid, NetworkId, PathPrefix, SecretId, text_type};
 use crate::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
-use crate::settings::{Extension, Kind, ProxyOptions};
+use crate::settings::{Extension, Kind, ProxyOptions, PublishMode};
 
 mod weights;
 
@@ -186,7 +186,14 @@ impl ProxySettings {
             trusted_proxies: extension.trusted_proxies.clone(),
             proxy_protocol: extension.proxy_protocol,
             overlays: Vec::new(),
-            options: extension.options.clone(),
+            options: match extension.options.clone() {
+                ProxyOptions::Nginx(options) => {
+                    let sees_addresses =
+                        extension.publish_mode == PublishMode::Host || !extension.trusted_proxies.is_empty();
+                    ProxyOptions::Nginx(Box::new(options.settled(sees_addresses)))
+                }
+                ProxyOptions::Other => ProxyOptions::Other,
+            },
             version,
             template,
         }

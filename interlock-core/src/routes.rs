@@ -55,15 +55,15 @@ pub fn resolve(model: &Model, policy: HostPolicy) -> (BTreeMap<&Cluster, Routes<
     for route in by_age {
         let routes = clusters.entry(&route.cluster).or_default();
         for host in &route.hosts {
-            let serves = routes.virtual_hosts.entry(host).or_default();
-            match serves.owner().filter(|elder| policy == HostPolicy::Stack && elder.stack != route.stack) {
-                Some(elder) => problems.push(not_its_host(route, elder, host)),
-                None => problems.extend(serves.join(route, Some(host))),
+            let claim = if policy == HostPolicy::Stack { routes.claim(host) } else { None };
+            match claim.filter(|(_, elder)| elder.stack != route.stack) {
+                Some((claim, elder)) => problems.push(not_its_host(route, elder, host, claim)),
+                None => problems.extend(routes.virtual_hosts.entry(host).or_default().join(route, Some(host))),
             }
         }
         if route.default_backend {
             match &routes.default {
-                Some(default) => problems.extend(second_default(route, default)),
+                Some(default) => problems.extend(second_default(route, default, policy)),
                 None => problems.extend(routes.default.get_or_insert_default().join(route, None)),
             }
         }
@@ -73,6 +73,16 @@ pub fn resolve(model: &Model, policy: HostPolicy) -> (BTreeMap<&Cluster, Routes<
     problems.sort();
     problems.dedup();
     (clusters, problems)
+}
+
+impl<'a> Routes<'a> {
+    /// Who gets the requests for a host so far: the host itself, or the narrowest wildcard over it, with the oldest service there.
+    fn claim(&self, host: &HostPattern) -> Option<(&'a HostPattern, &'a Route)> {
+        host.and_wider().find_map(|claim| {
+            let (claim, serves) = self.virtual_hosts.get_key_value(&claim)?;
+            Some((*claim, serves.owner()?))
+        })
+    }
 }
 
 impl<'a> VirtualHost<'a> {
@@ -282,13 +292,19 @@ fn unprotected(route: &Route, elder: &Route, label: &str) -> Problem {
     }
 }
 
-fn not_its_host(route: &Route, elder: &Route, host: &HostPattern) -> Problem {
+fn not_its_host(route: &Route, elder: &Route, host: &HostPattern, claim: &HostPattern) -> Problem {
+    let elder = shown(&elder.service);
+    let wrong = if host == claim {
+        format!("names {host}, which service {elder} of another stack has")
+    } else {
+        format!("names {host}, which is under {claim} of service {elder} of another stack")
+    };
     Problem {
         severity: Severity::Error,
-        wrong: format!("names {host}, which service {} of another stack has", shown(&elder.service)),
+        wrong,
         right: "use another host: HostPolicy is stack".to_owned(),
         effect: Effect::LeftOut,
-        ..overruled(route, elder, "hosts", "")
+        ..overruled(route, route, "hosts", "")
     }
 }
 
@@ -302,15 +318,24 @@ fn passthrough_overruled(route: &Route, elder: &Route) -> Problem {
     }
 }
 
-fn second_default(route: &Route, default: &VirtualHost<'_>) -> Option<Problem> {
+fn second_default(route: &Route, default: &VirtualHost<'_>, policy: HostPolicy) -> Option<Problem> {
     let elder = default.locations.values().find_map(|location| location.members.first())?;
+    let of_stack = policy == HostPolicy::Stack && elder.stack != route.stack;
+    let name = shown(&elder.service);
+    let (severity, wrong, right) = if of_stack {
+        let right = "remove it: HostPolicy is stack, and the default backend belongs to the stack that had it first";
+        (Severity::Error, format!("is set on service {name} of another stack, too"), right)
+    } else {
+        let right = "let one service of a service cluster be the default backend";
+        (Severity::Warning, format!("is set on service {name}, too"), right)
+    };
     Some(Problem {
-        severity: Severity::Warning,
+        severity,
         subject: Subject::Service(route.service.clone()),
         label: Some(shown(&route.label("default_backend"))),
         value: None,
-        wrong: format!("is set on service {}, too", shown(&elder.service)),
-        right: "let one service of a service cluster be the default backend".to_owned(),
-        effect: Effect::Overruled,
+        wrong,
+        right: right.to_owned(),
+        effect: if of_stack { Effect::LeftOut } else { Effect::Overruled },
     })
 }

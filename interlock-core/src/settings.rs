@@ -245,11 +245,13 @@ pub struct NginxOptions {
     pub pid_path: String,
     pub worker_processes: WorkerProcesses,
     pub rlimit_nofile: u64,
-    pub max_connections: u32,
+    pub max_connections: Limit,
+    pub connections_per_address: Limit,
     pub connect_timeout: Duration,
     pub send_timeout: Duration,
     pub read_timeout: Duration,
     pub keepalive_timeout: Duration,
+    pub client_header_timeout: Duration,
     pub client_body_timeout: Duration,
     pub client_max_body_size: Size,
     pub client_body_buffer_size: Size,
@@ -311,6 +313,17 @@ pub enum WorkerProcesses {
     #[default]
     Auto,
     /// This many.
+    Count(u32),
+}
+
+/// A number that follows from others, or this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// It follows from others.
+    #[default]
+    Auto,
+    /// This one.
     Count(u32),
 }
 
@@ -425,6 +438,42 @@ impl Extension {
     }
 }
 
+impl NginxOptions {
+    /// How many connections a worker process may have: by default half of the files that it may have open, since a request has a
+    /// connection of its client, one to a task, and perhaps files for what is long. NGINX reserves 424 bytes for each, so at most 65,536.
+    pub fn max_connections(&self) -> u32 {
+        const MOST: u32 = 65_536;
+        match self.max_connections {
+            Limit::Auto => u32::try_from(self.rlimit_nofile / 2).unwrap_or(MOST).clamp(16, MOST),
+            Limit::Count(count) => count,
+        }
+    }
+
+    /// The same with what follows from others said outright: how many requests one address may have under way, 0 for any number.
+    ///
+    /// By default that is an eighth of a worker process's connections, where a proxy sees the addresses of clients at all. Behind the routing
+    /// mesh all clients have those of nodes.
+    pub(crate) fn settled(self, sees_addresses: bool) -> Self {
+        /// The largest number that NGINX takes.
+        const MOST: u32 = 65_535;
+        let of_address = match self.connections_per_address {
+            Limit::Auto if sees_addresses => (self.max_connections() / 8).clamp(1, MOST),
+            Limit::Auto => 0,
+            Limit::Count(count) => count,
+        };
+        let max_connections = Limit::Count(self.max_connections());
+        Self { max_connections, connections_per_address: Limit::Count(of_address), ..self }
+    }
+
+    /// How many requests one address may have under way; 0 for any number.
+    pub fn connections_per_address(&self) -> u32 {
+        match self.connections_per_address {
+            Limit::Auto => 0,
+            Limit::Count(count) => count,
+        }
+    }
+}
+
 impl Default for NginxOptions {
     fn default() -> Self {
         Self {
@@ -432,11 +481,13 @@ impl Default for NginxOptions {
             pid_path: "/var/run/proxy.pid".to_owned(),
             worker_processes: WorkerProcesses::default(),
             rlimit_nofile: 65_535,
-            max_connections: 4096,
+            max_connections: Limit::Auto,
+            connections_per_address: Limit::Auto,
             connect_timeout: Duration::from_secs(1),
             send_timeout: Duration::from_secs(600),
             read_timeout: Duration::from_secs(600),
             keepalive_timeout: Duration::from_secs(75),
+            client_header_timeout: Duration::from_secs(10),
             client_body_timeout: Duration::from_secs(60),
             client_max_body_size: Size::new("32m"),
             client_body_buffer_size: Size::new("8k"),

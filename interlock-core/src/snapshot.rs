@@ -103,6 +103,9 @@ pub struct Engine {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub address_pools: Vec<IpNet>,
+    /// What becomes of logs unless a service says otherwise, for example `json-file`, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_driver: Option<String>,
 }
 
 impl Engine {

@@ -109,6 +109,7 @@ pub fn route(labels: &RouteLabels) {
         rate_limit,
         allow,
         basic_auth,
+        raw_paths: _,
         hsts,
         compress: _,
         request_headers,

@@ -17,8 +17,11 @@ const IDENTITY: &[&str] = &[
     "Forwarded",
     "Front-End-Https",
     "Proxy",
+    "Remote-User",
+    "True-Client-IP",
     "X-Accel-Mapping",
     "X-Accel-Redirect",
+    "X-Client-IP",
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Forwarded-Port",
@@ -28,12 +31,14 @@ const IDENTITY: &[&str] = &[
     "X-Forwarded-Scheme",
     "X-Forwarded-Server",
     "X-Forwarded-Ssl",
+    "X-Forwarded-User",
     "X-Original-Forwarded-For",
     "X-Original-Host",
     "X-Original-Method",
     "X-Original-URI",
     "X-Original-URL",
     "X-Real-IP",
+    "X-Remote-User",
     "X-Request-ID",
     "X-Rewrite-URL",
     "X-Sendfile-Type",
@@ -150,6 +155,26 @@ fn e5_no_header_of_a_proxy_is_taken_from_a_client() {
             let planted: Vec<_> = seen.head.lines().filter(|line| line.contains("planted")).collect();
             assert_eq!(planted, Vec::<&str>::new());
         }
+    }
+}
+
+#[test]
+fn e5_whom_a_trusted_proxy_let_in_is_its_to_say() {
+    const VOUCHED: [&str; 5] = ["Remote-User", "True-Client-IP", "X-Client-IP", "X-Forwarded-User", "X-Remote-User"];
+    let own = ("own", &[("hosts", "own.example.com"), ("request_headers", "Remote-User: guest; -X-Client-IP")][..]);
+    let said: String = VOUCHED.iter().map(|name| format!("{name}: ada\r\n")).collect();
+    for (net, trusted, is_said) in [("127.22.21", "127.0.0.0/8", true), ("127.22.22", "192.0.2.0/24", false)] {
+        let toml = format!("[Extensions.default]\nTrustedProxies = [{trusted:?}]\n");
+        let site = Site::start_with(net, &[SHOP, own], &[], &toml);
+        let seen = told(&site, &said);
+        for name in VOUCHED {
+            assert_eq!(seen.values(name), if is_said { vec!["ada"] } else { vec![] }, "{name}: {}", seen.head);
+        }
+        // What the service itself sets or removes is so.
+        let request = format!("GET /x HTTP/1.1\r\nHost: own.example.com\r\n{said}Connection: close\r\n\r\n");
+        assert_eq!(ask(&site, &request), "200");
+        let seen = site.seen("own").pop().unwrap();
+        assert_eq!((seen.values("Remote-User"), seen.values("X-Client-IP")), (vec!["guest"], vec![]), "{}", seen.head);
     }
 }
 

@@ -10,7 +10,9 @@ mod support;
 mod framing;
 mod headers;
 mod hosts;
+mod limits;
 mod paths;
+mod raw_paths;
 
 use interlock_core::proxy_config::ProxyVersion;
 use support::backend::Site;

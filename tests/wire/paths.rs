@@ -216,22 +216,36 @@ fn d2_the_path_that_decides_is_the_only_one_there_is() {
     /app/x%0d%0aX-Evil:%20y      app /app/x%0d%0aX-Evil:%20y app /x%0D%0AX-Evil:%20y
     /app/a%20b?x=%2f             app /app/a%20b?x=%2f app /a%20b?x=%2f
     /app/x?/../admin             app /app/x?/../admin app /x?/../admin
-    /app/x#/../admin             app /app/x#/../admin app /x
+    /app/x#/../admin             400 400
     /app/...                     app /app/... app /...
     /app/.../admin               app /app/.../admin app /.../admin
     /a%70p/d%65ep/x              deep /a%70p/d%65ep/x deep /x
     ");
 }
 
-/// NGINX takes `#` for the end of the path instead of refusing it, and the application gets it as it was sent. What decides is the path before
-/// it, so `/x#/admin` is never `/admin`.
+/// NGINX takes `#` for the end of the path, and would pass on what stands behind it.
 #[test]
-fn d3_what_stands_behind_a_hash_does_not_decide() {
-    let site = Site::start("127.21.5", &[("site", &[WWW]), ("admin", &[WWW, ("context_root", "/admin")])]);
-    for target in ["/x#/admin", "/x#/../admin", "/#/admin", "/x/%2e%2e#/admin"] {
-        assert_eq!(get(&site, target), "200", "{target}");
+fn d3_a_target_with_a_fragment_is_refused() {
+    let site = Site::start(
+        "127.21.5",
+        &[
+            ("site", &[WWW]),
+            ("admin", &[WWW, ("context_root", "/admin")]),
+            ("moved", &[("hosts", "old.example.com"), ("redirects", "http://old.example.com,https://new.example.com")]),
+            ("all", &[("default_backend", "true")]),
+        ],
+    );
+    for target in
+        ["/x#/admin", "/x#/../admin", "/#/admin", "/x/%2e%2e#/admin", "/x?y#z", "/#", "http://www.example.com/#x"]
+    {
+        for host in ["www.example.com", "old.example.com", "nobody.example.com"] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            assert_eq!(ask(&site, &request), "400", "{host} {target}");
+        }
     }
-    assert_eq!((site.seen("site").len(), site.seen("admin").len()), (4, 0));
+    assert_eq!(site.requests(), 0);
+    // Escaped it is a character like any other.
+    assert_eq!(get(&site, "/x%23y?a=%23"), "200");
 }
 
 /// NGINX does not refuse a target with another host than the Host header: the target's host decides, and its application alone gets the request.

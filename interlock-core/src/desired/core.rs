@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, control, fields,
+    hardening,
 };
 use crate::hash;
 use crate::ownership;
@@ -33,7 +34,11 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
         name: name.to_owned(),
         role: Role::Core,
         seconds_per_task: SECONDS_TO_START,
-        fields: fields::core(image),
+        fields: fields::core(image)
+            .into_iter()
+            .chain(hardening::no_new_privileges(snapshot, name))
+            .chain(hardening::log(snapshot, name))
+            .collect(),
         labels: Labels::new(),
         again: false,
         content: Ok(Content {

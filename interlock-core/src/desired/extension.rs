@@ -1,7 +1,7 @@
 //! The extension service of a service cluster.
 
 use super::control::Control;
-use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, Role, SECONDS_TO_START, fields, proxy};
+use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, Role, SECONDS_TO_START, fields, hardening, proxy};
 use crate::names::Cluster;
 use crate::settings::Extension;
 use crate::snapshot::Snapshot;
@@ -24,7 +24,10 @@ pub fn extension(
         name: extension.service_name.clone(),
         role: Role::Extension,
         seconds_per_task: SECONDS_TO_START,
-        fields: fields::extension(extension, &peer.core),
+        fields: fields::extension(extension, &peer.core)
+            .into_iter()
+            .chain(hardening::no_new_privileges(snapshot, &extension.service_name))
+            .collect(),
         labels: crate::snapshot::Labels::new(),
         again: false,
         content: Ok(Content {

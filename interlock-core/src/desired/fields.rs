@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::hardening;
 use crate::hash;
 use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
@@ -41,6 +42,8 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("mounts", &["TaskTemplate", "ContainerSpec", "Mounts"]),
     ("read-only root", &["TaskTemplate", "ContainerSpec", "ReadOnly"]),
     ("dropped capabilities", &["TaskTemplate", "ContainerSpec", "CapabilityDrop"]),
+    (hardening::NO_NEW_PRIVILEGES, &["TaskTemplate", "ContainerSpec", "Privileges", "NoNewPrivileges"]),
+    (hardening::LOG, &["TaskTemplate", "LogDriver"]),
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
     ("placement preferences", &["TaskTemplate", "Placement", "Preferences"]),
     ("restart policy", &["TaskTemplate", "RestartPolicy"]),

@@ -3,7 +3,7 @@
 use super::control::{Control, Peer};
 use super::{
     AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
-    RouteSecret, SECONDS_TO_START, fields, has_active_worker,
+    RouteSecret, SECONDS_TO_START, fields, hardening, has_active_worker,
 };
 use crate::generations::Attachments;
 use crate::hash;
@@ -42,6 +42,11 @@ pub fn proxy(
             hitless,
         }
     });
+    let mut fields = fields::proxy(cluster, extension, has_active_worker(snapshot));
+    if hitless {
+        // Of an image of somebody else's it is not known whether it starts without.
+        fields.extend(hardening::no_new_privileges(snapshot, &extension.proxy_service_name));
+    }
     let version = version.filter(|_| hitless).map(|version| (ownership::PROXY_VERSION.to_owned(), version.to_string()));
     Some(OwnService {
         name: extension.proxy_service_name.clone(),
@@ -50,7 +55,7 @@ pub fn proxy(
             // After the last task Swarm waits twice.
             + 2 * extension.proxy_update_delay.as_secs()
             + SECONDS_TO_START,
-        fields: fields::proxy(cluster, extension, has_active_worker(snapshot)),
+        fields,
         labels: version.into_iter().collect(),
         content,
         again: false,

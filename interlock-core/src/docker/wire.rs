@@ -34,6 +34,8 @@ pub(super) struct Version {
 pub(super) struct Info {
     #[serde(default, deserialize_with = "nullable")]
     pub(super) swarm: InfoSwarm,
+    #[serde(default)]
+    pub(super) logging_driver: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

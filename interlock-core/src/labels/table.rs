@@ -331,6 +331,16 @@ pub const TABLE: &[Label] = &[
         set: |route, text| put(&mut route.basic_auth, text.parse()),
     },
     Label {
+        key: "raw_paths",
+        syntax: "true or false",
+        default: "false",
+        example: "true",
+        counterexample: "yes",
+        doc: "Whether the service gets requests whose path holds `;`, `%3B`, a backslash, `%5C` or `%2F` although the paths of its host differ in allow, basic_auth or rate_limit. On such a host they get 400 otherwise: many applications find another path in them than NGINX, a protected one for instance.",
+        inherited: true,
+        set: |route, text| put(&mut route.raw_paths, boolean(text)),
+    },
+    Label {
         key: "hsts",
         syntax: "1s to 730d",
         default: "none",

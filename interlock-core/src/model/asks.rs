@@ -92,6 +92,7 @@ pub(super) fn asks(
         rate_limit: labels.rate_limit,
         allow: labels.allow.clone().unwrap_or_default(),
         basic_auth: secret("basic_auth", &labels.basic_auth)?,
+        raw_paths: labels.raw_paths == Some(true),
         hsts: labels.hsts.map(|time| u32::try_from(time.millis / 1000).unwrap_or(u32::MAX)),
         compress: labels.compress == Some(true),
         request_headers: labels.request_headers.clone().unwrap_or_default(),
@@ -318,7 +319,7 @@ pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> 
 }
 
 /// The labels about what is inside a TLS connection, and whether they are set.
-fn unread(labels: &RouteLabels) -> [(&'static str, bool); 15] {
+fn unread(labels: &RouteLabels) -> [(&'static str, bool); 16] {
     let is_set = |flag: Option<bool>| flag == Some(true);
     [
         ("backend_protocol", labels.backend_protocol.is_some()),
@@ -328,6 +329,7 @@ fn unread(labels: &RouteLabels) -> [(&'static str, bool); 15] {
         ("hsts", labels.hsts.is_some()),
         ("ip_hash", is_set(labels.ip_hash)),
         ("max_body_size", labels.max_body_size.is_some()),
+        ("raw_paths", is_set(labels.raw_paths)),
         ("read_timeout", labels.read_timeout.is_some()),
         ("request_headers", labels.request_headers.is_some()),
         ("response_headers", labels.response_headers.is_some()),

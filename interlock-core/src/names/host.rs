@@ -107,6 +107,13 @@ impl HostPattern {
         }
     }
 
+    /// The pattern itself and all wildcards over it, the narrowest first.
+    pub fn and_wider(&self) -> impl Iterator<Item = Self> + '_ {
+        let suffixes = std::iter::successors(self.host().as_str().split_once('.'), |(_, rest)| rest.split_once('.'));
+        let names = suffixes.map(|(_, rest)| rest).filter(|rest| rest.contains('.'));
+        [self.clone()].into_iter().chain(names.map(|name| Self::Wildcard(Host(name.to_owned()))))
+    }
+
     /// Whether it stands for more than one name.
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::Wildcard(_))
@@ -159,6 +166,19 @@ mod tests {
             assert_eq!(canonical(written).as_deref(), Some(canonical_form), "{written}");
         }
         assert_ne!(canonical("shоp.example"), canonical("shop.example"), "a Cyrillic look-alike is another host");
+    }
+
+    #[test]
+    fn a_name_is_under_the_wildcards_of_its_suffixes() {
+        let wider = |text: &str| {
+            let pattern: HostPattern = text.parse().unwrap();
+            pattern.and_wider().map(|pattern| pattern.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(wider("a.b.example.com"), ["a.b.example.com", "*.b.example.com", "*.example.com"]);
+        assert_eq!(wider("*.b.example.com"), ["*.b.example.com", "*.example.com"]);
+        assert_eq!(wider("example.com"), ["example.com"]);
+        let all = wider("a.b.example.com").iter().all(|pattern| pattern.parse::<HostPattern>().is_ok());
+        assert!(all, "what is made is what can be written");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod directives;
 pub(super) mod grpc;
 mod headers;
 mod helpers;
+mod limits;
 mod listen;
 mod own;
 mod price;

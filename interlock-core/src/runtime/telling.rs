@@ -84,7 +84,7 @@ impl Told {
 
     /// Logs that there is a connection, unless that is known: connections are renewed from time to time.
     pub(super) fn connected(&mut self, engine: &Engine) {
-        let Engine { version, api_version, config_limit: _, address_pools: _ } = engine;
+        let Engine { version, api_version, config_limit: _, address_pools: _, log_driver: _ } = engine;
         if self.disconnected.take().is_some() || !self.connected {
             tracing::info!("connected to Docker {version}, API {api_version}");
         }

@@ -114,7 +114,7 @@ pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
     "LogLevel" OneOf(LEVELS), "\"info\"", Works, "How much is logged: error, warn, info, debug or trace.", |s, v| put(&mut s.log_level, values::choice(v, &[
         ("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)]));
     "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json.", |s, v| put(&mut s.log_format, values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
-    "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: services with the same host and path share the requests. stack: a host belongs to the stack of the oldest service that names it.", |s, v| {
+    "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: any service may add itself to any host, and services with the same host and path share the requests. stack: a host belongs to the stack of the oldest service that names it or has a wildcard over it, and the default backend to the stack that had it first.", |s, v| {
         put(&mut s.host_policy, values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])) };
     "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in: only one that is labelled com.docker.lb.allow with the name of the service's stack, or with *.", |s, v| {
         put(&mut s.secret_policy, values::choice(v, &[("any", SecretPolicy::Any), ("opt-in", SecretPolicy::OptIn)])) };
@@ -181,7 +181,8 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
             None => WorkerProcesses::Count(values::small(v, 1, 1024)?),
         };
         Ok(()) };
-    "MaxConnections" Integer, "4096", Works, "How many connections a worker process may have, clients and tasks together.", |o, v| put(&mut o.max_connections, values::small(v, 16, 10_000_000));
+    "MaxConnections" IntegerOrText, "\"auto\"", Works, "How many connections a worker process may have, clients and tasks together. auto is half of RLimitNoFile, at most 65536. NGINX reserves 424 bytes of memory for each.", |o, v| put(&mut o.max_connections, values::limit(v, 16, 10_000_000));
+    "ConnectionsPerAddress" IntegerOrText, "\"auto\"", Works, "How many requests, and connections that are passed through, one client address may have under way at each proxy; of IPv6 addresses the first 64 bits count. More requests get 429. 0 is any number. auto is an eighth of MaxConnections where proxies see clients' addresses (PublishMode host, or TrustedProxies), else any number.", |o, v| put(&mut o.connections_per_address, values::limit(v, 0, 65_535));
     "RLimitNoFile" Integer, "65535", Works, "How many files a worker process may have open.", |o, v| put(&mut o.rlimit_nofile, values::integer(v, 16, 100_000_000));
     "ConnectTimeout" Seconds, "1", Works, "Seconds until a task that does not take a connection is left for the next one. There are at most 3 tries within 5 seconds, and so with 5 or more no second one.", |o, v| put(&mut o.connect_timeout, values::seconds(v));
     "SendTimeout" Seconds, "600", Works, "Seconds without progress after which sending to a task or client ends.", |o, v| put(&mut o.send_timeout, values::seconds(v));
@@ -189,6 +190,9 @@ pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
     "KeepaliveTimeout" Text, "\"75s\"", Works, "How long an idle connection of a client is kept.", |o, v| put(&mut o.keepalive_timeout, values::pause(v));
     "ClientMaxBodySize" Text, "\"32m\"", Works, "The largest request body; 0 for any.", |o, v| put(&mut o.client_max_body_size, values::size(v));
     "ClientBodyBufferSize" Text, "\"8k\"", Works, "How much of a request body is held in memory.", |o, v| put(&mut o.client_body_buffer_size, values::buffer(v));
+    "ClientHeaderTimeout" Text, "\"10s\"", Works, "How long a client may take for the head of a request, and for the TLS handshake.", |o, v| {
+        o.client_header_timeout = values::pause(v)?;
+        if o.client_header_timeout.is_zero() { Err("is zero".to_owned()) } else { Ok(()) } };
     "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::pause(v));
     "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| put(&mut o.client_header_buffer_size, values::buffer(v));
     "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| put(&mut o.large_client_header_buffers, values::buffers(v));

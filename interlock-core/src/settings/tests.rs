@@ -31,7 +31,7 @@ fn a_file_is_read_without_regard_to_case() {
     );
     let ProxyOptions::Nginx(options) = &extension.options else { panic!("{:?}", extension.options) };
     assert_eq!(
-        (options.max_connections, options.rlimit_nofile, options.connect_timeout),
+        (options.max_connections(), options.rlimit_nofile, options.connect_timeout),
         (2048, 1024, Duration::from_secs(5))
     );
 }
@@ -366,4 +366,31 @@ fn a_trusted_proxy_is_a_network_or_an_address() {
     let (settings, _) = read("10.0.0.5").unwrap();
     assert_eq!(settings.extension("").unwrap().trusted_proxies[0].to_string(), "10.0.0.5/32");
     assert!(read("10.0.0.0/8").is_ok() && read("10.1.2.3/8").is_err());
+}
+
+#[test]
+fn m1_limits_follow_from_others_unless_they_are_said() {
+    let limits = |config: &str, sees_addresses| {
+        let (settings, _) = Settings::parse(&format!("[Extensions.default.Config]\n{config}")).unwrap();
+        let ProxyOptions::Nginx(options) = settings.extension("").unwrap().options.clone() else { panic!("no NGINX") };
+        let options = options.settled(sees_addresses);
+        (options.max_connections(), options.connections_per_address())
+    };
+    assert_eq!(limits("", true), (32_767, 4095));
+    // Where all clients have the addresses of nodes, those are not counted.
+    assert_eq!(limits("", false), (32_767, 0));
+    assert_eq!(limits("RLimitNoFile = 1048576", true), (65_536, 8192));
+    assert_eq!(limits("RLimitNoFile = 16", true), (16, 2));
+    assert_eq!(limits("MaxConnections = 1024", true), (1024, 128));
+    assert_eq!(limits("MaxConnections = 10000000", true), (10_000_000, 65_535));
+    assert_eq!(limits("MaxConnections = \"AUTO\"\nConnectionsPerAddress = 0", true), (32_767, 0));
+    assert_eq!(limits("ConnectionsPerAddress = \"20\"", false), (32_767, 20));
+    for (config, expected) in [
+        ("MaxConnections = \"many\"", "is \"many\", expected \"auto\" or a whole number from 16 to 10000000"),
+        ("ConnectionsPerAddress = 65536", "is 65536, expected 0 to 65535"),
+        ("ClientHeaderTimeout = \"0s\"", "is zero"),
+    ] {
+        let said = wrong(&format!("[Extensions.default.Config]\n{config}"));
+        assert!(said[0].ends_with(expected), "{said:?}");
+    }
 }

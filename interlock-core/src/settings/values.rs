@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::proxy_config::ProxyVersion;
-use crate::settings::{AccessLogFormat, LogEscape};
+use crate::settings::{AccessLogFormat, Limit, LogEscape};
 
 /// A value in the file.
 pub(super) type Value<'a> = DeValue<'a>;
@@ -152,6 +152,19 @@ pub(super) fn port(value: &Value<'_>) -> Result<u16, Wrong> {
 
 pub(super) fn small(value: &Value<'_>, least: u32, most: u32) -> Result<u32, Wrong> {
     integer(value, least.into(), most.into()).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// A number, or `auto` for one that follows from others.
+pub(super) fn limit(value: &Value<'_>, least: u32, most: u32) -> Result<Limit, Wrong> {
+    let wrong = |text: &str| format!("is {text:?}, expected \"auto\" or a whole number from {least} to {most}");
+    match value.as_str() {
+        Some(text) if text.eq_ignore_ascii_case("auto") => Ok(Limit::Auto),
+        Some(text) => {
+            let count = text.parse().ok().filter(|count| (least..=most).contains(count));
+            count.map(Limit::Count).ok_or_else(|| wrong(text))
+        }
+        None => small(value, least, most).map(Limit::Count),
+    }
 }
 
 /// `3s`, `1m30s`, `500ms`: whole milliseconds, at most a year. Docker and NGINX overflow at some point, and NGINX knows nothing shorter.

@@ -1,6 +1,7 @@
 //! The HTTP API without HTTP: a method, a path and a body in, an answer out.
 
 use super::{Control, Kind, Swarm, list::Filters};
+use crate::engine::ApiVersion;
 use crate::error::ApiError;
 use crate::script::{Fault, is_write};
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ impl Swarm {
     }
 
     fn route(&mut self, method: &str, path_and_query: &str, body: &[u8]) -> Result<Answer, ApiError> {
-        let (_, bare) = self.engine.strip_version(path_and_query)?;
+        let (api, bare) = self.engine.strip_version(path_and_query)?;
         let query = Query::of(bare);
         let path: Vec<String> =
             bare.split('?').next().unwrap_or_default().trim_matches('/').split('/').map(unescape).collect();
@@ -144,14 +145,14 @@ impl Swarm {
             ("GET", ["services"]) => {
                 Answer::text(200, self.list_services(filters, truthy(query.get("status").unwrap_or_default()))?)
             }
-            ("POST", ["services", "create"]) => Answer::id("ID", &self.create_service(parse(body)?)?),
+            ("POST", ["services", "create"]) => Answer::id("ID", &self.create_service(adjusted(parse(body)?, api))?),
             ("GET", ["services", key]) => {
                 let id = self.resolve(Kind::Service, &self.services, key)?;
                 Answer::text(200, self.services[&id].json())
             }
             ("POST", ["services", key, "update"]) => {
                 let version = query.version("service")?;
-                let spec = parse(body)?;
+                let spec = adjusted(parse(body)?, api);
                 match query.get("rollback").unwrap_or_default() {
                     "" => self.update_service(key, version, spec)?,
                     "previous" => self.rollback_service(key, version, spec)?,
@@ -259,6 +260,7 @@ impl Swarm {
         json!({
             "Name": me.map(|n| n.hostname.clone()),
             "ServerVersion": self.engine.version,
+            "LoggingDriver": "json-file",
             "Swarm": {
                 "NodeID": me.map(|n| n.meta.id.clone()),
                 "NodeAddr": me.map(|n| n.addr.clone()),
@@ -271,6 +273,17 @@ impl Swarm {
             },
         })
     }
+}
+
+/// A spec without what the API version does not know: the engine drops it in silence.
+fn adjusted(mut spec: Value, api: ApiVersion) -> Value {
+    if api < ApiVersion(1, 44)
+        && let Some(privileges) =
+            spec.pointer_mut("/TaskTemplate/ContainerSpec/Privileges").and_then(Value::as_object_mut)
+    {
+        privileges.retain(|key, _| !matches!(key.as_str(), "Seccomp" | "AppArmor" | "NoNewPrivileges"));
+    }
+    spec
 }
 
 impl Answer {

@@ -78,6 +78,9 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         lines.push("keepalive_min_timeout 5s;".to_owned());
     }
     lines.extend([
+        format!("client_header_timeout {};", time(options.client_header_timeout)),
+        // Connections that run out of time are reset, so that what they would still be sent takes no memory of the kernel.
+        "reset_timedout_connection on;".to_owned(),
         format!("client_max_body_size {};", options.client_max_body_size),
         format!("client_body_buffer_size {};", options.client_body_buffer_size),
         format!("client_body_timeout {};", time(options.client_body_timeout)),
@@ -137,6 +140,8 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
     let mut lines = vec![
         format!("proxy_connect_timeout {};", time(options.connect_timeout)),
         format!("proxy_timeout {};", time(options.read_timeout)),
+        // For the TLS handshake's first message, by whose name connections are passed on.
+        format!("preread_timeout {};", time(options.client_header_timeout)),
         "proxy_next_upstream_tries 3;".to_owned(),
         "proxy_next_upstream_timeout 5s;".to_owned(),
     ];
@@ -164,7 +169,7 @@ pub(super) fn trace_log_format(options: &NginxOptions) -> String {
 }
 
 /// Directives that may stand more than once.
-const REPEATED: &[&str] = &["access_log", "deny", "error_log", "log_format", "set_real_ip_from"];
+const REPEATED: &[&str] = &["access_log", "deny", "error_log", "limit_conn_zone", "log_format", "set_real_ip_from"];
 
 /// Our lines, without those that the operator's own lines say otherwise.
 pub(super) fn unsaid(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {
@@ -214,6 +219,15 @@ mod tests {
     }
 
     #[test]
+    fn m1_slow_heads_have_little_time_and_find_much_room() {
+        let options = NginxOptions::default();
+        assert_eq!(options.max_connections(), 32_767);
+        let lines = http(&options, &proxy(None));
+        assert!(has(&lines, "client_header_timeout 10s;") && has(&lines, "reset_timedout_connection on;"), "{lines:?}");
+        assert!(has(&stream(&options, &proxy(None)), "preread_timeout 10s;"));
+    }
+
+    #[test]
     fn the_host_is_that_of_the_request_where_it_can_be_told() {
         let version = |text: &str| Some(text.parse().unwrap());
         assert_eq!(host(version("1.29.3")), "$host$is_request_port$request_port");
@@ -238,5 +252,14 @@ mod tests {
         assert!(!has(&tls(&options, None), "ssl_session_timeout 1d;"));
         assert_eq!(next_upstream(&options), ["proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"]);
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
+        // An own limit takes the place of ours, and may not be the only one that counts.
+        let limited = NginxOptions {
+            connections_per_address: crate::settings::Limit::Count(9),
+            http_options: raw("limit_conn_zone $server_name zone=own:1m; limit_conn own 5;"),
+            ..NginxOptions::default()
+        };
+        let lines = super::super::limits::http(&limited);
+        assert!(has(&lines, "limit_conn_zone $counted_client zone=interlock_requests:20m;"), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.starts_with("limit_conn ")), "{lines:?}");
     }
 }

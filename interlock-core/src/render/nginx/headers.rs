@@ -1,6 +1,8 @@
 //! Headers: what applications are told about clients, and what clients get besides an application's own.
 
+use super::helpers::Block;
 use crate::options::{BackendProtocol, HeaderEdit};
+use crate::proxy_config::ProxySettings;
 use crate::settings::NginxOptions;
 
 /// What applications are told about the client is what this proxy saw, never what the client said.
@@ -39,15 +41,41 @@ pub(super) const CLEARED: &[&str] = &[
     "X-Url-Scheme",
 ];
 
+/// Headers by which a proxy in front of this one says who it let in, or who its client is. They are for those who are trusted to set.
+pub(super) const VOUCHED: &[&str] =
+    &["Remote-User", "True-Client-IP", "X-Client-IP", "X-Forwarded-User", "X-Remote-User"];
+
 /// The lines for all requests.
-pub(super) fn for_all(options: &NginxOptions) -> Vec<String> {
-    lines("proxy", |_| true).chain(aliases("proxy", options)).collect()
+pub(super) fn for_all(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+    lines("proxy", |_| true).chain(vouched("proxy", proxy, &[])).chain(aliases("proxy", options)).collect()
+}
+
+/// What somebody who is trusted says, in maps for the http context.
+pub(super) fn blocks(proxy: &ProxySettings) -> impl Iterator<Item = Block> + '_ {
+    VOUCHED.iter().filter(|_| !proxy.trusted_proxies.is_empty()).map(|name| {
+        let lines = vec!["default \"\";".to_owned(), format!("1 $http_{};", variable(name))];
+        Block::new(&format!("map $is_trusted $said_{}", variable(name)), lines)
+    })
+}
+
+fn variable(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
+}
+
+/// What the service sets or removes by itself is not said by anybody else, too.
+fn vouched<'a>(program: &'a str, proxy: &ProxySettings, edits: &'a [HeaderEdit]) -> impl Iterator<Item = String> + 'a {
+    let is_trusted = !proxy.trusted_proxies.is_empty();
+    VOUCHED.iter().map(move |name| {
+        let is_edited = edits.iter().any(|edit| edit.name.as_str().eq_ignore_ascii_case(name));
+        let value = if is_trusted && !is_edited { format!("$said_{}", variable(name)) } else { "\"\"".to_owned() };
+        format!("{program}_set_header {name} {value}")
+    })
 }
 
 /// Where the operator has names with underscores accepted, each name above has others that applications take for the same: CGI, WSGI and
 /// Rack know no difference between `-` and `_`. Otherwise nginx drops them by itself.
 fn aliases<'a>(program: &'a str, options: &NginxOptions) -> impl Iterator<Item = String> + 'a {
-    let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().copied());
+    let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().chain(VOUCHED).copied());
     let names = names.filter(|name| name.contains('-')).filter(move |_| options.underscores_in_headers);
     names
         .collect::<Vec<_>>()
@@ -74,16 +102,21 @@ fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = Str
 }
 
 /// All lines for a location that has some of its own: nginx takes none from outside then.
-pub(super) fn request(options: &NginxOptions, protocol: BackendProtocol, edits: &[HeaderEdit]) -> Vec<String> {
+pub(super) fn request(
+    (options, proxy): (&NginxOptions, &ProxySettings),
+    protocol: BackendProtocol,
+    edits: &[HeaderEdit],
+) -> Vec<String> {
     let grpc = protocol.is_grpc();
     let program = if grpc { "grpc" } else { "proxy" };
+    let vouched = vouched(program, proxy, edits);
     let edits = edits.iter().map(|HeaderEdit { name, value }| {
         let value = value.as_ref().map_or(String::new(), |value| escaped(value.as_str()));
         format!("{program}_set_header {name} \"{value}\"")
     });
     // HTTP/2 has neither of the two.
     let lines = lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade"));
-    lines.chain(aliases(program, options)).chain(edits).collect()
+    lines.chain(vouched).chain(aliases(program, options)).chain(edits).collect()
 }
 
 /// All lines for a location that has some of its own. What is set replaces what the application says.

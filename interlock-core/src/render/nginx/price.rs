@@ -65,6 +65,7 @@ impl Price {
 /// The prices of a service cluster.
 pub(crate) struct Prices {
     listen: Listen,
+    proxy: ProxySettings,
     options: NginxOptions,
     info_headers: Vec<String>,
 }
@@ -74,7 +75,7 @@ impl Prices {
         let proxy = ProxySettings::of(extension, extension.proxy_version, None);
         let options = directives::options(&proxy);
         let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
-        Self { listen: Listen::with(&proxy, true, &options.pid_path), options, info_headers }
+        Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, info_headers }
     }
 
     /// What a route comes to.
@@ -103,8 +104,8 @@ impl Prices {
             helpers: &mut Helpers::default(),
             info_headers: &self.info_headers,
             options: &self.options,
-            // Which overlays a proxy has is nothing that a service's labels say. They add a line to locations with `allow`.
-            overlays: &[],
+            // Which overlays a proxy has is nothing that a service's labels say: there are none here. They add lines where there is `allow`.
+            proxy: &self.proxy,
         };
         let length = |host: &&HostPattern| host.host().as_str().len();
         let (wildcards, exact): (Vec<_>, Vec<_>) = route.hosts.iter().partition(|host| host.is_wildcard());

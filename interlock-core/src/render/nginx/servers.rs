@@ -4,11 +4,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::helpers::Helpers;
+use super::limits::Refused;
 use super::listen::Listen;
 use super::{SECRETS, grpc, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
-use crate::proxy_config::{Forward, Tls, UpstreamName, VirtualHost, overlap};
+use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost, overlap};
 use crate::settings::NginxOptions;
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
@@ -21,16 +22,23 @@ const WEBSOCKET: &str = "1d";
 /// What is compressed besides HTML, which always is.
 const COMPRESSED: &str = "text/plain text/css text/xml text/javascript application/javascript application/json application/xml application/manifest+json image/svg+xml";
 
+/// What a refusal of targets comes to at most, in bytes.
+const REFUSAL: usize = 110;
+
 /// A server of one host on one port.
 #[derive(Serialize)]
 pub(super) struct Server {
     lines: Vec<String>,
+    /// The variable that is not empty for requests that are refused.
+    refused: Option<&'static str>,
     locations: Vec<Location>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Location {
     r#match: String,
+    /// As that of a server.
+    refused: Option<&'static str>,
     directives: Vec<String>,
     /// Endpoints below it. They have its directives, but for those that they have of their own.
     endpoints: Vec<Location>,
@@ -38,19 +46,19 @@ pub(super) struct Location {
 
 impl Location {
     pub(super) fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
-        Self { r#match: r#match.into(), directives, endpoints: Vec::new() }
+        Self { r#match: r#match.into(), refused: None, directives, endpoints: Vec::new() }
     }
 
     fn all(directive: String) -> Vec<Self> {
         vec![Self::new("/", vec![directive])]
     }
 
-    /// How many bytes `location.hbs` makes of it.
+    /// How many bytes `location.hbs` makes of it at most: whether it refuses targets depends on the host's other locations, too.
     fn size(&self) -> usize {
         let lines = |lines: &[String], around: usize| lines.iter().map(|line| line.len() + around).sum::<usize>();
-        let endpoint = |it: &Self| 39 + it.r#match.len() + lines(&it.directives, 18);
+        let endpoint = |it: &Self| 39 + REFUSAL + it.r#match.len() + lines(&it.directives, 18);
         let endpoints = self.endpoints.iter().map(endpoint).sum::<usize>();
-        31 + self.r#match.len() + lines(&self.directives, 14) + endpoints
+        31 + REFUSAL + self.r#match.len() + lines(&self.directives, 14) + endpoints
     }
 }
 
@@ -58,7 +66,7 @@ impl Server {
     /// How many bytes `server.hbs` makes of it.
     pub(super) fn size(&self) -> usize {
         let lines = self.lines.iter().map(|line| line.len() + 10).sum::<usize>();
-        20 + lines + self.locations.iter().map(Location::size).sum::<usize>()
+        20 + REFUSAL + lines + self.locations.iter().map(Location::size).sum::<usize>()
     }
 
     /// How many locations it has, those inside of others included.
@@ -92,8 +100,7 @@ pub(super) struct Maker<'a> {
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
     pub(super) options: &'a NginxOptions,
-    /// Networks from which no client comes.
-    pub(super) overlays: &'a [IpNet],
+    pub(super) proxy: &'a ProxySettings,
 }
 
 impl Maker<'_> {
@@ -107,19 +114,24 @@ impl Maker<'_> {
             Tls::Passthrough(_) if nothing => Location::all(unavailable(NO_HTTP)),
             _ => self.locations(Some(pattern), host, Scheme::Http),
         };
-        let mut servers = vec![Server { lines, locations }];
+        let refused = Some(Refused::of(host).server);
+        let mut servers = vec![Server { lines, refused, locations }];
         if let Tls::Terminated(certificate) = &host.tls {
             let mut lines = self.listen.https("");
             lines.push(name);
             lines.extend(self.listen.certificate(certificate));
-            servers.push(Server { lines, locations: self.locations(Some(pattern), host, Scheme::Https) });
+            servers.push(Server { lines, refused, locations: self.locations(Some(pattern), host, Scheme::Https) });
         }
         servers
     }
 
     /// The servers for hosts that no service names, but for what the file says of them itself.
     pub(super) fn default_servers(&mut self, host: &VirtualHost) -> Vec<Server> {
-        let plain = Server { lines: Vec::new(), locations: self.default_http(Some(host)) };
+        let plain = Server {
+            lines: Vec::new(),
+            refused: Some(Refused::of(host).server),
+            locations: self.default_http(Some(host)),
+        };
         vec![plain, self.default_https(Some(host))]
     }
 
@@ -139,10 +151,11 @@ impl Maker<'_> {
             && let Tls::Terminated(certificate) = &host.tls
         {
             lines.extend(self.listen.certificate(certificate));
-            return Server { lines, locations: self.locations(None, host, Scheme::Https) };
+            let refused = Some(Refused::of(host).server);
+            return Server { lines, refused, locations: self.locations(None, host, Scheme::Https) };
         }
         lines.push("ssl_reject_handshake on".to_owned());
-        Server { lines, locations: Location::all("return 421".to_owned()) }
+        Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
     }
 
     /// The server for hosts whose TLS connections do not end here, though those to a wildcard or to the default host may: they are closed, and
@@ -151,7 +164,7 @@ impl Maker<'_> {
         let mut lines = self.listen.https("");
         lines.extend(hosts.iter().map(|host| format!("server_name {host}")));
         lines.push("ssl_reject_handshake on".to_owned());
-        Server { lines, locations: Location::all("return 421".to_owned()) }
+        Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
     }
 
     fn locations(&mut self, pattern: Option<&HostPattern>, host: &VirtualHost, scheme: Scheme) -> Vec<Location> {
@@ -201,11 +214,13 @@ impl Maker<'_> {
         let endpoints = &options.websocket_endpoints;
         let idle = if endpoints.contains(path) { Some(WEBSOCKET) } else { None };
         let directives = self.directives(pattern, (path, forward), scheme, idle);
+        let refused = Refused::of(host).locations.filter(|_| !options.raw_paths);
         let location = |place: &str, more: &[String]| {
             let prefix = place.strip_prefix("= ").unwrap_or(place);
             let below = if cut { prefix.strip_prefix(path.as_str()).unwrap_or(prefix) } else { "" };
             let pass = format!("{program} {}://{upstream}{below}", options.backend_protocol.as_str());
-            Location::new(place, [pass].into_iter().chain(more.iter().cloned()).collect())
+            let directives = [pass].into_iter().chain(more.iter().cloned()).collect();
+            Location { refused, ..Location::new(place, directives) }
         };
         let mut locations: Vec<_> = matches(path).iter().map(|place| location(place, &directives)).collect();
         if cut && let Some(itself) = locations.first_mut() {
@@ -238,7 +253,7 @@ impl Maker<'_> {
         if !options.allow.is_empty() {
             // A location with lines of its own has none of those for all.
             let inside = |overlay: &&IpNet| options.allow.iter().any(|network| overlap(network, overlay));
-            lines.extend(self.overlays.iter().filter(inside).map(|overlay| format!("deny {overlay}")));
+            lines.extend(self.proxy.overlays.iter().filter(inside).map(|overlay| format!("deny {overlay}")));
             lines.extend(options.allow.iter().map(|network| format!("allow {network}")));
             lines.push("deny all".to_owned());
         }
@@ -271,7 +286,11 @@ impl Maker<'_> {
             lines.extend(grpc::location(self.options, options.read_timeout));
         }
         if grpc || !options.request_headers.is_empty() {
-            lines.extend(headers::request(self.options, options.backend_protocol, &options.request_headers));
+            lines.extend(headers::request(
+                (self.options, self.proxy),
+                options.backend_protocol,
+                &options.request_headers,
+            ));
         }
         let hsts = options.hsts.filter(|_| scheme == Scheme::Https);
         if hsts.is_some() || !options.response_headers.is_empty() {

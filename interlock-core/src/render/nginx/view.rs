@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::helpers::{self, Block, Helpers};
+use super::limits::{self, Counted, Refused};
 use super::listen::{self, Listen};
 use super::section::Section;
 use super::servers::{self, Location, Maker, Server};
@@ -55,6 +56,8 @@ pub(super) struct View<'a> {
     /// What the server for other hosts begins with.
     default_lines: Vec<String>,
     pub(super) upstreams: Section<Upstream<'a>>,
+    /// The variable by which requests for other hosts are refused.
+    default_refused: &'static str,
     pub(super) default_locations: Section<Location>,
     pub(super) tls: Option<TlsView>,
     pub(super) stream: Option<Stream<'a>>,
@@ -122,6 +125,7 @@ pub(super) struct TlsView {
 #[derive(Serialize)]
 pub(super) struct Stream<'a> {
     lines: Vec<String>,
+    blocks: Vec<Block>,
     pub(super) by_name: Option<ByName<'a>>,
 }
 
@@ -130,6 +134,8 @@ pub(super) struct Stream<'a> {
 pub(super) struct ByName<'a> {
     hashes: [String; 2],
     listen: String,
+    /// How many connections an address may have.
+    limit: Option<String>,
     terminating: String,
     passing: String,
     /// The socket for each host that has another than what would otherwise fit it.
@@ -148,6 +154,7 @@ pub(super) struct Unavailable<'a> {
 /// Hosts that send every path to one upstream.
 #[derive(Serialize)]
 pub(super) struct Plain<'a> {
+    refused: &'static str,
     pub(super) map: Section<MapEntry<'a>>,
     pub(super) names: Section<&'a HostPattern>,
 }
@@ -173,13 +180,8 @@ impl<'a> View<'a> {
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make = Maker {
-            listen: &listen,
-            helpers: &mut found,
-            info_headers: &info_headers,
-            options: &options,
-            overlays: &proxy.overlays,
-        };
+        let mut make =
+            Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options: &options, proxy };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         let mut size = 0;
         let share = virtual_hosts.values().filter_map(servers::is_plain).count() > MOST_SERVERS;
@@ -207,19 +209,29 @@ impl<'a> View<'a> {
         }
         let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
+        http.extend(limits::http(&options));
         http.extend(found.lines(&options));
         Ok(Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
             main: directives::main(&options),
-            worker_connections: options.max_connections,
+            worker_connections: options.max_connections(),
             http,
             hashes: Hashes::of(virtual_hosts).http(),
             host: directives::host(proxy.version),
-            set_headers: headers::for_all(&options),
+            set_headers: headers::for_all(&options, proxy),
             next_upstream: directives::next_upstream(&options),
             info_headers,
-            blocks: Section::of("blocks", helpers::clients(proxy).into_iter().chain(found.blocks()).collect()),
+            blocks: Section::of(
+                "blocks",
+                helpers::clients(proxy)
+                    .into_iter()
+                    .chain(headers::blocks(proxy))
+                    .chain(limits::targets())
+                    .chain(limits::blocks(&options, proxy))
+                    .chain(found.blocks())
+                    .collect(),
+            ),
             health: Health::section(revision),
             default_lines: [listen.http(" default_server")]
                 .into_iter()
@@ -234,6 +246,7 @@ impl<'a> View<'a> {
                     .map(|(name, upstream)| Upstream::of(name, upstream, keepalive(upstreams.len())))
                     .collect(),
             ),
+            default_refused: default.as_ref().map_or(Refused::BAD, Refused::of).server,
             default_locations: Section::of("locations", default_locations),
             tls,
             stream: (listen.behind_stream || !options.tcp_options.is_empty())
@@ -241,6 +254,7 @@ impl<'a> View<'a> {
             unavailable: (!unavailable.is_empty())
                 .then(|| Unavailable { message: servers::NO_TASK, names: Section::of("server_names", unavailable) }),
             plain: (!map.is_empty()).then(|| Plain {
+                refused: Refused::BAD.server,
                 map: Section::of("map_entries", map),
                 names: Section::of("server_names", plain_names),
             }),
@@ -299,6 +313,7 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
     let by_name = listen.behind_stream.then(|| ByName {
         hashes: Hashes::of(&config.virtual_hosts).table("map_hash"),
         listen: listen.stream(),
+        limit: limits::limit(options, Counted::Connections),
         terminating: listen.terminating(),
         passing: listen.passing(),
         sockets: Section::of("map_entries", hosts.map(|host| SocketEntry { host, socket: socket(host) }).collect()),
@@ -311,7 +326,13 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
             upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
         ),
     });
-    Stream { lines: directives::stream(options, &config.proxy), by_name }
+    let mut lines = directives::stream(options, &config.proxy);
+    let mut blocks = Vec::new();
+    if by_name.is_some() {
+        lines.extend(limits::zone(options, Counted::Connections));
+        blocks = limits::blocks(options, &config.proxy);
+    }
+    Stream { lines, blocks, by_name }
 }
 
 /// Hosts that answer 503 to whatever is asked.
