@@ -200,7 +200,9 @@ fn h3_budgets_have_room_for_honest_services() {
         inputs.snapshot.services.push(service);
     }
     let Inputs { snapshot, settings, memory, .. } = &inputs;
-    let (model, problems) = model::read(snapshot, settings, &memory.last_good, &memory.refused);
+    let known =
+        model::Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
+    let (model, problems) = model::read(snapshot, settings, known);
     assert_eq!((model.routes.len(), problems), (10_001, vec![]));
 }
 
