@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use interlock_core::grpc::tls;
@@ -107,6 +109,8 @@ async fn k2_only_proven_identities_are_tidied_up() {
     let (labels, content) = issued(&Authority::generate().unwrap(), &numbered(5));
     plant(&mut world.swarm(), &numbered(5), &labels, &content);
     for (service, network) in [("blog", "back"), ("wiki", "more")] {
+        // Rolls for new networks lie half a minute apart.
+        world.swarm().tick(Duration::from_secs(31));
         route(&mut world.swarm(), service, network);
         world.swarm().settle();
         let (outcome, _) = world.decide(&mut mind).await.unwrap();

@@ -1,4 +1,5 @@
 //! Core's reader of nginx configurations beside nginx's own, on every fixture and on drawn texts. `fuzz/` has the same claim.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "claims/reader.rs"]
 #[expect(unreachable_pub, reason = "the targets in fuzz/ include it, too")]
