@@ -52,7 +52,7 @@ const LARGEST: &str = "hosts, as many as are allowed";
 
 #[test]
 #[ignore = "others start it in a process of its own"]
-#[expect(clippy::print_stdout, reason = "it is asked for this")]
+#[expect(clippy::disallowed_methods, reason = "it is a process of this test, and is asked by a variable")]
 fn a_process_of_its_own() {
     let name = std::env::var(MEASURED).unwrap();
     let inputs = if name == LARGEST { with(&BOMBS[0], 2) } else { with(bomb(&name), 100) };

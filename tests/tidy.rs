@@ -155,7 +155,7 @@ fn an_if_of_a_template_has_a_return_in_it_and_nothing_else() {
             found += 1;
         }
     }
-    assert_eq!(found, 4, "the servers of other hosts, of many hosts, of a host, and a location");
+    assert_eq!(found, 5, "the servers of other hosts, of many hosts, of a host, a location, and one inside of it");
 }
 
 #[test]
