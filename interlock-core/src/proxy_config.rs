@@ -330,7 +330,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The name of an upstream: `shop.8080`, or for services that share requests `shop-v1.8080+shop-v2.8080`; where connections or choice
 /// are special, with a hash of that behind: `shop.8080+1f2e3d4c`. Of letters, digits, `-`, `_`, `.` and `+` only. Names that would be
-/// longer than 100 characters are cut, with a hash of the whole behind: ours have at most [`UpstreamName::LONGEST`].
+/// longer than 100 characters are cut, with a hash of the whole behind: ours have at most as many.
 /// Different sets of targets have different names, as service names have neither dots nor plus signs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
