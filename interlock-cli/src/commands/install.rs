@@ -93,7 +93,13 @@ fn done(mut teller: Teller, worked: Result<Installed, runtime::Error>, format: F
     teller.finish();
     let Installed { steps, authority } = worked?;
     match format {
-        Format::Json => show::out(&format!("{:#}\n", json!({ "done": teller.done, "authority": authority }))),
+        Format::Json => {
+            let mut told = json!({ "done": teller.done });
+            if let Some(authority) = &authority {
+                told["authority"] = json!(authority);
+            }
+            show::out(&format!("{told:#}\n"));
+        }
         Format::Text if steps == 0 => show::out("nothing to do\n"),
         Format::Text => {}
     }
