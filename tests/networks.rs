@@ -74,7 +74,7 @@ async fn h6_an_application_on_an_overlay_is_no_client() {
 
 #[tokio::test]
 async fn h6_who_is_trusted_is_not_on_an_overlay() {
-    application("al", "127.40.0.1:19200");
+    application("al", "127.40.1.1:19200");
     let services = labelled("al", 19_200, &[("hosts", "al.example.com"), ("allow", "192.0.2.0/24")]);
     for (proxy_protocol, line, header) in
         [(false, "", "X-Forwarded-For: 192.0.2.9\r\n"), (true, "PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\r\n", "")]
@@ -82,7 +82,7 @@ async fn h6_who_is_trusted_is_not_on_an_overlay() {
         let toml = format!(
             "NetworkPools = [\"127.41.0.0/16\"]\n[Extensions.default]\nTrustedProxies = [\"127.0.0.0/8\"]\nProxyProtocol = {proxy_protocol}\n"
         );
-        let mut inputs = inputs(&services, &[("al", "127.40.0.1")], &[], &toml);
+        let mut inputs = inputs(&services, &[("al", "127.40.1.1")], &[], &toml);
         inputs.snapshot.networks[0].subnets = vec!["127.41.3.0/24".parse().unwrap()];
         let nginx = Nginx::start(&files(&inputs));
         for (from, expected) in [("127.0.0.1", "200"), ("127.41.4.1", "200"), ("127.41.3.9", "403")] {

@@ -1,7 +1,7 @@
 //! Rules about the repository itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -141,6 +141,28 @@ fn templates_stay_with_harmless_directives() {
             );
         }
     }
+}
+
+/// Tests run side by side: two that start an application at one address fail by chance.
+#[test]
+fn each_test_has_addresses_of_its_own() {
+    let mut owners = BTreeMap::<String, String>::new();
+    for path in rust().iter().filter(|path| path.starts_with("tests")) {
+        for function in text(path).replace("#[tokio::test", "#[test").split("#[test").skip(1) {
+            let body = function.split("\n}\n").next().unwrap();
+            let Some(name) = body.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) else { continue };
+            let starts = ["application(", "speaks_tls(", "TcpListener::bind(", "start("];
+            if !starts.iter().any(|start| body.contains(start)) {
+                continue;
+            }
+            for address in body.split("\"127.").skip(1).filter_map(|rest| rest.split(['"', ':']).next()) {
+                let this = format!("{}: {name}", path.display());
+                let owner = owners.entry(address.to_owned()).or_insert_with(|| this.clone());
+                assert!(*owner == this || address.starts_with("0.0."), "127.{address} is in\n{owner}\n{this}");
+            }
+        }
+    }
+    assert!(owners.len() > 40, "{}", owners.len());
 }
 
 /// NGINX's `if` is only sound around a `return`.

@@ -247,7 +247,7 @@ fn tasks_that_speak_tls_are_verified_if_it_is_asked_for() {
 #[test]
 fn m6_the_path_of_an_http2_request_is_checked_as_well() {
     let authority = Authority::new();
-    let (app, admin) = ("127.12.20.1", "127.12.20.2");
+    let (app, admin) = ("127.12.24.1", "127.12.24.2");
     application("app", &format!("{app}:19200"));
     let services = labelled("app", 19_200, &BANK)
         + &labelled("admin", 19_200, &[BANK[0], ("context_root", "/admin"), ("allow", "192.0.2.0/24")]);
