@@ -16,6 +16,8 @@ const END: &str = "interlock_end";
 const PROBE: &str = "interlock/probe";
 /// What stands before the number of the line that a message is about.
 const PLACE: &str = " in interlock/file:";
+/// What stands before each warning.
+const WARNS: &str = "[warn] ";
 /// A longer message nginx cuts off.
 const LONGEST: usize = 400;
 /// How many blocks of a text are looked at. Each takes an nginx of its own.
@@ -31,7 +33,7 @@ struct Read {
 
 /// Whatever core's reader takes for directives, nginx takes for the same words, and blocks begin where it says.
 pub fn any_text(text: &str) {
-    let known = [END, PROBE].iter().any(|marker| text.contains(marker));
+    let known = [END, PROBE, PLACE, WARNS].iter().any(|marker| text.contains(marker));
     if known || text.contains('\0') || text.len() > LONGEST * 4 {
         return;
     }
@@ -95,7 +97,7 @@ fn as_nginx(read: &[Read]) {
         say(&[PROBE.to_owned(), word.clone()], &mut expected);
     }
     let said = nginx(&format!("types {{\n{flat}{probes}}}\n{END};"));
-    let warnings: String = said.split_inclusive("[warn] ").skip(1).map(|it| warning(it) + "\n").collect();
+    let warnings: String = said.split_inclusive(WARNS).skip(1).map(|it| warning(it) + "\n").collect();
     let differs = warnings.lines().zip(expected.lines()).find(|(nginx, core)| nginx != core);
     assert!(warnings == expected, "{differs:?}, {said}\n{flat:?}");
     assert!(said.contains(&format!("unknown directive \"{END}\"")), "{said}\n{flat:?}");

@@ -8,6 +8,7 @@
 mod support;
 
 mod hitless;
+mod identities;
 mod kinds;
 mod names;
 mod networks;

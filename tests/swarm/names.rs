@@ -52,7 +52,7 @@ async fn h2_a_service_with_cores_name_cuts_off_no_proxy() {
     site.end().await;
 }
 
-async fn both_serve(site: &Site, name: &str) {
+pub(crate) async fn both_serve(site: &Site, name: &str) {
     let host = format!("{name}.local.test");
     site.until(&format!("both proxies serve {host}"), |site| {
         site.workers().iter().all(|node| site.get(node, &host, "/ping").is_ok_and(|answer| answer.status == 200))

@@ -337,9 +337,14 @@ impl Site {
 
     /// Makes a config object or a secret of a text.
     pub(crate) fn store(&self, kind: &str, name: &str, content: &str) {
+        self.store_with(&[kind, "create"], name, content);
+    }
+
+    /// The same by a command to which its name and file are added.
+    pub(crate) fn store_with(&self, command: &[&str], name: &str, content: &str) {
         let file = self.folder.path().join(name);
         std::fs::write(&file, content).unwrap();
-        self.docker(&[kind, "create", name, file.to_str().unwrap()]);
+        self.docker(&[command, &[name, file.to_str().unwrap()]].concat());
     }
 
     pub(crate) fn service(&self, name: &str, networks: &[&str], replicas: u32, labels: &[&str]) {
