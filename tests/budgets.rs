@@ -17,6 +17,7 @@ use interlock_core::settings::Budget;
 use interlock_core::snapshot::{Labels, Task};
 use support::Scenario;
 use support::bombs::{BOMBS, Bomb, SECRETS};
+use support::routes::{inputs, labelled};
 use support::tenant::{neighbour, of_tenant};
 
 /// A variable of the environment that says which label set a process of its own shall measure.
@@ -252,4 +253,25 @@ fn h3_nothing_is_rendered_that_is_larger_than_estimated() {
             claims::pipeline::is_not_larger_than_estimated(&inputs, &reconcile_embedded(&inputs).1);
         }
     }
+}
+
+/// Each overlay of the proxies adds a line to each location that lets only some in.
+#[test]
+fn h3_overlays_are_in_the_estimate() {
+    let named: Vec<_> = (0..50).map(|number| (format!("s{number}"), format!("/p{number}"))).collect();
+    let service = |(name, path): &(String, String)| {
+        labelled(name, 80, &[("hosts", "al.example.com"), ("context_root", path), ("allow", "10.0.0.0/8")])
+    };
+    let services: String = named.iter().map(service).collect();
+    let tasks: Vec<_> = named.iter().map(|(name, _)| (name.as_str(), "127.30.0.66")).collect();
+    let mut inputs = inputs(&services, &tasks, &[], "");
+    let mut size = || {
+        let renderings = reconcile_embedded(&inputs).1;
+        claims::pipeline::is_not_larger_than_estimated(&inputs, &renderings);
+        inputs.snapshot.networks[0].subnets =
+            (0..200).map(|net| format!("10.201.{net}.0/24").parse().unwrap()).collect();
+        renderings.into_values().next().unwrap().result.unwrap()[0].content.len()
+    };
+    let (without, with) = (size(), size());
+    assert!(with > without + 50 * 200 * 20, "{without} and {with}");
 }

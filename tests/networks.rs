@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use interlock_core::names::Cluster;
 use interlock_core::plan::Plan;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::File;
@@ -90,6 +91,23 @@ async fn h6_who_is_trusted_is_not_on_an_overlay() {
             assert_eq!(status(&answer), expected, "{from}, PROXY protocol {proxy_protocol}: {answer}");
         }
     }
+}
+
+/// Nor is whoever came onto the network on which proxies talk to core.
+#[test]
+fn h6_the_network_of_core_has_no_clients_either() {
+    let services = labelled("al", 19_100, &[("hosts", "al.example.com"), ("allow", "10.0.0.0/8")]);
+    let mut inputs = inputs(&services, &[("al", "127.40.0.1")], &[], HITLESS);
+    let mut own = inputs.snapshot.networks[0].clone();
+    own.id = "own".into();
+    own.name = interlock_core::ownership::proxy_network(&Cluster::default());
+    own.subnets = vec!["10.9.0.0/24".parse().unwrap()];
+    inputs.snapshot.networks.push(own);
+    assert_eq!(
+        files(&inputs)[0].content.matches("deny 10.9.0.0/24;").count(),
+        2,
+        "for all, and where somebody is allowed"
+    );
 }
 
 /// The settings can say who is trusted so widely that it means everybody; that is told.

@@ -144,7 +144,8 @@ impl Seniority {
 /// Reads the services of a Swarm.
 pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
-    let budgets = Budgets::of(settings, snapshot.engine.config_limit());
+    let overlays: Vec<_> = snapshot.networks.iter().flat_map(|network| network.subnets.iter().copied()).collect();
+    let budgets = Budgets::of(settings, snapshot.engine.config_limit(), &overlays);
     let mut model = Model::default();
     let mut problems = Vec::new();
     let mut services: Vec<_> = snapshot.services.iter().collect();

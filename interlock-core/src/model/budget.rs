@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use super::{Model, Refusal, Route};
 use crate::names::{Cluster, HostPattern, PathPrefix, ServiceId};
 use crate::problem::{Effect, Problem};
@@ -11,7 +13,7 @@ use crate::settings::{Budget, Settings};
 
 /// The budgets of all service clusters.
 pub(super) struct Budgets<'a> {
-    clusters: BTreeMap<&'a str, (Prices, Budget)>,
+    clusters: BTreeMap<&'a str, (Prices<'a>, Budget)>,
     /// How many bytes a file may have.
     limit: usize,
 }
@@ -22,10 +24,11 @@ const fn of_one_host(limit: usize) -> usize {
 }
 
 impl<'a> Budgets<'a> {
-    /// For files of at most `limit` bytes each.
-    pub(super) fn of(settings: &'a Settings, limit: usize) -> Self {
+    /// For files of at most `limit` bytes each, of proxies that may come to have these overlays.
+    pub(super) fn of(settings: &'a Settings, limit: usize, overlays: &'a [IpNet]) -> Self {
         let extensions = settings.extensions.iter();
-        let clusters = extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it), it.budget))).collect();
+        let clusters =
+            extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it, overlays), it.budget))).collect();
         Self { clusters, limit }
     }
 
@@ -165,7 +168,8 @@ impl<'a> Room<'a> {
         let mut hosts: BTreeMap<Option<&HostPattern>, Host<'a>> = BTreeMap::new();
         for route in routes {
             let price = &route.price;
-            bytes = bytes.saturating_add(price.bytes).saturating_add(price.task_bytes);
+            bytes =
+                bytes.saturating_add(price.bytes).saturating_add(price.task_bytes).saturating_add(price.overlay_bytes);
             rate_limits += price.rate_limits;
             let named = route.hosts.iter().map(Some).chain(route.default_backend.then_some(None));
             for name in named {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::helpers::Helpers;
 use super::listen::Listen;
 use super::servers::{Maker, Server};
@@ -11,7 +13,7 @@ use super::{directives, view};
 use crate::model::{Health, Route, Tls};
 use crate::names::HostPattern;
 use crate::options::{Balance, HeaderEdit};
-use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
+use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost, overlap};
 use crate::settings::{Extension, NginxOptions};
 
 /// An upstream without its name and its servers.
@@ -28,6 +30,8 @@ const FRAME: usize = 60;
 /// What stands beside an address: a weight, and when a task counts as failed.
 const SERVER: usize = 36;
 const HEALTH: usize = 48;
+/// What stands around the address of an overlay that is kept out.
+const DENY: usize = 24;
 
 /// What a route comes to. Sums saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +48,8 @@ pub(crate) struct Price {
     pub(crate) bytes: usize,
     /// Bytes that it adds to a server of one of its hosts.
     pub(crate) host_bytes: usize,
+    /// Bytes of the lines that keep overlays out of what it allows. They are none of its labels' doing.
+    pub(crate) overlay_bytes: usize,
     /// Bytes for its tasks, each time that they stand in an upstream.
     pub(crate) task_bytes: usize,
     /// In how many locations of a host it names its upstream.
@@ -63,19 +69,21 @@ impl Price {
 }
 
 /// The prices of a service cluster.
-pub(crate) struct Prices {
+pub(crate) struct Prices<'a> {
     listen: Listen,
     proxy: ProxySettings,
     options: NginxOptions,
     info_headers: Vec<String>,
+    overlays: &'a [IpNet],
 }
 
-impl Prices {
-    pub(crate) fn of(extension: &Extension) -> Self {
+impl<'a> Prices<'a> {
+    /// `overlays`: the subnets that proxies may come to have, more than they get.
+    pub(crate) fn of(extension: &Extension, overlays: &'a [IpNet]) -> Self {
         let proxy = ProxySettings::of(extension, extension.proxy_version, None);
         let options = directives::options(&proxy);
         let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
-        Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, info_headers }
+        Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, info_headers, overlays }
     }
 
     /// What a route comes to.
@@ -104,7 +112,7 @@ impl Prices {
             helpers: &mut Helpers::default(),
             info_headers: &self.info_headers,
             options: &self.options,
-            // Which overlays a proxy has is nothing that a service's labels say: there are none here. They add lines where there is `allow`.
+            // Which overlays a proxy has is nothing that a service's labels say: there are none here.
             proxy: &self.proxy,
         };
         let length = |host: &&HostPattern| host.host().as_str().len();
@@ -137,6 +145,8 @@ impl Prices {
         let health = if asks.health == Health::default() { 0 } else { HEALTH };
         let addresses = route.targets.iter().map(|address| address.to_string().len() + SERVER + health).sum::<usize>();
         let upstreams = (1 + usize::from(passes)) * (UPSTREAM + upstream.as_str().len());
+        let denied = |overlay: &&IpNet| asks.options.allow.iter().any(|network| overlap(network, overlay));
+        let denied = self.overlays.iter().filter(denied).map(|overlay| overlay.to_string().len() + DENY).sum::<usize>();
         let wildcard = route.default_backend || route.hosts.iter().any(HostPattern::is_wildcard);
         Price {
             hosts,
@@ -146,6 +156,7 @@ impl Prices {
             bytes: hosts.saturating_mul(of_host) + redirects + upstreams + cookie + rate_limits * ZONE,
             host_bytes: largest.saturating_sub(name + FRAME),
             task_bytes: addresses * (asks.canaries.len().max(1) + usize::from(passes)),
+            overlay_bytes: hosts.saturating_mul(places).saturating_mul(denied),
             places,
             list_bytes: hosts.saturating_mul(listed),
             names_all_hosts: wildcard && asks.tls != Tls::None,
