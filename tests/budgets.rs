@@ -9,6 +9,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use interlock_core::model;
 use interlock_core::problem::{Effect, MOST_PROBLEMS, Subject};
@@ -18,7 +19,9 @@ use interlock_core::snapshot::{Labels, Task};
 use support::Scenario;
 use support::bombs::{BOMBS, Bomb, SECRETS};
 use support::routes::{inputs, labelled};
+use support::site::{HITLESS, REMOTE, Site, extension};
 use support::tenant::{neighbour, of_tenant};
+use support::world::route;
 
 /// A variable of the environment that says which label set a process of its own shall measure.
 const MEASURED: &str = "INTERLOCK_TEST_BOMB";
@@ -274,4 +277,32 @@ fn h3_overlays_are_in_the_estimate() {
     };
     let (without, with) = (size(), size());
     assert!(with > without + 50 * 200 * 20, "{without} and {with}");
+}
+
+/// With a real core, extension and agent: what somebody else changes at the same moment arrives. Says how long it took; the first is without
+/// such labels.
+#[tokio::test]
+async fn h3_a_change_goes_on_beside_each_label_set() {
+    let site = Site::new(&format!("{HITLESS}{REMOTE}"));
+    let core = site.start();
+    let renders = tokio::spawn(extension(site.channel("extension").await, |_| ()));
+    let mut agent = site.agent().await;
+    agent.accepts("shop.example.com").await;
+    for (number, bomb) in std::iter::once(None).chain(BOMBS.iter().map(Some)).enumerate() {
+        let since = Instant::now();
+        if let Some(bomb) = bomb {
+            let mut swarm = site.handle.swarm();
+            let labels = bomb.of(100);
+            let service = swarm.service("bomb").network("demo");
+            labels.iter().fold(service, |service, (key, value)| service.label(key, value)).create();
+        }
+        route(&mut site.handle.swarm(), &format!("next{number}"), "demo");
+        agent.accepts(&format!("next{number}.example.com")).await;
+        if bomb.is_some() {
+            site.handle.swarm().remove_service("bomb").unwrap();
+        }
+        println!("{}: {} ms", bomb.map_or("none", |bomb| bomb.name), since.elapsed().as_millis());
+    }
+    assert!(!renders.is_finished(), "the extension goes on as well");
+    core.stop().await;
 }
