@@ -201,15 +201,3 @@ fn protection_by_a_suffix_of_no_route_withholds_a_service_that_was_open() {
     }
 }
 
-#[test]
-fn a_service_that_was_good_keeps_its_last_good_route() {
-    let good = of_tenant(&[], &[], "");
-    for label in TABLE {
-        let mut bad = of_tenant(&[(label.key, label.counterexample)], &[], "");
-        let id = bad.snapshot.services[1].id.clone();
-        bad.memory.last_good.insert(id, Arc::new(good.snapshot.services[1].spec.labels.clone()));
-        let told_now = told(&bad);
-        assert!(told_now.files == told(&good).files, "{}", label.key);
-        assert_eq!(told_now.problems[0].effect, Effect::LastGood, "{}", label.key);
-    }
-}

@@ -24,11 +24,14 @@ fn the_list_of_labels_is_current() {
          A service is taken as a whole: one label that breaks its contract, and none of its labels count. The service then keeps its\n\
          last good route, or is left out, and the log says what would be right. Keys that begin with `com.docker.lb.` and are not in\n\
          this list do nothing and are reported.\n\n\
+         Labels marked *protects* keep somebody or something away, and a service that asks for that is never published without it. Where it\n\
+         cannot be given, because the value is wrong, a secret is missing, or an older service with the same host and path lacks it, the\n\
+         service is left out. Its last good route comes back only if that gives at least the same protection.\n\n\
          A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route; it\n\
          has lower-case letters, digits, `-` and `_`. A named route has the labels without a suffix as defaults, except for those marked\n\
          *own*. What it has from them it cannot be without: write such labels with the suffixes of the routes that shall have them. A\n\
          suffix that no `hosts` or `default_backend` has names no route: its labels are reported, and a service with one that protects\n\
-         (`allow`, `basic_auth`, `rate_limit`, `ssl_only`, `ssl_backend_ca`, `ssl_backend_tls_verify`) is not published.\n\n\
+         is not published.\n\n\
          ## When labels meet\n\n\
          - Services that disagree about a host and path: the oldest one decides, by creation time, and the others are told. One that asks\n  \
            for protection which the oldest does not give, or speaks another protocol, is left out there.\n\
@@ -58,12 +61,12 @@ fn the_list_of_labels_is_current() {
          | problems that core lists for a service | 16 | |\n\n\
          - The byte counts are estimates. The real files are never larger.\n\
          - When all services together are too large, the oldest services are published. The newest are not, until they fit.\n\
-         - A service with too many rate limits does not fall back to its last good route, which might have none.\n\
          - Beyond 16 problems of a service core reports only their number. Solve those that it lists first.\n\n",
     );
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };
-        writeln!(text, "## `{PREFIX}{}`{own}\n\n{}\n", label.key, label.doc).unwrap();
+        let protects = if label.protects.is_some() { " *protects*" } else { "" };
+        writeln!(text, "## `{PREFIX}{}`{own}{protects}\n\n{}\n", label.key, label.doc).unwrap();
         writeln!(text, "- Value: {}\n- Example: `{}`\n- Without it: {}\n", label.syntax, label.example, label.default)
             .unwrap();
     }

@@ -14,11 +14,13 @@ use crate::snapshot::Labels;
 
 mod findings;
 mod legacy;
+mod protection;
 mod table;
 mod values;
 
 use findings::Findings;
 pub use findings::MOST_FINDINGS;
+pub(crate) use protection::{harmless, protect_alike, protect_as_much};
 pub use table::TABLE;
 pub use values::{BackendMode, Redirect, TlsVerify};
 pub(crate) use values::{names_usual_port, network};
@@ -49,6 +51,9 @@ pub struct Label {
     pub doc: &'static str,
     /// Whether a named route has it from the labels without a suffix, when it has none of its own.
     pub inherited: bool,
+    /// Of a label that keeps somebody or something away: the value with which it does not, empty where each does. A service that asks for
+    /// protection is not published without it: not by its earlier labels, nor beside an older service whose options do not give it.
+    pub protects: Option<&'static str>,
     /// Reads a value into its field.
     pub(crate) set: fn(&mut RouteLabels, &str) -> Result<(), Invalid>,
 }
@@ -121,8 +126,6 @@ pub struct Finding {
 pub enum FindingKind {
     /// The label breaks its contract: none of the service's labels count.
     Bad,
-    /// As [`Bad`](Self::Bad), and the label protects: the service's earlier labels, which may be weaker, do not count either.
-    Withholds,
     /// The label does nothing.
     Inert,
 }
@@ -223,26 +226,6 @@ pub(crate) fn may_have_no_port(labels: &Labels) -> bool {
     !are_todays(labels) && legacy::is_v1(labels)
 }
 
-/// Labels that keep somebody or something away.
-const PROTECTS: &[&str] =
-    &["allow", "basic_auth", "rate_limit", "ssl_backend_ca", "ssl_backend_tls_verify", "ssl_only"];
-
-/// Whether two sets of labels keep others away: the clients of a route in one would not be those of the same route in the other.
-pub(crate) fn protect_differently(one: &Labels, other: &Labels) -> bool {
-    let protection = |labels: &Labels| -> BTreeMap<_, _> {
-        let of = |(name, route): (RouteName, RouteLabels)| {
-            let RouteLabels { allow, basic_auth, rate_limit, ssl_only, ssl_backend_ca, .. } = route;
-            let verify = route.ssl_backend_tls_verify;
-            let protects = allow.is_some() || basic_auth.is_some() || rate_limit.is_some() || ssl_only == Some(true);
-            let protects = protects || ssl_backend_ca.is_some() || verify.is_some();
-            let label = (allow, basic_auth, rate_limit, ssl_only, ssl_backend_ca, verify);
-            protects.then_some((name, label))
-        };
-        read(labels).routes.into_iter().filter_map(of).collect()
-    };
-    protection(one) != protection(other)
-}
-
 /// What is said about a route that nothing makes one, a mistyped name most likely. Protection that was meant for another one is no
 /// trifle: that one must not be published without.
 fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], findings: &mut Findings) {
@@ -253,7 +236,7 @@ fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], f
         })
     };
     for (key, label, route) in keys.iter().filter(|(_, _, route)| !route.as_str().is_empty() && !names(route)) {
-        let kind = if PROTECTS.contains(&label.key) { FindingKind::Withholds } else { FindingKind::Inert };
+        let kind = if label.protects.is_some() { FindingKind::Bad } else { FindingKind::Inert };
         let value = labels.get(*key).map_or("", String::as_str);
         let right = "write the name of a route that has, or give this one hosts by the same suffix";
         findings.add(key, value, kind, || Invalid::new(format!("is for a route that has no hosts: {route}"), right));

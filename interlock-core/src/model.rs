@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
 use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
-use crate::options::RouteOptions;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::render::Suspect;
@@ -203,16 +202,11 @@ type Read = Option<(Arc<Labels>, Vec<Route>)>;
 /// The routes that a service is served by, when a checker refuses what its labels ask for now. They only stay if they protect as much.
 fn still_served(world: &World<'_>, budgets: &Budgets<'_>, service: &Service, refusal: &CheckerRefusal) -> Read {
     let served = refusal.served.as_ref()?;
-    let by = |labels: &Arc<Labels>| Some(routes(world, budgets, service, labels, &labels::read(labels).routes).ok()?.0);
-    let (wanted, earlier) = (by(&refusal.labels)?, by(served)?);
-    let protects_alike = |earlier: &Route| {
-        let mut wanted = wanted.iter().filter(|route| route.name == earlier.name);
-        wanted.any(|wanted| {
-            let differ = wanted.asks.options.differences(&earlier.asks.options);
-            !differ.iter().any(|option| RouteOptions::secures(option))
-        })
-    };
-    earlier.iter().all(protects_alike).then(|| (Arc::clone(served), earlier))
+    if !labels::protect_as_much(served, &refusal.labels) {
+        return None;
+    }
+    let (routes, _) = routes(world, budgets, service, served, &labels::read(served).routes).ok()?;
+    Some((Arc::clone(served), routes))
 }
 
 fn read_service(
@@ -224,7 +218,6 @@ fn read_service(
     let reading = labels::read(&service.spec.labels);
     let name = &service.spec.name;
     let bad = reading.findings.iter().any(|f| f.kind != FindingKind::Inert);
-    let withheld = reading.findings.iter().any(|f| f.kind == FindingKind::Withholds);
     if !bad && reading.routes.is_empty() {
         return (None, finding_problems(name, &reading, Effect::Ignored));
     }
@@ -241,9 +234,9 @@ fn read_service(
         }
         Err(refused) => refused,
     };
+    let earlier = earlier_routes(world, budgets, service, remembered);
     // A service that asks for protection which cannot be given is not published with older, weaker labels either.
-    let may_fall_back = !withheld && refused.iter().all(|refusal| refusal.may_fall_back);
-    let earlier = if may_fall_back { earlier_routes(world, budgets, service, remembered) } else { None };
+    let earlier = earlier.filter(|(earlier, _)| labels::protect_as_much(earlier, &service.spec.labels));
     let effect = if earlier.is_some() { Effect::LastGood } else { Effect::LeftOut };
     let mut problems = finding_problems(name, &reading, effect);
     problems.extend(refused.into_iter().map(|refusal| refusal.problem(name, effect)));
@@ -272,12 +265,11 @@ pub(crate) struct Refusal {
     label: Option<(Cow<'static, str>, String)>,
     wrong: String,
     right: String,
-    may_fall_back: bool,
 }
 
 impl Refusal {
     fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { label: None, wrong: wrong.into(), right: right.into(), may_fall_back: true }
+        Self { label: None, wrong: wrong.into(), right: right.into() }
     }
 
     fn about(mut self, label: &'static str, value: impl Into<String>) -> Self {
@@ -304,7 +296,7 @@ impl Refusal {
     }
 
     fn problem(self, service: &str, effect: Effect) -> Problem {
-        let Self { label, wrong, right, may_fall_back: _ } = self;
+        let Self { label, wrong, right } = self;
         let (label, value) = label.map(|(key, value)| (shown(&key), shown(&value))).unzip();
         let value = value.filter(|value| !value.is_empty());
         Problem {
@@ -409,10 +401,7 @@ fn refuse_service(spec: &ServiceSpec) -> Option<Refusal> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if ownership::is_ours(&spec.labels) {
         let wrong = format!("it carries interlock's own label {}", ownership::OWNER);
-        return Some(Refusal {
-            may_fall_back: false,
-            ..Refusal::new(wrong, "remove that label: no proxy is a backend")
-        });
+        return Some(Refusal::new(wrong, "remove that label: no proxy is a backend"));
     }
     if spec.mode == Mode::Job {
         return Some(Refusal::new("it is a job, and jobs get no requests", "use a replicated or global service"));

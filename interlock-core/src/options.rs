@@ -77,9 +77,6 @@ pub struct RouteOptions {
     pub response_headers: Arc<Vec<HeaderEdit>>,
 }
 
-/// Options by which a service protects itself or its clients: it is not served without them.
-const SECURING: &[&str] = &["allow", "basic_auth", "ssl_only", "ssl_backend_ca", "backend_protocol"];
-
 impl RouteOptions {
     /// Whether the route asks for nothing.
     pub fn is_plain(&self) -> bool {
@@ -103,11 +100,6 @@ impl RouteOptions {
         };
         let keys = one.keys().chain(two.keys());
         keys.filter(|key| one.get(*key) != two.get(*key)).cloned().collect()
-    }
-
-    /// Whether an option of this name protects the service or its clients.
-    pub(crate) fn secures(name: &str) -> bool {
-        SECURING.contains(&name)
     }
 
     /// The secrets that proxies need for it.

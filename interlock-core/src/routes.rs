@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::labels;
 use crate::model::{Certificate, Model, Route, Tls};
 use crate::names::{Cluster, HostPattern, PathPrefix};
 use crate::options::{Canary, RedirectTarget, RouteOptions};
@@ -185,9 +186,11 @@ impl<'a> Location<'a> {
         }
         let own = serde_json::to_value(&route.asks.options).unwrap_or_default();
         // Tasks that are spoken to in another protocol answer nothing, whichever of the two is the default.
-        let decides = |name: &&String| {
-            *name == "backend_protocol" || RouteOptions::secures(name) && own.get(name.as_str()).is_some()
+        let protects = |name: &str| {
+            let harmless = labels::harmless(name);
+            harmless.is_some_and(|harmless| own.get(name).is_some_and(|asked| asked != harmless))
         };
+        let decides = |name: &&String| *name == "backend_protocol" || protects(name);
         if let Some(label) = differ.iter().find(decides) {
             return Err(vec![unprotected(route, elder, label)]);
         }

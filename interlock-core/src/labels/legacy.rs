@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::values::{MOST_HOSTS, MOST_PATHS};
+use super::values::{MOST_HOSTS, MOST_PATHS, TlsVerify};
 use super::{FindingKind, Findings, MOST_ROUTES, Reading, Redirect, RouteLabels, text, too_many_routes};
 use crate::names::{Invalid, RouteName};
 use crate::snapshot::Labels;
@@ -60,6 +60,27 @@ pub(super) fn written(labels: &Labels, route: &RouteName, key: &str) -> Option<S
     let exact = labels.contains_key(&wanted).then(|| wanted.clone());
     let numbered = || labels.keys().find(|written| written.starts_with(&format!("{wanted}."))).cloned();
     is_v1(labels).then(|| exact.or_else(numbered).unwrap_or(wanted.clone()))
+}
+
+/// The protection that each route asks for, as today's labels write it, by what tells the routes apart.
+pub(super) fn protection(labels: &Labels) -> Vec<(&str, BTreeMap<&'static str, &'static str>)> {
+    let of = |route: RouteLabels| {
+        let verifies = route.ssl_backend_tls_verify == Some(TlsVerify::Required);
+        let asked = [
+            ("ssl_only", route.ssl_only == Some(true), "true"),
+            ("ssl_passthrough", route.ssl_passthrough == Some(true), "true"),
+            ("ssl_backend", route.ssl_backend == Some(true), "true"),
+            ("ssl_backend_tls_verify", verifies, "required"),
+        ];
+        asked.into_iter().filter(|(_, is_set, _)| *is_set).map(|(key, _, value)| (key, value)).collect()
+    };
+    let mesh: Vec<_> = mesh_keys(labels)
+        .filter_map(|(key, value)| Some((key.as_str(), of(mesh_route(text(value).ok()?).ok()?))))
+        .collect();
+    if !mesh.is_empty() {
+        return mesh;
+    }
+    v1(labels).routes.into_values().map(|route| ("", of(route))).collect()
 }
 
 fn route_name(key: &str) -> Result<RouteName, Invalid> {

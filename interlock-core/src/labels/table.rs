@@ -18,6 +18,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "shop.example.com; return 200",
         doc: "The hosts whose requests this service gets. Services with the same host and path share the requests, weighted by their task counts.",
         inherited: false,
+        protects: None,
         set: |route, text| put(&mut route.hosts, hosts(text)),
     },
     Label {
@@ -28,6 +29,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "http",
         doc: "The port that the service's containers listen on.",
         inherited: false,
+        protects: None,
         set: |route, text| put(&mut route.port, text.parse()),
     },
     Label {
@@ -38,6 +40,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "ingress",
         doc: "The overlay network by which the proxies reach the service. A stack's network may be written without the stack's name.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.network, text.parse()),
     },
     Label {
@@ -48,6 +51,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "/app/../admin",
         doc: "The service gets requests under this path only: /app stands for /app and /app/x, not for /apple. Several services may share a host with different paths; the longest path decides.",
         inherited: false,
+        protects: None,
         set: |route, text| put(&mut route.context_root, text.parse()),
     },
     Label {
@@ -58,6 +62,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "yes",
         doc: "Whether the context root is removed from the path before the service sees it. A request for exactly the context root is redirected to it with a slash.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.context_root_rewrite, boolean(text)),
     },
     Label {
@@ -68,6 +73,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "yes",
         doc: "Whether this service gets the requests for hosts that no service names. Needs no hosts.",
         inherited: false,
+        protects: None,
         set: |route, text| put(&mut route.default_backend, boolean(text)),
     },
     Label {
@@ -78,6 +84,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "us east",
         doc: "Which service cluster's proxies serve this service.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.service_cluster, text.parse()),
     },
     Label {
@@ -88,6 +95,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "dnsrr",
         doc: "Whether requests go to each task, or to the service's virtual IP, behind which Swarm chooses a task: then a change of its tasks changes nothing at the proxies, and sessions cannot stick to a task.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.backend_mode, text.parse()),
     },
     Label {
@@ -98,6 +106,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "../shop.pem",
         doc: "The secret with the certificate of the hosts; TLS is terminated at the proxies.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.ssl_cert, text.parse()),
     },
     Label {
@@ -108,6 +117,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "/run/secrets/key",
         doc: "The secret with the private key that belongs to ssl_cert.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.ssl_key, text.parse()),
     },
     Label {
@@ -118,6 +128,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "on",
         doc: "Whether plain HTTP requests are redirected to HTTPS. Behind a balancer that ends TLS let the balancer redirect: what it sends on is plain HTTP here.",
         inherited: true,
+        protects: Some("false"),
         set: |route, text| put(&mut route.ssl_only, boolean(text)),
     },
     Label {
@@ -128,6 +139,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "on",
         doc: "Whether TLS connections for the hosts go to the service untouched. Plain HTTP is answered with 503, unless a route without ssl_passthrough has the host, too.",
         inherited: true,
+        protects: Some("false"),
         set: |route, text| put(&mut route.ssl_passthrough, boolean(text)),
     },
     Label {
@@ -138,6 +150,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "on",
         doc: "Whether the proxies speak TLS to the service.",
         inherited: true,
+        protects: Some("false"),
         set: |route, text| put(&mut route.ssl_backend, boolean(text)),
     },
     Label {
@@ -148,6 +161,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "optional",
         doc: "Whether the service's certificate is verified.",
         inherited: true,
+        protects: Some("none"),
         set: |route, text| put(&mut route.ssl_backend_tls_verify, text.parse()),
     },
     Label {
@@ -158,6 +172,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "ws",
         doc: "Paths whose idle connections are kept for long. WebSocket itself works on every path without this label.",
         inherited: true,
+        protects: None,
         set: |route, text| put_shared(&mut route.websocket_endpoints, paths(text)),
     },
     Label {
@@ -168,6 +183,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "session id",
         doc: "Requests with the same value of this cookie, which the application sets, go to the same task; those without it to all in turns. The name has letters, digits and _ only. Another number of tasks moves no more than that share of the values.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.sticky_session_cookie, text.parse()),
     },
     Label {
@@ -178,6 +194,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "on",
         doc: "Whether requests of one client address go to the same task. Of an IPv4 address the first three numbers count.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.ip_hash, boolean(text)),
     },
     Label {
@@ -188,6 +205,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "http://old.example.com",
         doc: "Requests for the source's host are redirected (302) to the target, with the request's URI behind it. The source is a whole host, one of hosts, without path or port; an https one needs a certificate. Redirects in a circle are refused.",
         inherited: false,
+        protects: None,
         set: |route, text| put(&mut route.redirects, redirects(text)),
     },
     Label {
@@ -198,6 +216,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "-1",
         doc: "How many failures within fail_timeout take a task out for that time; 0 for never.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.max_fails, number(text, 99_999)),
     },
     Label {
@@ -208,6 +227,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "500ms",
         doc: "The time in which failures are counted, and for which a task is then taken out.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.fail_timeout, TimeSpan::whole_seconds(text)),
     },
     Label {
@@ -218,6 +238,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "20%",
         doc: "This service's share of the requests among services with the same host and path, whatever its number of tasks. 0 for none; canaries get what they are asked for all the same.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.weight, number(text, 1000)),
     },
     Label {
@@ -228,6 +249,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "h2c",
         doc: "What the service's containers speak. https and grpcs are the others over TLS. gRPC clients need HTTP/2, which the proxies speak on TLS hosts, and with NGINX 1.25.1 or later also without TLS. What the proxies answer themselves is in gRPC's form: UNAVAILABLE while no task is running. max_body_size counts all that a client sends in one call.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.backend_protocol, text.parse()),
     },
     Label {
@@ -238,6 +260,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "../ca.pem",
         doc: "With ssl_backend_tls_verify=required: the secret with the authorities (PEM) that the service's certificate has to be signed by. The certificate has to be valid for the host that the request is for, each of them.",
         inherited: true,
+        protects: Some(""),
         set: |route, text| put(&mut route.ssl_backend_ca, text.parse()),
     },
     Label {
@@ -248,6 +271,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "X Canary",
         doc: "Requests that carry this header, with this value if one is written, go to this service; those without it go to the other services with the same host and path. Case is ignored. A weight of 0 is for a preview. Cannot be together with context_root_rewrite, of other services with that host and path either.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.canary_header, Canary::header(text)),
     },
     Label {
@@ -258,6 +282,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "my canary",
         doc: "As canary_header, for a cookie. The cookie's name has letters, digits and _ only.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.canary_cookie, Canary::cookie(text)),
     },
     Label {
@@ -268,6 +293,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "lots",
         doc: "The largest request body. Larger ones are answered with 413.",
         inherited: true,
+        protects: Some("0"),
         set: |route, text| put(&mut route.max_body_size, text.parse()),
     },
     Label {
@@ -278,6 +304,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "2m",
         doc: "How long a task may take to take a connection until the next one is tried. There are at most 3 tries within 5 seconds, and so with 5s or more no second one.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.connect_timeout, TimeSpan::within(text, "100ms", "60s")),
     },
     Label {
@@ -288,6 +315,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "0s",
         doc: "The longest pause in which nothing comes from a task. Then the request is answered with 504, or the connection ends.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.read_timeout, TimeSpan::within(text, "1s", "1d")),
     },
     Label {
@@ -298,6 +326,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "2d",
         doc: "The longest pause in which a task takes nothing of a request.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.send_timeout, TimeSpan::within(text, "1s", "1d")),
     },
     Label {
@@ -308,6 +337,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "10r/s",
         doc: "How many requests each client address may send, at each proxy. More are answered with 429. Without the second number as many may come at once as in a second.",
         inherited: true,
+        protects: Some(""),
         set: |route, text| put(&mut route.rate_limit, text.parse()),
     },
     Label {
@@ -318,6 +348,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "10.1.2.3/8",
         doc: "The client addresses that may send requests; others get 403, and so do all on overlay networks that the proxies are attached to. With PublishMode ingress Swarm hides clients' addresses: use host, or TrustedProxies.",
         inherited: true,
+        protects: Some(""),
         set: |route, text| put_shared(&mut route.allow, networks(text)),
     },
     Label {
@@ -328,6 +359,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "../htpasswd",
         doc: "The secret with the users that may send requests, as `htpasswd` writes it; others get 401. An application that reads paths in another way than NGINX is better protected by a host of its own than by a path.",
         inherited: true,
+        protects: Some(""),
         set: |route, text| put(&mut route.basic_auth, text.parse()),
     },
     Label {
@@ -338,6 +370,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "yes",
         doc: "Whether the service gets requests whose path holds `;`, `%3B`, a backslash, `%5C` or `%2F` although the paths of its host differ in allow, basic_auth or rate_limit. On such a host they get 400 otherwise: many applications find another path in them than NGINX, a protected one for instance.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.raw_paths, boolean(text)),
     },
     Label {
@@ -348,6 +381,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "true",
         doc: "How long browsers shall use HTTPS alone for the host (Strict-Transport-Security), told in answers over TLS.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.hsts, TimeSpan::within(text, "1s", "730d")),
     },
     Label {
@@ -358,6 +392,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "gzip",
         doc: "Whether answers of text, JSON, XML, scripts, styles and SVG are compressed (gzip) for clients that take it.",
         inherited: true,
+        protects: None,
         set: |route, text| put(&mut route.compress, boolean(text)),
     },
     Label {
@@ -368,6 +403,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "Host: other",
         doc: "Headers that requests are given before the service sees them, or that are taken from them.",
         inherited: true,
+        protects: None,
         set: |route, text| put_shared(&mut route.request_headers, headers::edits(text)),
     },
     Label {
@@ -378,6 +414,7 @@ pub const TABLE: &[Label] = &[
         counterexample: "X-Frame-Options",
         doc: "Headers that answers are given before the client sees them, in place of the service's own, or that are taken from them.",
         inherited: true,
+        protects: None,
         set: |route, text| put_shared(&mut route.response_headers, headers::edits(text)),
     },
 ];

@@ -88,7 +88,7 @@ fn a_suffix_that_names_no_route_is_told_and_protection_withholds_the_service() {
     assert_eq!(with(&[("compress.admin", "true"), ("allow", "10.0.0.0/8")]), []);
     for label in TABLE.iter().filter(|label| !["hosts", "default_backend"].contains(&label.key)) {
         let told = with(&[(&format!("{}.amdin", label.key), label.example)]);
-        let kind = if PROTECTS.contains(&label.key) { FindingKind::Withholds } else { FindingKind::Inert };
+        let kind = if label.protects.is_some() { FindingKind::Bad } else { FindingKind::Inert };
         assert_eq!(told.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind], "{}", label.key);
     }
     assert_eq!(kinds(&[("hosts", "a.example.com"), ("allow.Admin", "10.0.0.0/8")]), [FindingKind::Bad]);

@@ -106,11 +106,14 @@ pub(super) fn asks(
     if verifies(labels) {
         if options.ssl_backend_ca.is_none() {
             let right = "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe";
-            return Err(withheld("ssl_backend_tls_verify", "required", "has nothing to verify certificates by", right));
+            return Err(Refusal::new("has nothing to verify certificates by", right)
+                .about("ssl_backend_tls_verify", "required"));
         }
         if !options.backend_protocol.is_tls() {
             let right = "set com.docker.lb.ssl_backend=true, or backend_protocol to https or grpcs";
-            return Err(withheld("ssl_backend_tls_verify", "required", "is for services that speak TLS", right));
+            return Err(
+                Refusal::new("is for services that speak TLS", right).about("ssl_backend_tls_verify", "required")
+            );
         }
     }
     let asks = Asks {
@@ -123,10 +126,6 @@ pub(super) fn asks(
     };
     passes_through(labels, &asks)?;
     Ok(asks)
-}
-
-fn withheld(label: &'static str, value: &str, wrong: &str, right: &str) -> Refusal {
-    Refusal { may_fall_back: false, ..Refusal::new(wrong, right).about(label, value) }
 }
 
 fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls, Refusal> {
@@ -153,7 +152,7 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
     };
     if labels.ssl_only == Some(true) && tls == Tls::None {
         let right = "name a certificate by com.docker.lb.ssl_cert, or set ssl_passthrough";
-        return Err(withheld("ssl_only", "true", "is set for hosts that are not served over TLS", right));
+        return Err(Refusal::new("is set for hosts that are not served over TLS", right).about("ssl_only", "true"));
     }
     Ok(tls)
 }
@@ -175,12 +174,12 @@ fn known(world: &World<'_>, service: &Service, label: &'static str, name: &Secre
     };
     if world.own_secrets.contains(name.as_str()) {
         let right = "name a secret that holds what belongs to the service";
-        return Err(withheld(label, name.as_str(), "is a secret of interlock's own", right));
+        return Err(Refusal::new("is a secret of interlock's own", right).about(label, name.as_str()));
     }
     if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
         let right = "let its owner label it com.docker.lb.allow=STACK, or =* for all";
         let wrong = "is not for this service: SecretPolicy is opt-in, and the secret's labels do not allow it";
-        return Err(withheld(label, name.as_str(), wrong, right));
+        return Err(Refusal::new(wrong, right).about(label, name.as_str()));
     }
     Ok(name)
 }
@@ -360,8 +359,7 @@ fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
     match refused.into_iter().find(|(_, set)| *set) {
         Some((label, _)) => {
             let wrong = "cannot be together with ssl_passthrough, which leaves requests unread";
-            let refusal = Refusal::new(wrong, "remove one of the two labels");
-            Err(Refusal { may_fall_back: false, ..refusal.about(label, "") })
+            Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""))
         }
         None => Ok(()),
     }

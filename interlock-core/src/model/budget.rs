@@ -68,8 +68,7 @@ impl<'a> Budgets<'a> {
                 let wrong =
                     format!("its routes come to more than {most} {what}, which is {key} of its service cluster");
                 let right = format!("spread them over several services, or have the operator raise {key}");
-                let protects = key == "ServiceRateLimits";
-                return Some(Refusal { may_fall_back: !protects, ..Refusal::new(wrong, right) });
+                return Some(Refusal::new(wrong, right));
             }
         }
         self.too_much_for_a_host(routes).map(|host| too_large(Some(host)))

@@ -73,7 +73,7 @@ impl Pace {
         let is_over = pace.until.is_some_and(|until| until <= now);
         let differs = pace.id != service.id || pace.withheld || labels.is_none_or(|labels| **labels != *pace.labels);
         if let Some(until) = pace.until.filter(|_| !is_over) {
-            pace.withheld |= labels.is_none_or(|labels| labels::protect_differently(labels, &pace.labels));
+            pace.withheld |= labels.is_none_or(|labels| !labels::protect_alike(labels, &pace.labels));
             let held = if pace.withheld { Verdict::Withhold(until) } else { Verdict::Hold(pace.labels.clone(), until) };
             // It goes on by what it has, which are those of before.
             let held = if differs { held } else { Verdict::Follow };
