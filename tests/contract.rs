@@ -200,4 +200,3 @@ fn protection_by_a_suffix_of_no_route_withholds_a_service_that_was_open() {
         assert_eq!(told.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [effect], "{label}");
     }
 }
-

@@ -7,7 +7,6 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use interlock_core::names::Cluster;
 use interlock_core::plan::Plan;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::File;
@@ -15,7 +14,7 @@ use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
 use serde_json::{Value, json};
 use support::nginx::{Nginx, application};
-use support::routes::{app, inputs, labelled, status};
+use support::routes::{HOST_MODE, app, inputs, labelled, status};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +26,7 @@ const HITLESS: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.defaul
 fn on_an_overlay(more: &str, overlay: &str) -> Vec<File> {
     let services = labelled("al", 19_100, &[("hosts", "al.example.com"), ("allow", "127.0.0.0/8")])
         + &labelled("open", 19_100, &[("hosts", "open.example.com")]);
-    let toml = format!("NetworkPools = [\"127.41.0.0/16\"]\n[Extensions.default]\n{more}");
+    let toml = format!("NetworkPools = [\"127.41.0.0/16\"]\n{HOST_MODE}{more}");
     let mut inputs = inputs(&services, &[("al", "127.40.0.1"), ("open", "127.40.0.2")], &[], &toml);
     inputs.snapshot.networks[0].subnets = vec![overlay.parse().unwrap()];
     files(&inputs)
@@ -91,23 +90,6 @@ async fn h6_who_is_trusted_is_not_on_an_overlay() {
             assert_eq!(status(&answer), expected, "{from}, PROXY protocol {proxy_protocol}: {answer}");
         }
     }
-}
-
-/// Nor is whoever came onto the network on which proxies talk to core.
-#[test]
-fn h6_the_network_of_core_has_no_clients_either() {
-    let services = labelled("al", 19_100, &[("hosts", "al.example.com"), ("allow", "10.0.0.0/8")]);
-    let mut inputs = inputs(&services, &[("al", "127.40.0.1")], &[], HITLESS);
-    let mut own = inputs.snapshot.networks[0].clone();
-    own.id = "own".into();
-    own.name = interlock_core::ownership::proxy_network(&Cluster::default());
-    own.subnets = vec!["10.9.0.0/24".parse().unwrap()];
-    inputs.snapshot.networks.push(own);
-    assert_eq!(
-        files(&inputs)[0].content.matches("deny 10.9.0.0/24;").count(),
-        2,
-        "for all, and where somebody is allowed"
-    );
 }
 
 /// The settings can say who is trusted so widely that it means everybody; that is told.

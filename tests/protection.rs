@@ -40,7 +40,7 @@ fn after(before: &[(&str, &str)], now: &[(&str, &str)]) -> Told {
     let was = tenant(before).snapshot.services[1].spec.labels.clone();
     assert!(told(&tenant(before)).serves(ADDRESS), "{before:?}");
     let service = &mut inputs.snapshot.services[1];
-    if before.len() % 2 == 0 {
+    if before.len().is_multiple_of(2) {
         inputs.memory.last_good.insert(service.id.clone(), Arc::new(was));
     } else {
         // A fresh process goes by what Swarm keeps.
@@ -152,8 +152,7 @@ fn a_younger_service_that_asks_for_protection_is_left_out_beside_one_that_does_n
 fn routes_of_a_service_are_compared_by_the_requests_that_they_get() {
     let all = |path: &'static str, suffix: &'static str, allow: Option<&'static str>| -> Pairs<'static> {
         let key = |key: &str| -> &'static str { format!("{key}{suffix}").leak() };
-        let mut pairs =
-            vec![(key("hosts"), "tenant.example.com"), (key("port"), "8080"), (key("context_root"), path)];
+        let mut pairs = vec![(key("hosts"), "tenant.example.com"), (key("port"), "8080"), (key("context_root"), path)];
         pairs.extend(allow.map(|networks| (key("allow"), networks)));
         pairs
     };
@@ -187,4 +186,30 @@ fn routes_of_a_service_are_compared_by_the_requests_that_they_get() {
         let told = told(&inputs);
         assert_eq!(is_withheld(&told), withheld, "{before:?}\n{now:?}\n{:?}", told.problems);
     }
+}
+
+/// By the routing mesh every client has an address of the mesh. Whom to let in can only be told where somebody says who the client is.
+#[test]
+fn allow_is_withheld_where_all_clients_look_alike() {
+    let mesh = |trusted: &str| {
+        let toml = format!("[Extensions.default]\nTrustedProxies = [{trusted}]\n");
+        let mut inputs = of_tenant(&[("allow", "172.16.0.0/12")], &[], &toml);
+        let mut ingress = inputs.snapshot.networks[0].clone();
+        (ingress.id, ingress.name, ingress.ingress) = ("mesh".into(), "ingress".to_owned(), true);
+        ingress.subnets = vec!["10.0.0.0/24".parse().unwrap()];
+        inputs.snapshot.networks.push(ingress);
+        inputs
+    };
+    for (trusted, withheld) in [("", true), ("\"198.51.100.0/24\"", true), ("\"10.0.0.0/24\"", false)] {
+        let told = told(&mesh(trusted));
+        assert_eq!(is_withheld(&told), withheld, "{trusted}: {:?}", told.problems);
+    }
+    // What was open before does not come back.
+    let mut inputs = mesh("");
+    let service = &mut inputs.snapshot.services[1];
+    service.previous = Some(service.spec.clone());
+    service.previous.as_mut().unwrap().labels.remove("com.docker.lb.allow");
+    assert!(is_withheld(&told(&inputs)));
+    // On the hosts they are seen.
+    assert!(!is_withheld(&told(&tenant(&[("allow", "172.16.0.0/12")]))));
 }

@@ -12,7 +12,7 @@ use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::render::parse_back::{self, Directive};
 use support::Scenario;
 use support::nginx::{Nginx, accepts};
-use support::routes::{inputs, labelled, rendered};
+use support::routes::{HOST_MODE, inputs, labelled, rendered};
 use support::tenant::{beside, neighbour, of_tenant, refused, taken, told};
 
 /// Every directive of every fixture, with its words.
@@ -378,7 +378,7 @@ fn c9_a_host_ends_tls_here_or_at_its_services() {
 
 #[test]
 fn c10_one_host_is_one_host_however_it_is_written() {
-    let policy = "HostPolicy = \"stack\"\n[Extensions.default]";
+    let policy = &format!("HostPolicy = \"stack\"\n{HOST_MODE}");
     let alone = told(&of_tenant(&[("hosts", "other.example.com")], &[], policy));
     assert!(alone.problems.is_empty());
     for same in ["SHOP.example.com.", "ｓｈｏｐ.example.com", "sh\u{ad}op.example.com", "shop。example。com"] {

@@ -265,11 +265,18 @@ pub(crate) struct Refusal {
     label: Option<(Cow<'static, str>, String)>,
     wrong: String,
     right: String,
+    /// What holds where it is only a warning.
+    warns: Effect,
 }
 
 impl Refusal {
     fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { label: None, wrong: wrong.into(), right: right.into() }
+        Self { label: None, wrong: wrong.into(), right: right.into(), warns: Effect::Ignored }
+    }
+
+    /// The label counts all the same.
+    fn served(self) -> Self {
+        Self { warns: Effect::Served, ..self }
     }
 
     fn about(mut self, label: &'static str, value: impl Into<String>) -> Self {
@@ -292,11 +299,12 @@ impl Refusal {
     }
 
     fn warning(self, service: &str) -> Problem {
-        Problem { severity: Severity::Warning, ..self.problem(service, Effect::Ignored) }
+        let effect = self.warns;
+        Problem { severity: Severity::Warning, ..self.problem(service, effect) }
     }
 
     fn problem(self, service: &str, effect: Effect) -> Problem {
-        let Self { label, wrong, right } = self;
+        let Self { label, wrong, right, warns: _ } = self;
         let (label, value) = label.map(|(key, value)| (shown(&key), shown(&value))).unzip();
         let value = value.filter(|value| !value.is_empty());
         Problem {
@@ -363,8 +371,10 @@ fn routes(
         match route(world, service, labels, name, of_route) {
             Ok(mut route) => {
                 route.price = budgets.price(&route);
-                let told = asks::without_effect(of_route, &route.asks);
-                inert.extend(told.into_iter().map(|told| told.written(labels, name)));
+                let told = asks::without_effect(of_route, &route.asks).into_iter();
+                let extension = world.settings.extension(route.cluster.as_str());
+                let by_address = extension.map(|extension| asks::by_address(world, extension, of_route));
+                inert.extend(told.chain(by_address.into_iter().flatten()).map(|told| told.written(labels, name)));
                 routes.push(route);
             }
             Err(refusal) => refusals.push(refusal.written(labels, name)),

@@ -206,7 +206,7 @@ fn route(inputs: &Inputs) -> Routed {
             if is_unconfirmed.get() {
                 unconfirmed.insert(key.clone());
             }
-            let proxy = ProxySettings { overlays: overlays(snapshot, &cluster, attachments), ..proxy.clone() };
+            let proxy = ProxySettings { overlays: overlays(snapshot, attachments), ..proxy.clone() };
             let config = match &part {
                 Cow::Borrowed(_) => proxy_config::build(&cluster, proxy, whole),
                 Cow::Owned(part) => {
@@ -225,10 +225,9 @@ fn route(inputs: &Inputs) -> Routed {
     Routed { configs, generations, unconfirmed, model, shown, secrets, versions, problems }
 }
 
-/// The subnets of the overlays that proxies with these attachments have, that of core included, sorted.
-fn overlays(snapshot: &Snapshot, cluster: &Cluster, attachments: &Attachments) -> Vec<IpNet> {
-    let own = ownership::proxy_network(cluster);
-    let has = |network: &&Network| attachments.networks.contains(&network.id) || network.name == own;
+/// The subnets of the networks of applications that proxies with these attachments have, sorted.
+fn overlays(snapshot: &Snapshot, attachments: &Attachments) -> Vec<IpNet> {
+    let has = |network: &&Network| attachments.networks.contains(&network.id);
     let subnets: BTreeSet<_> = snapshot.networks.iter().filter(has).flat_map(|network| &network.subnets).collect();
     subnets.into_iter().copied().collect()
 }

@@ -6,7 +6,10 @@ use interlock_core::state::State;
 
 use super::settings;
 
-/// A Swarm whose services run at these addresses, with these secrets.
+/// Proxies that see the addresses of clients.
+pub const HOST_MODE: &str = "[Extensions.default]\nPublishMode = \"host\"\n";
+
+/// A Swarm whose services run at these addresses, with these secrets. Without settings its proxies are published on their hosts.
 pub fn inputs(services: &str, tasks: &[(&str, &str)], secrets: &[&str], toml: &str) -> Inputs {
     let mut text =
         "snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  networks: [{ id: n, name: n, driver: overlay }]\n"
@@ -22,7 +25,7 @@ pub fn inputs(services: &str, tasks: &[(&str, &str)], secrets: &[&str], toml: &s
         );
     }
     let snapshot = State::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).snapshot;
-    Inputs::new(snapshot, settings(toml))
+    Inputs::new(snapshot, settings(if toml.is_empty() { HOST_MODE } else { toml }))
 }
 
 /// What is rendered for it.

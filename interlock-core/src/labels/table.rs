@@ -346,7 +346,7 @@ pub const TABLE: &[Label] = &[
         default: "everybody",
         example: "198.51.100.0/24, 192.0.2.7",
         counterexample: "10.1.2.3/8",
-        doc: "The client addresses that may send requests; others get 403, and so do all on overlay networks that the proxies are attached to. With PublishMode ingress Swarm hides clients' addresses: use host, or TrustedProxies.",
+        doc: "The client addresses that may send requests; others get 403, and so do all on overlay networks that the proxies are attached to. With PublishMode ingress Swarm hides clients' addresses, and the service is left out unless TrustedProxies names who knows them.",
         inherited: true,
         protects: Some(""),
         set: |route, text| put_shared(&mut route.allow, networks(text)),

@@ -125,7 +125,27 @@ pub(super) fn asks(
         redirects: redirects(labels)?,
     };
     passes_through(labels, &asks)?;
+    if !asks.options.allow.is_empty() && !world.shows_clients(extension) {
+        return Err(hidden("allow", "cannot be kept"));
+    }
     Ok(asks)
+}
+
+/// Labels that mean less where all clients look alike.
+pub(super) fn by_address(world: &World<'_>, extension: &Extension, labels: &RouteLabels) -> Vec<Refusal> {
+    if labels.ssl_passthrough == Some(true) || world.shows_clients(extension) {
+        return Vec::new();
+    }
+    let limited = labels.rate_limit.map(|_| hidden("rate_limit", "counts the clients of a node as one"));
+    let hashed =
+        labels.ip_hash.filter(|set| *set).map(|_| hidden("ip_hash", "sends the clients of a node to one task"));
+    limited.into_iter().chain(hashed).map(Refusal::served).collect()
+}
+
+fn hidden(label: &'static str, what: &str) -> Refusal {
+    let wrong = format!("{what}: with PublishMode ingress all clients have addresses of the routing mesh");
+    let right = "have the operator set PublishMode to host, or name in TrustedProxies who knows the clients' addresses";
+    Refusal::new(wrong, right).about(label, "")
 }
 
 fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls, Refusal> {

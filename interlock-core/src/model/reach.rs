@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::Refusal;
 use super::attach::{Ground, Unfit};
 use crate::core_name::{self, Claims};
 use crate::names::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId};
 use crate::ownership;
-use crate::settings::{Extension, Settings};
+use crate::proxy_config::overlap;
+use crate::settings::{self, Extension, Settings};
 use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 
 /// How proxies reach a service's tasks.
@@ -33,6 +36,8 @@ pub(super) struct World<'a> {
     /// The networks of the proxies that follow core, by the service's name.
     attached: BTreeMap<&'a str, &'a [NetworkId]>,
     ground: Ground<'a>,
+    /// The subnets of the routing mesh, as far as they are known.
+    mesh: Vec<IpNet>,
 }
 
 impl<'a> World<'a> {
@@ -62,7 +67,14 @@ impl<'a> World<'a> {
             claims: core_name::claims(snapshot, settings),
             attached: proxies.map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
             ground: Ground::of(snapshot, settings),
+            mesh: snapshot.networks.iter().filter(|it| it.ingress).flat_map(|it| it.subnets.clone()).collect(),
         }
+    }
+
+    /// Whether proxies see who a client is. By the routing mesh all clients have addresses of the mesh, and somebody there has to be believed.
+    pub(super) fn shows_clients(&self, extension: &Extension) -> bool {
+        let is_of_mesh = |trusted: &IpNet| self.mesh.is_empty() || self.mesh.iter().any(|mesh| overlap(trusted, mesh));
+        extension.publish_mode == settings::PublishMode::Host || extension.trusted_proxies.iter().any(is_of_mesh)
     }
 
     /// Why proxies must not be attached to a network that they do not have yet.
