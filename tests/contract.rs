@@ -37,10 +37,14 @@ fn a_switch_is_on_or_off_and_never_off_by_a_mistake() {
 #[test]
 fn hosts_are_a_list_of_names_in_one_spelling() {
     let plain = taken(&[("hosts", "a.example.com,b.example.com")]).text();
-    for same in ["b.example.com , A.Example.COM.", ",a.example.com,,b.example.com,a.example.com,"] {
+    for same in [
+        "b.example.com , A.Example.COM.",
+        "\tb.example.com\t,\ta.example.com ",
+        ",a.example.com,,b.example.com,a.example.com,",
+    ] {
         assert_eq!(taken(&[("hosts", same)]).text(), plain, "{same}");
     }
-    for right in ["10.0.0.1", "_dmarc.example.com", "*.example.com", "a.b.c.d.e.example.com"] {
+    for right in ["10.0.0.1", "_dmarc.example.com", "*.example.com", "a.b.c.d.e.example.com", "wiki", "localhost"] {
         taken(&[("hosts", right)]);
     }
     let many = |count: usize| (0..count).map(|i| format!("h{i}.example.com")).collect::<Vec<_>>().join(",");
@@ -54,7 +58,8 @@ fn hosts_are_a_list_of_names_in_one_spelling() {
     for wrong in [
         "",
         " , ",
-        "localhost",
+        "default",
+        "_",
         "*",
         "*.com",
         "a.example.com:80",
@@ -65,6 +70,35 @@ fn hosts_are_a_list_of_names_in_one_spelling() {
         "[::1]",
     ] {
         refused("hosts", wrong);
+    }
+}
+
+/// The problem shows only where a long list begins. So it names the item, and what its owner may have meant.
+#[test]
+fn the_item_that_is_wrong_is_named_with_what_is_wrong_in_it() {
+    let many: String = (0..40).map(|host| format!("h{host}.example.com,")).collect();
+    for (label, value, wrong, right) in [
+        (
+            "hosts",
+            format!("{many}bad..example.com"),
+            "has the item bad..example.com, which has an empty part",
+            "write names",
+        ),
+        ("hosts", format!("{many}a_b.example.com;"), "which has the character `;`", "write names"),
+        ("hosts", "https://a.example.com".to_owned(), "has a scheme", "write the host alone"),
+        ("hosts", ":8080".to_owned(), "has a port", "com.docker.lb.port"),
+        ("hosts", "a.example.com:8080".to_owned(), "has a port", "com.docker.lb.port"),
+        ("hosts", "/app".to_owned(), "has a path", "com.docker.lb.context_root"),
+        ("hosts", "*".to_owned(), "stands for all hosts", "com.docker.lb.default_backend=true"),
+        ("hosts", "*.com".to_owned(), "has fewer than two parts behind `*.`", "write names"),
+        ("hosts", "[::1]".to_owned(), "is an IPv6 address", "write a name"),
+        ("hosts", "$hostname".to_owned(), "has the character `$`", "write names"),
+        ("allow", format!("{}10.0.0.300", "10.0.0.1,".repeat(20)), "has the item 10.0.0.300, which", "write networks"),
+        ("websocket_endpoints", "/a,b".to_owned(), "has the item b, which", "/"),
+    ] {
+        let told = beside(&[(label, &value)]);
+        let problem = told.problems.iter().find(|problem| problem.effect == Effect::LeftOut).unwrap();
+        assert!(problem.wrong.contains(wrong) && problem.right.contains(right), "{value}: {problem}");
     }
 }
 
@@ -100,9 +134,12 @@ fn paths_have_segments_of_harmless_characters() {
 #[test]
 fn a_redirect_leads_from_a_host_of_its_own_to_another_url() {
     let own = "http://tenant.example.com";
-    for right in
-        ["https://tenant.example.com", "http://new.example.com:8080/x?y=z&a=%20#f;", "https://new.example.com/ ;"]
-    {
+    for right in [
+        "https://tenant.example.com",
+        "http://new.example.com:8080/x?y=z&a=%20#f;",
+        "https://new.example.com/ ;",
+        "http://new",
+    ] {
         let text = beside(&[("redirects", &format!("{own},{right}"))]);
         assert_eq!(text.problems, [], "{right}");
         assert!(text.serves("return 302"), "{right}");
@@ -112,7 +149,8 @@ fn a_redirect_leads_from_a_host_of_its_own_to_another_url() {
         "new.example.com",
         "ftp://new.example.com",
         "https://a@new.example.com",
-        "https://new",
+        "https://new.example.com/100%",
+        "https://new.example.com/%zz",
         "https://new.example.com/'",
         "https://new.example.com/$uri",
         "https://new.example.com/\"",

@@ -200,7 +200,10 @@ fn headers_are_set_and_removed_on_both_sides() {
         15,
         &[
             ("request_headers", "X-Tenant: blue \"quoted\"; -Accept-Encoding"),
-            ("response_headers", "X-Frame-Options: DENY; -X-Powered-By"),
+            (
+                "response_headers",
+                "Content-Security-Policy: \"img-src *; default-src 'self'\"; X-Frame-Options: DENY; -X-Powered-By",
+            ),
         ],
     );
     let answer = request(&nginx, "Accept-Encoding: gzip\r\nX-Tenant: red\r\nX-Forwarded-For: 6.6.6.6\r\n");
@@ -209,6 +212,7 @@ fn headers_are_set_and_removed_on_both_sides() {
     assert!(!told.contains("Accept-Encoding"), "{told}");
     // What proxies say about clients is said all the same.
     assert!(told.contains("X-Forwarded-For: 127.0.0.1\r\n") && !told.contains("6.6.6.6"), "{told}");
+    assert!(head.contains("Content-Security-Policy: img-src *; default-src 'self'\r\n"), "{head}");
     assert!(head.contains("X-Frame-Options: DENY") && head.contains("x-request-id:"), "{head}");
 }
 
@@ -233,6 +237,7 @@ fn h3_what_labels_say_of_a_route_stands_once_and_holds_for_its_endpoints() {
         let answer = ask(path);
         let (head, told) = answer.split_once("\r\n\r\n").unwrap();
         assert!(told.contains("X-Tenant: blue\r\n") && !told.contains("red"), "{path}: {answer}");
+        assert!(head.contains("Content-Security-Policy: img-src *; default-src 'self'\r\n"), "{head}");
         assert!(head.contains("X-Frame-Options: DENY") && head.contains("x-request-id:"), "{path}: {answer}");
     }
     // A client's requests count together, whichever of the paths they are for.

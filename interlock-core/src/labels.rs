@@ -271,13 +271,14 @@ fn unknown(key: &str) -> Invalid {
     Invalid { wrong, right: "`interlock labels` lists them all" }
 }
 
-/// What no value may hold, whatever its type: control characters, and those that make text look like other text.
+/// What no value may hold, whatever its type: control characters, and those that make text look like other text. Tabs may stand around the
+/// items of lists, as blanks may.
 fn text(value: &str) -> Result<&str, Invalid> {
     if value.len() > LONGEST_VALUE {
         return Err(Invalid::new("is longer than 64 KiB", "write less"));
     }
     let hidden = |c: char| {
-        c.is_control()
+        c.is_control() && c != '\t'
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffd}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     match value.chars().find(|&c| hidden(c)) {

@@ -328,7 +328,7 @@ impl FromStr for RateLimit {
 }
 
 /// Where requests are sent: an http or https URL of visible ASCII characters that mean nothing to a proxy's configuration, at most 2048 of
-/// them. The request's own path and query are put behind it, so that it has no slash at its end when it is a host alone.
+/// them, with the host in canonical form. The request's own path and query are put behind it, so that it has no slash at its end when it is a host alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RedirectTarget(String);
@@ -340,14 +340,26 @@ impl FromStr for RedirectTarget {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const RIGHT: &str = "write a target like https://new.example.com";
         let harmless = |b: u8| b.is_ascii_alphanumeric() || b":/?&=#%.,_~+@!*()-".contains(&b);
-        if url_host(text).is_none() {
+        let Some((_, host)) = url_host(text) else {
             return Err(Invalid::new("has a target that is not an http or https URL", RIGHT));
+        };
+        // An internationalised name has another form than it was written in.
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let rest = rest.find([':', '/', '?', '#']).map_or("", |end| &rest[end..]);
+        let text = format!("{scheme}://{host}{rest}");
+        if let Some(c) = text.chars().find(|c| !u8::try_from(*c).is_ok_and(harmless)) {
+            let wrong = format!("has a target with the character `{}`, which is not allowed", c.escape_debug());
+            return Err(Invalid::new(wrong, RIGHT));
         }
-        if text.len() > 2048 || !text.bytes().all(harmless) || text.contains("%[") {
-            return Err(Invalid::new("has a target with a character that is not allowed", RIGHT));
+        if text.len() > 2048 {
+            return Err(Invalid::new("has a target of more than 2048 characters", RIGHT));
+        }
+        let is_encoded = |rest: &str| rest.get(..2).is_some_and(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !text.split('%').skip(1).all(is_encoded) {
+            return Err(Invalid::new("has a target with a `%` that encodes nothing", "write a plain one as %25"));
         }
         let is_host = text.matches('/').count() == 3;
-        Ok(Self(text.strip_suffix('/').filter(|_| is_host).unwrap_or(text).to_owned()))
+        Ok(Self(text.strip_suffix('/').filter(|_| is_host).map_or(text.clone(), str::to_owned)))
     }
 }
 

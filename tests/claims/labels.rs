@@ -26,7 +26,7 @@ pub fn any(labels: &Labels) {
         }
         let known = label.is_some_and(|label| labels::TABLE.iter().any(|row| row.key == label));
         let found = reading.findings.iter().find(|finding| finding.key == *key).map(|finding| finding.kind);
-        if known && value.chars().any(|c| c.is_control() || NEVER.contains(c)) {
+        if known && value.chars().any(|c| c.is_control() && c != '\t' || NEVER.contains(c)) {
             assert_eq!(found, Some(FindingKind::Bad), "{key}={value:?}");
         }
         if ours && !known {
@@ -63,12 +63,12 @@ pub fn one_more_character(label: &Label, place: usize, more: char) {
         // A list has blanks and empty items, a name of a host a dot at its end, and a number zeros in front. Other ways to write a host are
         // one host by UTS 46, a blank is one in any script, and a network has no digits behind its length.
         let nothing = match label.key {
-            "hosts" => more == ' ' || more == ',' || more == '.' || !more.is_ascii(),
+            "hosts" => " \t,.".contains(more) || !more.is_ascii(),
             "context_root" => more == '/',
-            "websocket_endpoints" => more == ' ' || more == ',' || more == '/' || !more.is_ascii(),
-            "redirects" => " ;/.".contains(more) || !more.is_ascii(),
-            "allow" => more == ' ' || more == ',' || more.is_ascii_digit() || !more.is_ascii(),
-            "request_headers" | "response_headers" => more == ' ' || more == ';',
+            "websocket_endpoints" => " \t,/".contains(more) || !more.is_ascii(),
+            "redirects" => " \t;/.".contains(more) || !more.is_ascii(),
+            "allow" => " \t,".contains(more) || more.is_ascii_digit() || !more.is_ascii(),
+            "request_headers" | "response_headers" => " \t;".contains(more) || !more.is_ascii(),
             "canary_header" | "canary_cookie" => more == ' ',
             "rate_limit" => more == ' ' || more == '0',
             "max_fails" | "weight" | "max_body_size" | "fail_timeout" | "connect_timeout" | "read_timeout"

@@ -17,7 +17,7 @@ const NAME: &str = "-_.";
 const PATH: &str = "/-_.~";
 const URL: &str = ":/?&=#%.,_~+@!*()-";
 /// Values of headers stand in quotes, and have to be able to say `default-src 'self'`: all that is visible but `;`, `$` and backslash.
-const HEADER: &str = " !\"#%&'()*+,-./:<=>?@[]^_`{|}~";
+const HEADER: &str = " !\"#%&'()*+,-./:<=>?@[]^_`{|}~;";
 
 /// Reads any text as each type.
 pub fn any_text(text: &str) {

@@ -12,7 +12,7 @@ use super::values::{boolean, hosts, networks, number, paths, redirects};
 pub const TABLE: &[Label] = &[
     Label {
         key: "hosts",
-        syntax: "host names, separated by commas; *.example.com for all names under one",
+        syntax: "1 to 256 host names, separated by commas; *.example.com for all names under one",
         default: "none: the service gets no requests, unless it is the default backend",
         example: "shop.example.com, *.shop.example.com",
         counterexample: "shop.example.com; return 200",
@@ -401,7 +401,7 @@ pub const TABLE: &[Label] = &[
         default: "none",
         example: "X-Tenant: blue; -Accept-Encoding",
         counterexample: "Host: other",
-        doc: "Headers that requests are given before the service sees them, or that are taken from them.",
+        doc: "Headers that requests are given before the service sees them, or that are taken from them. A value with semicolons stands in double quotes: `Name: \"a; b\"`.",
         inherited: true,
         protects: None,
         set: |route, text| put_shared(&mut route.request_headers, headers::edits(text)),
@@ -412,7 +412,7 @@ pub const TABLE: &[Label] = &[
         default: "none",
         example: "X-Frame-Options: DENY; -X-Powered-By",
         counterexample: "X-Frame-Options",
-        doc: "Headers that answers are given before the client sees them, in place of the service's own, or that are taken from them.",
+        doc: "Headers that answers are given before the client sees them, in place of the service's own, or that are taken from them. A value with semicolons stands in double quotes: `Content-Security-Policy: \"default-src 'self'; img-src *\"`.",
         inherited: true,
         protects: None,
         set: |route, text| put_shared(&mut route.response_headers, headers::edits(text)),

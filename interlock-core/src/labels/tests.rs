@@ -41,11 +41,17 @@ fn the_inherited_column_is_what_inheriting_does() {
 #[test]
 fn a_control_character_spoils_every_label() {
     for label in TABLE {
-        for hidden in ["\n", "\r", "\r\n", "\u{b}", "\u{85}", "\u{2028}", "\u{202e}", "\u{feff}", "\0", "\t"] {
+        for hidden in ["\n", "\r", "\r\n", "\u{b}", "\u{85}", "\u{2028}", "\u{202e}", "\u{feff}", "\0"] {
             for value in [format!("{}{hidden}", label.example), format!("{hidden}{}", label.example)] {
                 assert_eq!(kinds(&[(label.key, &value)]), [FindingKind::Bad], "{} {value:?}", label.key);
             }
         }
+        // Around the items of a list a tab is a blank.
+        let lists = ["hosts", "websocket_endpoints", "redirects", "allow", "request_headers", "response_headers"];
+        let expected = if lists.contains(&label.key) { vec![] } else { vec![FindingKind::Bad] };
+        let hosts = if label.key == "hosts" { &[][..] } else { &[("hosts", "old.example.com")][..] };
+        let tabs = format!("\t{}\t", label.example);
+        assert_eq!(kinds(&[hosts, &[(label.key, &tabs)]].concat()), expected, "{}", label.key);
     }
 }
 

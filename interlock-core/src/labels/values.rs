@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::names::{HostPattern, Invalid, PathPrefix};
 use crate::options::{RedirectTarget, url_host};
+use crate::problem::shown;
 
 /// Where requests go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,20 +87,30 @@ fn items(text: &str, separator: char, most: usize) -> Result<Vec<&str>, Invalid>
     Ok(items)
 }
 
+/// Reads the items of a list. Of a long one the wrong item is named: whoever reads the problem sees the list's beginning alone.
+fn each<T>(items: Vec<&str>, read: impl Fn(&str) -> Result<T, Invalid>) -> Result<Vec<T>, Invalid> {
+    let is_list = items.len() > 1;
+    let named = |item: &str, invalid: Invalid| match is_list {
+        true => Invalid { wrong: format!("has the item {}, which {}", shown(item), invalid.wrong), ..invalid },
+        false => invalid,
+    };
+    items.into_iter().map(|item| read(item).map_err(|invalid| named(item, invalid))).collect()
+}
+
 /// How many hosts, or networks, a label may name.
 pub(super) const MOST_HOSTS: usize = 256;
 /// How many paths or redirects.
 pub(super) const MOST_PATHS: usize = 64;
 
 pub(super) fn hosts(text: &str) -> Result<Vec<HostPattern>, Invalid> {
-    let mut hosts = items(text, ',', MOST_HOSTS)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut hosts = each(items(text, ',', MOST_HOSTS)?, str::parse::<HostPattern>)?;
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
 }
 
 pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
-    let mut paths = items(text, ',', MOST_PATHS)?.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut paths = each(items(text, ',', MOST_PATHS)?, str::parse::<PathPrefix>)?;
     paths.sort();
     paths.dedup();
     Ok(paths)
@@ -107,7 +118,7 @@ pub(super) fn paths(text: &str) -> Result<Vec<PathPrefix>, Invalid> {
 
 /// Networks; an address is a network of one.
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
-    let mut networks = items(text, ',', MOST_HOSTS)?.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    let mut networks = each(items(text, ',', MOST_HOSTS)?, network)?;
     networks.sort();
     networks.dedup();
     Ok(networks)
@@ -136,7 +147,7 @@ pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
 }
 
 pub(super) fn redirects(text: &str) -> Result<Vec<Redirect>, Invalid> {
-    items(text, ';', MOST_PATHS)?.into_iter().map(redirect).collect()
+    each(items(text, ';', MOST_PATHS)?, redirect)
 }
 
 const REDIRECT: &str = "write pairs like http://old.example.com,https://new.example.com, separated by semicolons";

@@ -10,8 +10,11 @@ use super::{Invalid, text_type};
 
 const RIGHT: &str = "write names like shop.example.com or *.example.com, separated by commas";
 
-/// A host name in canonical form: lower case, no trailing dot, internationalised names as A-labels, at least two labels, at
-/// most 253 characters of `[a-z0-9_.-]`.
+/// Words that mean something in a map of nginx.
+const WORDS: &[&str] = &["default", "hostnames", "include", "volatile"];
+
+/// A host name in canonical form: lower case, no trailing dot, internationalised names as A-labels, at most 253 characters of
+/// `[a-z0-9_.-]`, of which one is a letter or a digit. Some names of one label are words of nginx's, and none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Host(String);
@@ -35,10 +38,15 @@ fn check(name: &str) -> Result<(), Invalid> {
     if name.len() > 253 {
         return Err(Invalid::new("has a name of more than 253 characters", RIGHT));
     }
-    if !name.contains('.') {
-        return Err(Invalid::new("has a name without a dot", RIGHT));
+    if WORDS.contains(&name) {
+        return Err(Invalid::new("is a word that proxies use themselves", RIGHT));
     }
-    name.split('.').try_for_each(check_label)
+    name.split('.').try_for_each(check_label)?;
+    // nginx takes `_` for no name at all.
+    if !name.bytes().any(|b| b.is_ascii_alphanumeric()) {
+        return Err(Invalid::new("has neither a letter nor a digit", RIGHT));
+    }
+    Ok(())
 }
 
 fn check_label(label: &str) -> Result<(), Invalid> {
@@ -49,8 +57,8 @@ fn check_label(label: &str) -> Result<(), Invalid> {
     if label.len() > 63 {
         return Err(Invalid::new("has a part of more than 63 characters", RIGHT));
     }
-    if !label.bytes().all(inside) {
-        return Err(Invalid::new("has a character that no host name has", RIGHT));
+    if let Some(c) = label.chars().find(|c| !u8::try_from(*c).is_ok_and(inside)) {
+        return Err(Invalid::new(format!("has the character `{}`, which no host name has", c.escape_debug()), RIGHT));
     }
     if label.starts_with('-') || label.ends_with('-') {
         return Err(Invalid::new("has a part that begins or ends with `-`", RIGHT));
@@ -92,11 +100,45 @@ impl FromStr for HostPattern {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text.strip_prefix("*.") {
-            Some(suffix) => suffix.parse().map(Self::Wildcard),
+        let read = match text.strip_prefix("*.") {
+            Some(suffix) => suffix.parse().and_then(wildcard),
             None => text.parse().map(Self::Exact),
-        }
+        };
+        read.map_err(|wrong| meant(text).unwrap_or(wrong))
     }
+}
+
+/// All names under a single label, *.com for instance, are nobody's.
+fn wildcard(suffix: Host) -> Result<HostPattern, Invalid> {
+    if suffix.0.contains('.') {
+        return Ok(HostPattern::Wildcard(suffix));
+    }
+    Err(Invalid::new("has fewer than two parts behind `*.`", RIGHT))
+}
+
+/// What somebody wrote who meant something else than a host.
+fn meant(text: &str) -> Option<Invalid> {
+    let is_ipv6 = text.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok();
+    let has_port = || text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let (wrong, right) = if text == "*" {
+        (
+            "stands for all hosts",
+            "set com.docker.lb.default_backend=true to get the requests for hosts that no service names",
+        )
+    } else if text.contains("://") {
+        ("has a scheme", "write the host alone; a certificate named by com.docker.lb.ssl_cert makes it https")
+    } else if text.contains('/') {
+        ("has a path", "write the host alone, and the path into com.docker.lb.context_root")
+    } else if is_ipv6 {
+        ("is an IPv6 address", "write a name, or an IPv4 address")
+    } else if has_port() {
+        ("has a port", "write the host alone; com.docker.lb.port is the port that the service's containers listen on")
+    } else if text.trim_start_matches("*.").contains('*') {
+        ("has `*` elsewhere than as its first part", RIGHT)
+    } else {
+        return None;
+    };
+    Some(Invalid::new(wrong, right))
 }
 
 impl HostPattern {
@@ -157,6 +199,9 @@ mod tests {
             ("*.Example.com", "*.example.com"),
             ("_dmarc.example.com", "_dmarc.example.com"),
             ("10.0.0.1", "10.0.0.1"),
+            ("Wiki", "wiki"),
+            ("localhost", "localhost"),
+            ("default.example.com", "default.example.com"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("ｓｈｏｐ.example", "shop.example"),
@@ -190,7 +235,13 @@ mod tests {
             "_",
             "*.",
             "*.com",
-            "localhost",
+            "__",
+            "default",
+            "hostnames",
+            "include",
+            "volatile",
+            "[::1]",
+            "::1",
             ".example.com",
             "www.*",
             "*.*.example.com",

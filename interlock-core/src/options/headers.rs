@@ -77,7 +77,7 @@ impl HeaderName {
     }
 }
 
-/// The value of a header: 1 to 1024 visible ASCII characters and blanks, not at an end, but for `;`, `$` and backslash.
+/// The value of a header: 1 to 1024 visible ASCII characters and blanks, not at an end, but for `$` and backslash.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HeaderValue(String);
@@ -87,8 +87,8 @@ impl FromStr for HeaderValue {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RIGHT: &str = "write visible ASCII characters other than `;`, `$` and backslash";
-        let inside = |b: u8| (b.is_ascii_graphic() || b == b' ') && !matches!(b, b';' | b'$' | b'\\');
+        const RIGHT: &str = "write visible ASCII characters other than `$` and backslash";
+        let inside = |b: u8| (b.is_ascii_graphic() || b == b' ') && !matches!(b, b'$' | b'\\');
         if (1..=1024).contains(&text.len()) && text.trim_matches(' ') == text && text.bytes().all(inside) {
             return Ok(Self(text.to_owned()));
         }
@@ -105,10 +105,10 @@ pub struct HeaderEdit {
     pub value: Option<HeaderValue>,
 }
 
-/// Reads `Name: value; -Other`.
+/// Reads `Name: value; -Other`. A value with semicolons stands in double quotes, which are not part of it.
 pub(crate) fn edits(text: &str) -> Result<Vec<HeaderEdit>, Invalid> {
     const RIGHT: &str = "write `Name: value` to set and `-Name` to remove, separated by semicolons";
-    let items: Vec<_> = text.split(';').map(|item| item.trim_matches(' ')).filter(|item| !item.is_empty()).collect();
+    let items: Vec<_> = split(text).into_iter().map(str::trim).filter(|item| !item.is_empty()).collect();
     if items.is_empty() || items.len() > 32 {
         return Err(Invalid::new(format!("has {} headers, and 1 to 32 are allowed", items.len()), RIGHT));
     }
@@ -120,11 +120,37 @@ pub(crate) fn edits(text: &str) -> Result<Vec<HeaderEdit>, Invalid> {
     }
 }
 
+/// Splits at semicolons that stand in no quoted value.
+fn split(text: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let mut rest = text;
+    loop {
+        // Quotes count where a value begins with one, and another one ends it.
+        let plain = rest.find(';').unwrap_or(rest.len());
+        let end = quoted_value(rest).map_or(plain, |(end, _)| end);
+        items.push(&rest[..end]);
+        match rest.get(end + 1..) {
+            Some(more) => rest = more,
+            None => return items,
+        }
+    }
+}
+
+/// Where the item in front of a text ends, and its value, if that is in quotes and has semicolons.
+fn quoted_value(text: &str) -> Option<(usize, &str)> {
+    let (name, value) = text.split_once(':')?;
+    let (value, after) = value.trim_start().strip_prefix('"')?.split_once('"')?;
+    let is_end = after.trim_start().is_empty() || after.trim_start().starts_with(';');
+    let end = text.len() - after.find(';').map_or(0, |at| after.len() - at);
+    (!name.contains(';') && value.contains(';') && is_end).then_some((end, value))
+}
+
 fn edit(item: &str) -> Result<HeaderEdit, Invalid> {
     match (item.strip_prefix('-'), item.split_once(':')) {
-        (Some(name), _) => Ok(HeaderEdit { name: name.trim_matches(' ').parse()?, value: None }),
+        (Some(name), _) => Ok(HeaderEdit { name: name.trim().parse()?, value: None }),
         (None, Some((name, value))) => {
-            Ok(HeaderEdit { name: name.trim_matches(' ').parse()?, value: Some(value.trim_matches(' ').parse()?) })
+            let value = quoted_value(item).map_or(value.trim(), |(_, quoted)| quoted.trim());
+            Ok(HeaderEdit { name: name.trim().parse()?, value: Some(value.parse()?) })
         }
         (None, None) => Err(Invalid::new(
             "has a header without a value",
@@ -150,6 +176,24 @@ mod tests {
                 ("X-Powered-By", None)
             ]
         );
+    }
+
+    #[test]
+    fn a_value_with_semicolons_is_quoted() {
+        let read = |text: &str| -> Vec<String> {
+            let said = |edit: HeaderEdit| format!("{}={}", edit.name, edit.value.map_or("-".into(), |it| it.0));
+            edits(text).unwrap().into_iter().map(said).collect()
+        };
+        let csp = "Content-Security-Policy: \"default-src 'self'; img-src *\"";
+        let of = "Content-Security-Policy=default-src 'self'; img-src *";
+        assert_eq!(read(csp), [of]);
+        assert_eq!(read(&format!("-A;{csp} ; X-B: c")), ["A=-", of, "X-B=c"]);
+        assert_eq!(read(&format!("X-B: \"c;d\";{csp}")), [of, "X-B=c;d"]);
+        // Other quotes are part of the value, as those of an ETag are.
+        assert_eq!(read("ETag: \"abc\"; X-B: \"c"), ["ETag=\"abc\"", "X-B=\"c"]);
+        for wrong in ["X-A: \"a;b", "X-A: \"a;b\" c", "X-A: \" ; \"; X-B: \"\";\""] {
+            assert!(edits(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
