@@ -17,7 +17,7 @@ fn observe(c: &mut Criterion) {
     for size in [100, 1_000, 10_000] {
         let socket = folder.path().join(format!("{size}.sock"));
         let bytes = canned::serve(&socket, size, 3);
-        let endpoint = Endpoint { url: format!("unix://{}", socket.display()), tls: None };
+        let endpoint = Endpoint::at(format!("unix://{}", socket.display()));
         let client = runtime.block_on(Client::connect(&endpoint)).expect("a client");
         let observation = runtime.block_on(client.observe(Timestamp::UNIX_EPOCH)).expect("an observation");
         let snapshot = observation.snapshot;

@@ -38,7 +38,7 @@ impl Running {
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(SPEED);
         let short = Duration::from_millis(500);
         let deadlines = Deadlines { list: short, inspect: short, write: short };
-        let options = Options { deadlines, ..Options::new(Endpoint { url: handle.url(), tls: None }) };
+        let options = Options { deadlines, ..Options::new(Endpoint::at(handle.url())) };
         let (stop, stopped) = oneshot::channel();
         let quick = settings("PollInterval = \"200ms\"\n[Extensions.default]\n");
         let controller = tokio::spawn(runtime::run(quick, options.clone(), async {
@@ -237,7 +237,7 @@ async fn one_run_ends_beside_what_is_in_use() {
     swarm.settle();
     let folder = tempfile::tempdir().unwrap();
     let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(SPEED);
-    let options = Options::new(Endpoint { url: handle.url(), tls: None });
+    let options = Options::new(Endpoint::at(handle.url()));
     for name in ["one", "two", "three"] {
         route(&mut handle.swarm(), name, "demo");
         handle.swarm().settle();

@@ -36,7 +36,7 @@ impl Site {
     }
 
     fn options(&self) -> Options {
-        Options::new(Endpoint { url: self.handle.url(), tls: None })
+        Options::new(Endpoint::at(self.handle.url()))
     }
 
     async fn install(&self, text: &str) -> Result<Vec<String>, Error> {

@@ -42,16 +42,20 @@ pub(crate) struct Global {
     pub(crate) docker: DockerArgs,
 }
 
-/// The engine to talk to, as the Docker CLI has it. DockerURL of the settings wins.
+/// The engine to talk to, as the Docker CLI has it.
 #[derive(Debug, Args)]
 pub(crate) struct DockerArgs {
-    /// The Docker engine [default: unix:///var/run/docker.sock].
+    /// The Docker engine [default: that of the Docker context, else DockerURL of the settings, else unix:///var/run/docker.sock].
     #[arg(long = "host", short = 'H', env = "DOCKER_HOST", global = true, value_name = "URL", hide_env_values = true)]
     pub(crate) host: Option<String>,
     #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", hide = true, global = true)]
     pub(crate) tls_verify: Option<String>,
     #[arg(long = "docker-cert-path", env = "DOCKER_CERT_PATH", hide = true, global = true)]
     pub(crate) cert_path: Option<PathBuf>,
+    #[arg(long = "docker-context", env = "DOCKER_CONTEXT", hide = true, global = true)]
+    pub(crate) docker_context: Option<String>,
+    #[arg(long = "docker-config", env = "DOCKER_CONFIG", hide = true, global = true)]
+    pub(crate) docker_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

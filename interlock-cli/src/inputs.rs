@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use interlock_core::docker::{Client, Endpoint, TlsFiles};
+use interlock_core::docker::Client;
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use interlock_core::state::State;
 use interlock_core::trust::{Authority, Fingerprint, Identity};
 
 use crate::args::DockerArgs;
+use crate::engine::endpoint;
 use crate::failure::Failure;
 use crate::show;
 
@@ -80,36 +81,9 @@ pub(crate) fn of_authority(identity: Identity, authority: &Fingerprint, file: &P
     identity.of_authority(authority).map_err(|error| Failure::input(file.display().to_string(), error))
 }
 
-/// The engine to talk to: `DockerURL` of the settings, else what `DOCKER_HOST` and its companions say, else the local socket.
-pub(crate) fn endpoint(args: &DockerArgs, settings: &Settings) -> Endpoint {
-    let path = |text: &Option<String>| text.as_ref().map(Into::into);
-    if let Some(url) = &settings.docker_url {
-        let files = TlsFiles {
-            ca: path(&settings.tls_ca_cert),
-            cert: path(&settings.tls_cert),
-            key: path(&settings.tls_key),
-            verify: !settings.allow_insecure,
-        };
-        let tls = files.ca.is_some() || files.cert.is_some() || url.starts_with("https://");
-        return Endpoint { url: url.clone(), tls: tls.then_some(files) };
-    }
-    let url = args.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| Endpoint::DEFAULT_URL.to_owned());
-    let verify = args.tls_verify.as_ref().is_some_and(|value| !value.is_empty());
-    let tls = verify.then(|| {
-        let folder = args.cert_path.clone().unwrap_or_else(|| "/root/.docker".into());
-        TlsFiles {
-            ca: Some(folder.join("ca.pem")),
-            cert: Some(folder.join("cert.pem")),
-            key: Some(folder.join("key.pem")),
-            verify,
-        }
-    });
-    Endpoint { tls: tls.filter(|_| !url.starts_with("unix:")), url }
-}
-
 /// Connects to a manager.
 pub(crate) async fn connect(args: &DockerArgs, settings: &Settings) -> Result<Client, Failure> {
-    Ok(Client::connect(&endpoint(args, settings)).await?.for_settings(settings))
+    Ok(Client::connect(&endpoint(args, settings)?).await?.for_settings(settings))
 }
 
 /// A runtime for the commands that talk to Docker.

@@ -13,9 +13,10 @@ use interlock_testkit::{Control, Swarm, server};
 fn interlock(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "RUST_LOG"] {
+    for variable in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "RUST_LOG"] {
         command.env_remove(variable);
     }
+    command.env("DOCKER_CONFIG", "/nonexistent");
     command
 }
 
@@ -284,4 +285,43 @@ fn an_extension_waits_for_core_and_ends_when_it_is_told_to() {
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(tried.is_some(), "it ended");
+}
+
+/// As with the Docker CLI, and the settings come last. The message says where the address came from.
+#[test]
+fn the_engine_is_that_of_the_flag_the_environment_the_context_or_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let socket = |name: &str| format!("unix://{}/{name}.sock", folder.path().display());
+    file("settings.toml", &format!("DockerURL = \"{}\"\n[Extensions.default]\n", socket("settings")));
+    // The folder of a context is called by the hash of its name: that of `far`.
+    let hash = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
+    let meta = format!("{{\"Name\":\"far\",\"Endpoints\":{{\"docker\":{{\"Host\":{:?}}}}}}}", socket("context"));
+    file(&format!("contexts/meta/{hash}/meta.json"), &meta);
+    let settings = folder.path().join("settings.toml");
+    let ask = |args: &[&str], environment: &[(&str, &str)]| {
+        let args = [&["reconcile", "--once", "-c", settings.to_str().unwrap()], args].concat();
+        let mut command = interlock(&args);
+        command.env("DOCKER_CONFIG", folder.path()).envs(environment.iter().copied());
+        let (code, _, err) = result(command.output().unwrap());
+        assert_ne!(code, 0);
+        err
+    };
+    let says = |err: &str, name: &str, origin: &str| {
+        assert!(err.contains(&format!("{} (from {origin})", socket(name))), "{err}");
+    };
+    says(&ask(&[], &[]), "settings", "DockerURL of the settings");
+    says(&ask(&[], &[("DOCKER_CONTEXT", "far")]), "context", "the Docker context far");
+    file("config.json", "{\"currentContext\":\"far\"}");
+    says(&ask(&[], &[]), "context", "the Docker context far");
+    says(&ask(&[], &[("DOCKER_CONTEXT", "default")]), "settings", "DockerURL of the settings");
+    let environment = [("DOCKER_HOST", &*socket("environment")), ("DOCKER_CONTEXT", "far")];
+    says(&ask(&[], &environment), "environment", "DOCKER_HOST");
+    says(&ask(&["-H", &socket("flag")], &environment), "flag", "--host");
+    let unknown = ask(&[], &[("DOCKER_CONTEXT", "near")]);
+    assert!(unknown.contains("the Docker context near: ") && unknown.contains("docker context ls"), "{unknown}");
 }

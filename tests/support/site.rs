@@ -64,7 +64,7 @@ impl Site {
     /// A core with other options.
     pub fn start_with(&self, change: impl FnOnce(&mut Options)) -> Core {
         let (stop, stopped) = oneshot::channel();
-        let endpoint = Endpoint { url: self.handle.url(), tls: None };
+        let endpoint = Endpoint::at(self.handle.url());
         let mut options = Options { authority: Some(AUTHORITY.clone()), ..Options::new(endpoint) };
         change(&mut options);
         let (settings, _) = Settings::parse(&self.settings).unwrap();

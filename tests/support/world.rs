@@ -71,7 +71,7 @@ impl World {
     pub async fn new(swarm: Swarm, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap();
-        let client = Client::connect(&Endpoint { url: handle.url(), tls: None }).await.unwrap();
+        let client = Client::connect(&Endpoint::at(handle.url())).await.unwrap();
         let client = client.for_settings(&settings).with_authority(Some(AUTHORITY.clone()));
         Self { settings, client, backing: Backing::Fake { handle, _folder: folder } }
     }
@@ -88,7 +88,7 @@ impl World {
 
     /// A Swarm that runs at this address.
     pub async fn real(url: &str, settings: Settings) -> Self {
-        let client = Client::connect(&Endpoint { url: url.to_owned(), tls: None }).await.unwrap();
+        let client = Client::connect(&Endpoint::at(url.to_owned())).await.unwrap();
         let client = client.for_settings(&settings);
         Self { settings, client, backing: Backing::Real }
     }

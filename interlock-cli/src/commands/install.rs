@@ -13,7 +13,7 @@ use serde_json::json;
 use super::reconcile::Teller;
 use crate::args::{Format, Global, InstallArgs, UninstallArgs};
 use crate::failure::Failure;
-use crate::{inputs, logging, show};
+use crate::{engine, inputs, logging, show};
 
 pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, Failure> {
     let loaded = match &args.settings.config {
@@ -24,7 +24,7 @@ pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, F
     let core =
         Core { name: args.name.clone(), image: args.image.clone(), settings: loaded.settings, text: loaded.text };
     let tokio = inputs::runtime()?;
-    let options = Options::new(inputs::endpoint(&global.docker, &core.settings));
+    let options = Options::new(engine::endpoint(&global.docker, &core.settings)?);
     let adopts = args.adopt_authority.as_ref();
     if args.dry_run {
         let snapshot = tokio.block_on(observe(global, &core.settings))?;
@@ -66,7 +66,7 @@ pub(crate) fn uninstall(global: &Global, args: &UninstallArgs) -> Result<ExitCod
         let (plan, problem) = install::uninstall(&snapshot, args.keep_authority);
         return planned(&plan, problem, args.format);
     }
-    let options = Options::new(inputs::endpoint(&global.docker, &settings));
+    let options = Options::new(engine::endpoint(&global.docker, &settings)?);
     let mut teller = Teller::new(args.format);
     let work = runtime::uninstall(args.keep_authority, &options, args.timeout, |told| teller.tell(told));
     let worked = tokio.block_on(work);

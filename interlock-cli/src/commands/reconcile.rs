@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{Format, Global, ReconcileArgs};
 use crate::failure::Failure;
 use crate::liveness::Liveness;
-use crate::{inputs, logging, show};
+use crate::{engine, inputs, logging, show};
 
 pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Failure> {
     let config = args.settings.config.as_deref();
@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         let snapshot = tokio.block_on(observed)?.snapshot;
         return Ok(dry_run(snapshot, settings, args));
     }
-    let mut options = Options::new(inputs::endpoint(&global.docker, &settings));
+    let mut options = Options::new(engine::endpoint(&global.docker, &settings)?);
     if args.classic {
         options.delivery = Delivery::ByNewTasks;
     }

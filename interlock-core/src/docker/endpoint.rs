@@ -25,16 +25,23 @@ pub struct Endpoint {
     pub url: String,
     /// Files for TLS, and the wish to speak it.
     pub tls: Option<TlsFiles>,
+    /// Who said so, for messages: `DOCKER_HOST` for instance.
+    pub origin: Option<String>,
 }
 
 impl Endpoint {
     /// Where an engine listens unless told otherwise.
     pub const DEFAULT_URL: &str = "unix:///var/run/docker.sock";
+
+    /// An engine at this address, without TLS.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), tls: None, origin: None }
+    }
 }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { url: Self::DEFAULT_URL.to_owned(), tls: None }
+        Self::at(Self::DEFAULT_URL)
     }
 }
 
@@ -60,6 +67,7 @@ const IDLE_CONNECTIONS: usize = 6;
 /// never used again.
 #[derive(Debug)]
 pub(super) struct Transport {
+    /// The address, and where it comes from, for messages.
     url: String,
     route: Route,
 }
@@ -75,7 +83,8 @@ impl Transport {
     /// Reads the endpoint and its TLS files. Nothing is sent yet.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, Error> {
         let url = endpoint.url.trim();
-        let wrong = |wrong: &str| Error::Endpoint { url: url.to_owned(), wrong: wrong.to_owned() };
+        let named = endpoint.origin.as_ref().map_or(url.to_owned(), |origin| format!("{url} (from {origin})"));
+        let wrong = |wrong: &str| Error::Endpoint { url: named.clone(), wrong: wrong.to_owned() };
         let (scheme, address) = url.split_once("://").ok_or_else(|| wrong("has no scheme; write unix:// or tcp://"))?;
         let address = address.trim_end_matches('/');
         let route = match (scheme, &endpoint.tls) {
@@ -101,7 +110,7 @@ impl Transport {
         if let Route::Tcp { base, .. } | Route::Tls { base, .. } = &route {
             base.parse::<Uri>().map_err(|_| wrong("is not an address; write tcp://host:port"))?;
         }
-        Ok(Self { url: url.to_owned(), route })
+        Ok(Self { url: named, route })
     }
 
     /// The endpoint's address, for messages.
@@ -166,12 +175,12 @@ mod tests {
     use super::*;
 
     fn wrong(url: &str, tls: Option<TlsFiles>) -> String {
-        Transport::new(&Endpoint { url: url.to_owned(), tls }).unwrap_err().to_string()
+        Transport::new(&Endpoint { tls, ..Endpoint::at(url) }).unwrap_err().to_string()
     }
 
     #[tokio::test]
     async fn an_endpoint_is_what_docker_host_says() {
-        let base_of = |url: &str| match Transport::new(&Endpoint { url: url.to_owned(), tls: None }).unwrap().route {
+        let base_of = |url: &str| match Transport::new(&Endpoint::at(url.to_owned())).unwrap().route {
             Route::Unix { socket, .. } => socket.display().to_string(),
             Route::Tcp { base, .. } | Route::Tls { base, .. } => base,
         };

@@ -67,7 +67,7 @@ impl Fake {
                 );
             }
         });
-        let endpoint = Endpoint { url: format!("unix://{}", socket.display()), tls: None };
+        let endpoint = Endpoint::at(format!("unix://{}", socket.display()));
         (fake, endpoint, folder)
     }
 
@@ -144,7 +144,7 @@ async fn an_engine_that_is_too_old_too_new_or_no_manager_is_named() {
 #[tokio::test]
 async fn nobody_at_the_socket_is_told_from_no_permission() {
     let folder = tempfile::tempdir().unwrap();
-    let endpoint = Endpoint { url: format!("unix://{}/none.sock", folder.path().display()), tls: None };
+    let endpoint = Endpoint::at(format!("unix://{}/none.sock", folder.path().display()));
     let error = Client::connect(&endpoint).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);

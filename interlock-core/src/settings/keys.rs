@@ -106,7 +106,7 @@ const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
     "PollInterval" Text, "\"3s\"", Works, "The pause between full passes. Changes are seen at once by events; a pass finds what events missed.",
         |s, v| { s.poll_interval = values::duration(v)?; if s.poll_interval.is_zero() { Err("is zero".to_owned()) } else { Ok(()) } };
-    "DockerURL" Text, "", Works, "The Docker engine of a manager. Without it, DOCKER_HOST or the local socket.", |s, v| put(&mut s.docker_url, values::optional(v));
+    "DockerURL" Text, "", Works, "The Docker engine of a manager. --host, DOCKER_HOST and a Docker context come first; without any of them it is the local socket.", |s, v| put(&mut s.docker_url, values::optional(v));
     "TLSCACert" Text, "", Works, "For a TCP DockerURL: a PEM file with the authority that signed the engine's certificate.", |s, v| put(&mut s.tls_ca_cert, values::optional(v));
     "TLSCert" Text, "", Works, "For a TCP DockerURL: a PEM file with our certificate.", |s, v| put(&mut s.tls_cert, values::optional(v));
     "TLSKey" Text, "", Works, "For a TCP DockerURL: a PEM file with our key.", |s, v| put(&mut s.tls_key, values::optional(v));
