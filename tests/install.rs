@@ -375,3 +375,28 @@ async fn what_install_makes_it_knows_again() {
     assert!(refused.to_string().contains(&format!("--adopt-authority {}", made.clone().unwrap())), "{refused}");
     runtime::install(&core(SETTINGS), made.as_ref(), &options, limit, |_| ()).await.unwrap();
 }
+
+/// Two cores would change each other's work for ever.
+#[tokio::test]
+async fn a_core_of_another_name_is_in_the_way_of_a_second_one() {
+    let adopts = |snapshot: &Snapshot| {
+        let secret = snapshot.secrets.iter().find(|secret| secret.name == ownership::AUTHORITY_SECRET).unwrap();
+        secret.labels[ownership::FINGERPRINT].parse().unwrap()
+    };
+    let refused = |snapshot: &Snapshot, name: &str| {
+        let core = Core { name: name.to_owned(), ..core(SETTINGS) };
+        let (plan, problem) = install::install(snapshot, &core, Some(&adopts(snapshot)));
+        assert!(plan.is_empty());
+        problem.unwrap().to_string()
+    };
+    let by_hand = Site::new(with_core_by_hand());
+    let text = refused(&by_hand.snapshot().await, "interlock-core");
+    assert!(text.contains("service lb is core already") && text.contains("docker service rm lb"), "{text}");
+    let site = Site::new(Swarm::three_nodes());
+    site.install(SETTINGS).await.unwrap();
+    let text = refused(&site.snapshot().await, "second");
+    assert!(
+        text.contains("service interlock-core is core already") && text.contains("--name interlock-core"),
+        "{text}"
+    );
+}

@@ -108,6 +108,9 @@ pub(crate) struct ReconcileArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// With --once: work with other settings than those of the core that is on the Swarm, which will change it all back.
+    #[arg(long, requires = "once")]
+    pub(crate) force: bool,
     /// With --once: give new configurations to proxies by replacing them, also where a running core delivers them otherwise.
     #[arg(long, requires = "once")]
     pub(crate) classic: bool,
@@ -132,9 +135,9 @@ pub(crate) struct ReconcileArgs {
 pub(crate) struct InstallArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// The image of core.
-    #[arg(long, value_name = "IMAGE", default_value = concat!("interlock:", env!("CARGO_PKG_VERSION")))]
-    pub(crate) image: String,
+    /// The image of core [default: that of the core that is there, else interlock:VERSION].
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
     /// The name of core's service.
     #[arg(long, value_name = "NAME", default_value = interlock_core::ownership::CORE_SERVICE)]
     pub(crate) name: String,
@@ -173,7 +176,7 @@ pub(crate) struct UninstallArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArgs {
-    /// The settings file (TOML). Without one: one NGINX service cluster with defaults.
+    /// The settings file (TOML). Without one: the settings of the core that is on the Swarm, else one NGINX service cluster with defaults.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use interlock_core::docker::Client;
+use interlock_core::install;
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use interlock_core::state::State;
@@ -39,6 +40,22 @@ pub(crate) fn parse_settings(what: &str, text: String) -> Result<Loaded, Failure
             Err(Failure::Input { what: what.to_owned(), wrong: error.to_string().lines().map(str::to_owned).collect() })
         }
     }
+}
+
+/// The settings to work on a Swarm with: those of the file, else those of the core that is there, else the defaults. Says what is there, too.
+pub(crate) async fn on_swarm(args: &DockerArgs, file: Option<&Path>) -> Result<(Loaded, Snapshot), Failure> {
+    let given = settings(file)?;
+    let client = connect(args, &given.settings).await?;
+    let snapshot = client.observe(jiff::Timestamp::now()).await?.snapshot;
+    let Some(core) = install::deployed(&snapshot).filter(|_| file.is_none()) else { return Ok((given, snapshot)) };
+    let whose = format!("the settings of service {}", core.name);
+    let Some(text) = core.settings else {
+        return Err(Failure::input(
+            whose,
+            "cannot be read, as interlock did not install it; name its file by --config",
+        ));
+    };
+    Ok((parse_settings(&whose, text.to_owned())?, snapshot))
 }
 
 /// Reads a state file. Its settings count unless a settings file is given.

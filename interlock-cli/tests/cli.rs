@@ -325,3 +325,41 @@ fn the_engine_is_that_of_the_flag_the_environment_the_context_or_the_settings() 
     let unknown = ask(&[], &[("DOCKER_CONTEXT", "near")]);
     assert!(unknown.contains("the Docker context near: ") && unknown.contains("docker context ls"), "{unknown}");
 }
+
+/// What is not said stays, and what would be changed back at once is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_is_there_keeps_its_image_and_its_settings() {
+    let fake = Fake::new(|_| ());
+    let settings = fake.settings("PollInterval = \"7s\"\n[Extensions.default]\nPublishedPort = 8081\n");
+    let installs = async |more: &[&str]| {
+        let (code, out, err) = fake.run(&[&["install"], more].concat(), "warn").await;
+        assert_eq!(code, 0, "{out}{err}");
+        let spec = fake.handle.swarm().service_json("interlock-core")["Spec"]["TaskTemplate"]["ContainerSpec"].clone();
+        let config = spec["Configs"][0]["ConfigName"].as_str().unwrap().to_owned();
+        let text = String::from_utf8(fake.handle.swarm().config_bytes(&config).unwrap()).unwrap();
+        (spec["Image"].as_str().unwrap().to_owned(), text)
+    };
+    let (image, text) = installs(&["--image", "registry.example.com/interlock:9", "-c", &settings]).await;
+    assert_eq!(image, "registry.example.com/interlock:9");
+    assert!(text.contains("8081"));
+    assert_eq!(installs(&[]).await, (image, text.clone()), "neither was said");
+    let (image, same) = installs(&["--image", "registry.example.com/interlock:10"]).await;
+    assert_eq!((image.as_str(), same), ("registry.example.com/interlock:10", text));
+
+    // Without settings of its own a single run takes those of core.
+    let (code, out, _) = fake.run(&["reconcile", "--dry-run"], "warn").await;
+    assert!(code == 0 && out.contains("interlock-proxy"), "{out}");
+    let other = fake.folder.path().join("other.toml");
+    std::fs::write(&other, "[Extensions.default]\n").unwrap();
+    let other = other.to_str().unwrap();
+    let (code, _, err) = fake.run(&["reconcile", "--once", "-c", other], "warn").await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("differs from the settings of service interlock-core") && err.contains("--force"), "{err}");
+    assert!(fake.handle.swarm().find_service("interlock-proxy").is_none(), "nothing was touched");
+    let (code, out, err) = fake.run(&["reconcile", "--once"], "warn").await;
+    assert_eq!(code, 0, "{out}{err}");
+    let proxy = fake.handle.swarm().service_json("interlock-proxy")["Spec"]["EndpointSpec"]["Ports"].clone();
+    assert!(proxy.to_string().contains("8081"), "{proxy}");
+    let (code, out, err) = fake.run(&["reconcile", "--once", "-c", other, "--force"], "warn").await;
+    assert_eq!(code, 0, "{out}{err}");
+}

@@ -8,7 +8,7 @@ use crate::ownership;
 use crate::plan::{self, Action, Plan, Step, Waiting};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::Settings;
-use crate::snapshot::{Labels, Service, Snapshot};
+use crate::snapshot::{Labels, Mode, Service, Snapshot};
 
 /// What `interlock install` shall set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,31 @@ pub struct Core {
     pub text: String,
 }
 
+/// A core that is on the Swarm already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deployed<'a> {
+    /// The name of its service.
+    pub name: &'a str,
+    /// The text of its settings, if `install` made them.
+    pub settings: Option<&'a str>,
+    /// Its image, likewise.
+    pub image: Option<&'a str>,
+}
+
+/// The core that is there: the service that mounts the authority and has tasks. Of several the first by name.
+pub fn deployed(snapshot: &Snapshot) -> Option<Deployed<'_>> {
+    let service = cores(snapshot).min_by_key(|service| &service.spec.name)?;
+    let mounted = service.spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX));
+    let config = mounted.and_then(|mount| snapshot.configs.iter().find(|config| config.id == mount.id));
+    let settings = config.filter(|config| ownership::is_ours(&config.labels)).map(|config| config.data.as_str());
+    Some(Deployed { name: &service.spec.name, settings, image: service.spec.image.as_deref() })
+}
+
+fn cores(snapshot: &Snapshot) -> impl Iterator<Item = &Service> {
+    let has_tasks = |service: &&Service| service.spec.mode != Mode::Replicated(0);
+    snapshot.services.iter().filter(has_tasks).filter(|service| ownership::has_authority(snapshot, service))
+}
+
 /// What is missing of core: networks, the authority, the settings as a config object, the service. What is in the way is a problem, and
 /// then nothing is done. `adopts` is the authority that may be there without a core that has it.
 pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
@@ -30,6 +55,9 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
     let wanted = desired::core(snapshot, name, image, settings, text);
     let has_it = |service: &Service| service.spec.name == *name && wanted.owns(snapshot, service);
     if let Some(problem) = unproven(snapshot, adopts, has_it) {
+        return (Plan::default(), Some(problem));
+    }
+    if let Some(problem) = another(snapshot, name) {
         return (Plan::default(), Some(problem));
     }
     let (steps, problem, waiting) = plan::one_service(snapshot, &wanted);
@@ -45,6 +73,28 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
         plan.steps.extend(unused);
     }
     (plan, None)
+}
+
+/// A core that has another name: two of them would change each other's work for ever.
+fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
+    let others = cores(snapshot).filter(|service| service.spec.name != name);
+    let service = others.min_by_key(|service| &service.spec.name)?;
+    let there = &service.spec.name;
+    let right = match ownership::is_core(snapshot, service) {
+        true => format!("bring that one up to date: add --name {there}"),
+        false => format!(
+            "it was deployed by hand: update it as it was deployed, or remove it by `docker service rm {there}`"
+        ),
+    };
+    Some(Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(Cluster::default()),
+        label: None,
+        value: None,
+        wrong: format!("service {there} is core already, and there is one"),
+        right,
+        effect: Effect::Kept,
+    })
 }
 
 /// An authority that is there already and that nothing shows to be interlock's own. Whoever may create secrets could have made it, and would

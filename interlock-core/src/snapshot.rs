@@ -286,6 +286,9 @@ pub struct ServiceSpec {
     /// Secrets mounted in its tasks, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretId>,
+    /// Of core's own service: its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Of our own services: how long an update may wait until the next task or its end, the time that an old task has to end included.
     #[serde(default, skip_serializing_if = "is_default")]
     pub seconds_between_tasks: u64,

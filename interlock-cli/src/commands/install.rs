@@ -9,45 +9,65 @@ use interlock_core::runtime::{self, Installed, Options};
 use interlock_core::snapshot::Snapshot;
 use interlock_core::{ownership, settings};
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::reconcile::Teller;
 use crate::args::{Format, Global, InstallArgs, UninstallArgs};
 use crate::failure::Failure;
 use crate::{engine, inputs, logging, show};
 
+/// The image of a core that is new.
+const DEFAULT_IMAGE: &str = concat!("interlock:", env!("CARGO_PKG_VERSION"));
+
 pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, Failure> {
-    let loaded = match &args.settings.config {
-        Some(file) => inputs::settings(Some(file))?,
-        None => inputs::parse_settings("the default settings", settings::template())?,
-    };
-    logging::start(global, &loaded.settings);
-    let core =
-        Core { name: args.name.clone(), image: args.image.clone(), settings: loaded.settings, text: loaded.text };
+    let file = args.settings.config.as_deref();
+    logging::start(global, &inputs::settings(file)?.settings);
     let tokio = inputs::runtime()?;
+    if args.ca_only {
+        return authority(global, args, &tokio);
+    }
+    let (loaded, snapshot) = tokio.block_on(inputs::on_swarm(&global.docker, file))?;
+    let deployed = install::deployed(&snapshot);
+    let loaded = match file.is_none() && deployed.is_none() {
+        true => inputs::parse_settings("the default settings", settings::template())?,
+        false => loaded,
+    };
+    let kept = deployed.and_then(|core| core.image).map(str::to_owned);
+    let image = args.image.clone().or(kept).unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+    let core = Core { name: args.name.clone(), image, settings: loaded.settings, text: loaded.text };
     let options = Options::new(engine::endpoint(&global.docker, &core.settings)?);
     let adopts = args.adopt_authority.as_ref();
     if args.dry_run {
-        let snapshot = tokio.block_on(observe(global, &core.settings))?;
-        let (plan, problem) = match args.ca_only {
-            true => install::authority(&snapshot, &core.settings, adopts),
-            false => install::install(&snapshot, &core, adopts),
-        };
+        let (plan, problem) = install::install(&snapshot, &core, adopts);
         return planned(&plan, problem, args.format);
     }
     let mut teller = Teller::new(args.format);
-    let worked = tokio.block_on(async {
-        match args.ca_only {
-            true => runtime::authority(&core.settings, adopts, &options, args.timeout, |told| teller.tell(told)).await,
-            false => runtime::install(&core, adopts, &options, args.timeout, |told| teller.tell(told)).await,
-        }
-    });
+    let work = runtime::install(&core, adopts, &options, args.timeout, |told| teller.tell(told));
+    let worked = tokio.block_on(work);
     done(teller, worked, args.format)?;
-    if args.ca_only && args.format == Format::Text {
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a core that is deployed by hand needs.
+fn authority(global: &Global, args: &InstallArgs, tokio: &Runtime) -> Result<ExitCode, Failure> {
+    let settings = inputs::settings(args.settings.config.as_deref())?.settings;
+    let adopts = args.adopt_authority.as_ref();
+    if args.dry_run {
+        let snapshot = tokio.block_on(observe(global, &settings))?;
+        let (plan, problem) = install::authority(&snapshot, &settings, adopts);
+        return planned(&plan, problem, args.format);
+    }
+    let options = Options::new(engine::endpoint(&global.docker, &settings)?);
+    let mut teller = Teller::new(args.format);
+    let work = runtime::authority(&settings, adopts, &options, args.timeout, |told| teller.tell(told));
+    let worked = tokio.block_on(work);
+    done(teller, worked, args.format)?;
+    if args.format == Format::Text {
         show::out(&format!(
             "give them to core: --secret source={},target=interlock-authority --network {}{}\n",
             ownership::AUTHORITY_SECRET,
             ownership::CONTROL_NETWORK,
-            interlock_core::desired::core_networks(&core.settings)
+            interlock_core::desired::core_networks(&settings)
                 .keys()
                 .filter(|name| *name != ownership::CONTROL_NETWORK)
                 .map(|name| format!(" --network {name}"))

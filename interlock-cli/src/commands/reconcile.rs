@@ -1,10 +1,12 @@
 //! `interlock reconcile`: the controller, one pass of it, or a look at what it would do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use interlock_core::extension::Checker;
+use interlock_core::install;
 use interlock_core::plan::{self, Step};
 use interlock_core::reconcile::{Delivery, Inputs, Outcome, reconcile_embedded};
 use interlock_core::render::Renderings;
@@ -16,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Format, Global, ReconcileArgs};
 use crate::failure::Failure;
+use crate::inputs::Loaded;
 use crate::liveness::Liveness;
 use crate::{engine, inputs, logging, show};
 
@@ -32,6 +35,12 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     let settings = inputs::settings(config)?.settings;
     logging::start(global, &settings);
     let tokio = inputs::runtime()?;
+    let settings = match args.once || args.dry_run {
+        true => {
+            beside_core(tokio.block_on(inputs::on_swarm(&global.docker, config))?, config, args.force || args.dry_run)?
+        }
+        false => settings,
+    };
     if args.dry_run {
         let authority = inputs::authority(&args.authority)?.map(Arc::new);
         let observed = async {
@@ -58,6 +67,21 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         liveness.during(runtime::run(settings, options, shutdown()?)).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The settings to work with once. Where a core is at work, others than its own would be changed back at once.
+fn beside_core((loaded, snapshot): (Loaded, Snapshot), file: Option<&Path>, force: bool) -> Result<Settings, Failure> {
+    let core = install::deployed(&snapshot).and_then(|core| Some((core.name, Settings::parse(core.settings?).ok()?.0)));
+    match (core, file) {
+        (Some((name, own)), Some(file)) if own != loaded.settings && !force => {
+            let wrong = format!(
+                "differs from the settings of service {name}, which would change everything back; leave --config out to use its own, \
+                 give it these by `interlock install --config`, or add --force"
+            );
+            Err(Failure::input(file.display().to_string(), wrong))
+        }
+        _ => Ok(loaded.settings),
+    }
 }
 
 /// Ready at the first SIGTERM or SIGINT. The second one ends the process at once, as signals do that nobody handles.

@@ -71,6 +71,8 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
     let mut of_both = container_spec.labels.0;
     of_both.retain(|key, _| key.starts_with("interlock."));
     of_both.extend(labels.0);
+    let is_core =
+        ownership::is_ours(&of_both) && of_both.get(ownership::TYPE).is_some_and(|it| it == ownership::TYPE_CORE);
     // After the last task Swarm waits twice: the delay, and then as long once more to see whether the task stays up.
     let delays = update_config.delay.saturating_mul(2);
     let aliases = networks.iter().filter(|network| !network.aliases.is_empty());
@@ -86,6 +88,7 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
             (None, None) => Mode::Job,
         },
         aliases,
+        image: Some(container_spec.image).filter(|_| is_core),
         hostname: Some(container_spec.hostname).filter(|hostname| !hostname.is_empty()),
         networks: networks.into_iter().map(|network| NetworkId::new(network.target)).collect(),
         ports: ports(endpoint_spec),

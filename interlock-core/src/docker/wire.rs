@@ -179,6 +179,8 @@ pub(super) struct ContainerSpec {
     pub(super) secrets: Vec<SecretReference>,
     #[serde(deserialize_with = "nullable")]
     pub(super) hostname: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) image: String,
     /// In nanoseconds.
     #[serde(deserialize_with = "nullable")]
     pub(super) stop_grace_period: i64,
