@@ -45,9 +45,13 @@ pub(crate) struct Global {
 /// The engine to talk to, as the Docker CLI has it.
 #[derive(Debug, Args)]
 pub(crate) struct DockerArgs {
-    /// The Docker engine [default: that of the Docker context, else DockerURL of the settings, else unix:///var/run/docker.sock].
-    #[arg(long = "host", short = 'H', env = "DOCKER_HOST", global = true, value_name = "URL", hide_env_values = true)]
+    /// The Docker engine [env: DOCKER_HOST] [default: that of the Docker context, else DockerURL of the settings, else unix:///var/run/docker.sock].
+    #[arg(long = "host", short = 'H', global = true, value_name = "URL")]
     pub(crate) host: Option<String>,
+    #[arg(long = "docker-host", env = "DOCKER_HOST", hide = true, global = true)]
+    pub(crate) docker_host: Option<String>,
+    #[arg(long = "home", env = "HOME", hide = true, global = true, default_value = "/root")]
+    pub(crate) home: PathBuf,
     #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", hide = true, global = true)]
     pub(crate) tls_verify: Option<String>,
     #[arg(long = "docker-cert-path", env = "DOCKER_CERT_PATH", hide = true, global = true)]

@@ -1,6 +1,6 @@
 //! Which engine to talk to: as the Docker CLI finds it, and after that by the settings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use interlock_core::docker::{Endpoint, TlsFiles};
 use interlock_core::settings::Settings;
@@ -12,10 +12,10 @@ use crate::failure::Failure;
 
 /// The engine of `--host` or `DOCKER_HOST`, else that of the Docker context, else `DockerURL` of the settings, else the local socket.
 pub(crate) fn endpoint(args: &DockerArgs, settings: &Settings) -> Result<Endpoint, Failure> {
-    if let Some(host) = args.host.as_ref().filter(|host| !host.is_empty()) {
-        let is_flag = std::env::var("DOCKER_HOST").as_ref() != Ok(host);
-        let origin = if is_flag { "--host" } else { "DOCKER_HOST" };
-        let folder = args.cert_path.clone().unwrap_or_else(|| home().join(".docker"));
+    let said = [(&args.host, "--host"), (&args.docker_host, "DOCKER_HOST")];
+    let mut said = said.into_iter().filter_map(|(host, origin)| Some((host.as_ref()?, origin)));
+    if let Some((host, origin)) = said.find(|(host, _)| !host.is_empty()) {
+        let folder = args.cert_path.clone().unwrap_or_else(|| args.home.join(".docker"));
         let tls = args.tls_verify.as_ref().filter(|value| !value.is_empty()).map(|_| files(&folder, true));
         let tls = tls.filter(|_| !host.starts_with("unix:"));
         return Ok(Endpoint { url: host.clone(), tls, origin: Some(origin.to_owned()) });
@@ -36,10 +36,6 @@ pub(crate) fn endpoint(args: &DockerArgs, settings: &Settings) -> Result<Endpoin
     Ok(Endpoint { url: url.clone(), tls: tls.then_some(files), origin })
 }
 
-fn home() -> PathBuf {
-    std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from)
-}
-
 fn files(folder: &Path, verify: bool) -> TlsFiles {
     let file = |name: &str| Some(folder.join(name));
     TlsFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem"), verify }
@@ -48,7 +44,7 @@ fn files(folder: &Path, verify: bool) -> TlsFiles {
 /// The context that is named by `DOCKER_CONTEXT` or in use, but for the one that stands for the local socket. The Docker CLI keeps each in a
 /// folder that is called by the hash of its name.
 fn of_context(args: &DockerArgs) -> Result<Option<Endpoint>, Failure> {
-    let docker = args.docker_config.clone().unwrap_or_else(|| home().join(".docker"));
+    let docker = args.docker_config.clone().unwrap_or_else(|| args.home.join(".docker"));
     let used = || -> Option<String> {
         let text = std::fs::read_to_string(docker.join("config.json")).ok()?;
         Some(serde_json::from_str::<Value>(&text).ok()?["currentContext"].as_str()?.to_owned())
