@@ -340,7 +340,7 @@ fn c3_no_host_stands_for_all() {
         "www.*",
         "~^.*$",
         "$hostname",
-        "default_server",
+        "default",
         "*.*.example.com",
         "*.com",
         "\"\"",
