@@ -332,19 +332,9 @@ fn told_text(inputs: &Inputs) -> String {
 
 #[test]
 fn c3_no_host_stands_for_all() {
-    for wrong in [
-        "_",
-        "",
-        "*",
-        ".example.com",
-        "www.*",
-        "~^.*$",
-        "$hostname",
-        "default",
-        "*.*.example.com",
-        "*.com",
-        "\"\"",
-    ] {
+    for wrong in
+        ["_", "", "*", ".example.com", "www.*", "~^.*$", "$hostname", "default", "*.*.example.com", "*.com", "\"\""]
+    {
         refused("hosts", wrong);
     }
     // The default is one service's, the oldest's.
