@@ -180,7 +180,8 @@ pub(crate) struct UninstallArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArgs {
-    /// The settings file (TOML). Without one: the settings of the core that is on the Swarm, else one NGINX service cluster with defaults.
+    /// The settings file (TOML). Without one: one NGINX service cluster with defaults, but for install, --once and --dry-run the
+    /// settings of the core that is on the Swarm, if there is one.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
