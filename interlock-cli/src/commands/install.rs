@@ -21,7 +21,8 @@ const DEFAULT_IMAGE: &str = concat!("interlock:", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, Failure> {
     let file = args.settings.config.as_deref();
-    logging::start(global, &inputs::settings(file)?.settings);
+    let given = inputs::settings(file)?.settings;
+    logging::start(global, &given);
     let tokio = inputs::runtime()?;
     if args.ca_only {
         return authority(global, args, &tokio);
@@ -35,7 +36,8 @@ pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, F
     let kept = deployed.and_then(|core| core.image).map(str::to_owned);
     let image = args.image.clone().or(kept).unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
     let core = Core { name: args.name.clone(), image, settings: loaded.settings, text: loaded.text };
-    let options = Options::new(engine::endpoint(&global.docker, &core.settings)?);
+    // Where core finds the engine need not be where it is from here.
+    let options = Options::new(engine::endpoint(&global.docker, &given)?);
     let adopts = args.adopt_authority.as_ref();
     if args.dry_run {
         let (plan, problem) = install::install(&snapshot, &core, adopts);

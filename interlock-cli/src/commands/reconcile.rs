@@ -35,6 +35,8 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     let settings = inputs::settings(config)?.settings;
     logging::start(global, &settings);
     let tokio = inputs::runtime()?;
+    // Where core finds the engine need not be where it is from here.
+    let endpoint = engine::endpoint(&global.docker, &settings)?;
     let settings = match args.once || args.dry_run {
         true => {
             beside_core(tokio.block_on(inputs::on_swarm(&global.docker, config))?, config, args.force || args.dry_run)?
@@ -50,7 +52,7 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         let snapshot = tokio.block_on(observed)?.snapshot;
         return Ok(dry_run(snapshot, settings, args));
     }
-    let mut options = Options::new(engine::endpoint(&global.docker, &settings)?);
+    let mut options = Options::new(endpoint);
     if args.classic {
         options.delivery = Delivery::ByNewTasks;
     }

@@ -9,11 +9,6 @@ use crate::snapshot::Labels;
 /// What makes a route, and says which requests it gets.
 const SCOPE: [&str; 4] = ["hosts", "default_backend", "context_root", "service_cluster"];
 
-/// Whether a label keeps somebody or something away.
-pub(crate) fn protects(key: &str) -> bool {
-    harmless(key).is_some()
-}
-
 /// The value of a label that protects with which it does not.
 pub(crate) fn harmless(key: &str) -> Option<&'static str> {
     TABLE.iter().find(|label| label.key == key)?.protects
@@ -44,7 +39,6 @@ pub(crate) fn protect_alike(one: &Labels, other: &Labels) -> bool {
 }
 
 /// What is written of a route.
-#[derive(Default)]
 struct Written<'a> {
     scope: [Option<&'a str>; SCOPE.len()],
     protection: BTreeMap<&'static str, &'a str>,
@@ -59,12 +53,14 @@ impl Written<'_> {
 /// By name, what makes no route, a mistyped name for instance, included.
 fn routes(labels: &Labels) -> BTreeMap<&str, Written<'_>> {
     if !are_todays(labels) {
-        let written = |(name, protection)| (name, Written { protection, ..Written::default() });
+        // All that a route of the mesh says stands in one value.
+        let scope = |name: &str| [labels.get(name).map(String::as_str), None, None, None];
+        let written = |(name, protection)| (name, Written { scope: scope(name), protection });
         return legacy::protection(labels).into_iter().map(written).collect();
     }
     let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
     let ours: BTreeMap<_, _> = ours.map(|(key, value)| (split_key(&key[PREFIX.len()..]), value.as_str())).collect();
-    let names = |(key, name): &&(&str, &str)| SCOPE[..2].contains(key) || !name.is_empty() && protects(key);
+    let names = |(key, name): &&(&str, &str)| SCOPE[..2].contains(key) || !name.is_empty() && harmless(key).is_some();
     let names: BTreeSet<_> = ours.keys().filter(names).map(|(_, name)| *name).collect();
     let of = |name: &str, key: &str, inherited: bool| {
         let own = ours.get(&(key, name)).copied();
