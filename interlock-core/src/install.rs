@@ -54,10 +54,7 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
     let Core { name, image, settings, text } = core;
     let wanted = desired::core(snapshot, name, image, settings, text);
     let has_it = |service: &Service| service.spec.name == *name && wanted.owns(snapshot, service);
-    if let Some(problem) = unproven(snapshot, adopts, has_it) {
-        return (Plan::default(), Some(problem));
-    }
-    if let Some(problem) = another(snapshot, name) {
+    if let Some(problem) = another(snapshot, name).or_else(|| unproven(snapshot, adopts, has_it)) {
         return (Plan::default(), Some(problem));
     }
     let (steps, problem, waiting) = plan::one_service(snapshot, &wanted);
