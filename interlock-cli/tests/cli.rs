@@ -343,6 +343,14 @@ async fn a_core_that_is_there_keeps_its_image_and_its_settings() {
     assert_eq!(image, "registry.example.com/interlock:9");
     assert!(text.contains("8081"));
     assert_eq!(installs(&[]).await, (image, text.clone()), "neither was said");
+    let scale = |replicas: u32| {
+        let change = |spec: &mut serde_json::Value| spec["Mode"]["Replicated"]["Replicas"] = replicas.into();
+        fake.handle.swarm().edit_service("interlock-core", change).unwrap();
+    };
+    scale(0);
+    let (code, out, _) = fake.run(&["install", "--dry-run"], "warn").await;
+    assert!(code == 0 && !out.contains("com.docker.interlock.settings"), "without a task it keeps them, too: {out}");
+    scale(1);
     let (image, same) = installs(&["--image", "registry.example.com/interlock:10"]).await;
     assert_eq!((image.as_str(), same), ("registry.example.com/interlock:10", text));
 

@@ -32,20 +32,25 @@ pub struct Deployed<'a> {
     pub settings: Option<&'a str>,
     /// Its image, likewise.
     pub image: Option<&'a str>,
+    /// Whether it is to have tasks.
+    pub works: bool,
 }
 
-/// The core that is there: the service that mounts the authority and has tasks. Of several the first by name.
+/// The core that is there: the service that mounts the authority. Of several the first by name.
 pub fn deployed(snapshot: &Snapshot) -> Option<Deployed<'_>> {
     let service = cores(snapshot).min_by_key(|service| &service.spec.name)?;
     let mounted = service.spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX));
     let config = mounted.and_then(|mount| snapshot.configs.iter().find(|config| config.id == mount.id));
     let settings = config.filter(|config| ownership::is_ours(&config.labels)).map(|config| config.data.as_str());
-    Some(Deployed { name: &service.spec.name, settings, image: service.spec.image.as_deref() })
+    Some(Deployed { name: &service.spec.name, settings, image: service.spec.image.as_deref(), works: works(service) })
 }
 
 fn cores(snapshot: &Snapshot) -> impl Iterator<Item = &Service> {
-    let has_tasks = |service: &&Service| service.spec.mode != Mode::Replicated(0);
-    snapshot.services.iter().filter(has_tasks).filter(|service| ownership::has_authority(snapshot, service))
+    snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service))
+}
+
+fn works(service: &Service) -> bool {
+    service.spec.mode != Mode::Replicated(0)
 }
 
 /// What is missing of core: networks, the authority, the settings as a config object, the service. What is in the way is a problem, and
@@ -74,7 +79,7 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
 
 /// A core that has another name: two of them would change each other's work for ever.
 fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
-    let others = cores(snapshot).filter(|service| service.spec.name != name);
+    let others = cores(snapshot).filter(|service| service.spec.name != name && works(service));
     let service = others.min_by_key(|service| &service.spec.name)?;
     let there = &service.spec.name;
     let right = match ownership::is_core(snapshot, service) {
@@ -88,7 +93,7 @@ fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
         subject: Subject::Cluster(Cluster::default()),
         label: None,
         value: None,
-        wrong: format!("service {there} is core already, and there is one"),
+        wrong: format!("service {there} is core already, and a Swarm has one core"),
         right,
         effect: Effect::Kept,
     })

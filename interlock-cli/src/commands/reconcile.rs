@@ -73,7 +73,8 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
 
 /// The settings to work with once. Where a core is at work, others than its own would be changed back at once.
 fn beside_core((loaded, snapshot): (Loaded, Snapshot), file: Option<&Path>, force: bool) -> Result<Settings, Failure> {
-    let core = install::deployed(&snapshot).and_then(|core| Some((core.name, Settings::parse(core.settings?).ok()?.0)));
+    let core = install::deployed(&snapshot).filter(|core| core.works);
+    let core = core.and_then(|core| Some((core.name, Settings::parse(core.settings?).ok()?.0)));
     match (core, file) {
         (Some((name, own)), Some(file)) if own != loaded.settings && !force => {
             let wrong = format!(
