@@ -37,6 +37,39 @@ async fn the_first_thing_served_is_what_core_wants() {
     assert!(!node.listens() && health::ask(node.health).await.is_err());
 }
 
+/// nginx reads a certificate at the handshake: a bad one ends it, and says nothing to anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn core_hears_which_certificates_nginx_cannot_use() {
+    let (node, mut core) = (Node::new(), Core::start());
+    node.mount(1);
+    let authority = support::pki::Authority::new();
+    let (good, other) = (authority.pair("good.example.com"), authority.pair("other.example.com"));
+    let joined = |first: &str, second: &str| format!("{}{second}", first.trim_end());
+    std::fs::create_dir_all(node.path("secrets")).unwrap();
+    for (name, content) in [
+        ("good.cert", good.certificate.clone()),
+        ("good.key", good.key.clone()),
+        ("whole", format!("{}{}", good.certificate, good.key)),
+        ("key-first", format!("{}{}", good.key, good.certificate)),
+        ("windows", format!("{}{}", good.certificate, good.key).replace('\n', "\r\n")),
+        ("authorities", format!("{}{}", good.certificate, other.certificate)),
+        ("joined-authorities", joined(&good.certificate, &other.certificate)),
+        ("joined", joined(&good.certificate, &good.key)),
+        ("joined-chain", joined(&other.certificate, &good.certificate)),
+        ("other.key", other.key.clone()),
+        ("words", "no PEM at all".to_owned()),
+    ] {
+        std::fs::write(node.path("secrets").join(name), content).unwrap();
+    }
+    let agent = node.start_with(core.address, GENERATION, SOON);
+    let hello = core.hello().await;
+    let bad: Vec<_> = hello.secrets.iter().filter(|secret| !secret.unusable.is_empty()).collect();
+    let names: Vec<_> = bad.iter().map(|secret| secret.name.as_str()).collect();
+    assert_eq!(names, ["joined", "joined-authorities", "joined-chain"], "{bad:?}");
+    assert!(bad.iter().all(|secret| secret.unusable.contains("bad end line")), "{bad:?}");
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_the_mounted_copy_is_served() {
     let (node, mut core) = (Node::new(), Core::start());
@@ -398,7 +431,8 @@ async fn nothing_to_serve_is_an_error_with_the_words_of_nginx() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_workers_do_not_pile_up() {
-    let (node, mut core) = (Node::new(), Core::start());
+    let (mut node, mut core) = (Node::new(), Core::start());
+    node.old_workers = (0, Duration::from_millis(20));
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);
@@ -421,8 +455,27 @@ async fn old_workers_do_not_pile_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_waits_for_short_connections_and_spares_the_long_ones() {
+async fn what_others_change_ends_no_connection() {
     let (node, mut core) = (Node::new(), Core::start());
+    let application = SlowApplication::start(node.application);
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let mut open = Vec::new();
+    for n in 2..=30 {
+        open.push(application.begin(node.port));
+        core.send(node.revision(n));
+        core.accepted(&node.revision(n)).await;
+    }
+    assert_eq!(old_workers(node.master()), open.len());
+    assert!(open.into_iter().all(|open| open.finish() == "end"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_waits_for_short_connections_and_spares_the_long_ones() {
+    let (mut node, mut core) = (Node::new(), Core::start());
+    node.old_workers.0 = 0;
     let application = SlowApplication::start(node.application);
     core.send(node.revision(1));
     let agent = node.start(core.address, GENERATION);

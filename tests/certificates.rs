@@ -33,6 +33,7 @@ fn secret(certificate: &str, ends: &str, key: &str) -> SecretReport {
         not_after: ends.parse().ok(),
         key_of: hash(key),
         has_key: !key.is_empty(),
+        unusable: None,
     }
 }
 
@@ -88,6 +89,10 @@ fn what_is_wrong_with_a_pair_is_told_to_its_owner() {
             expected => assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:?}"),
         }
     }
+    let unusable = SecretReport { unusable: Some("bad end line".to_owned()), ..secret(ONE, good, "") };
+    let told_of = told(fixture("label-ssl_cert", ""), &[("shop.cert", unusable), ("shop.key", secret("", "", ONE))]);
+    let expected = format!("{shop}ssl_cert=\"shop.cert\" cannot be used by the proxies: bad end line; ");
+    assert!(told_of.len() == 1 && told_of[0].starts_with(&expected), "{told_of:?}");
     // Before any proxy has said something, nothing is wrong.
     assert_eq!(told(fixture("label-ssl_cert", ""), &[]), Vec::<String>::new());
 }

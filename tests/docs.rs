@@ -8,61 +8,22 @@ use std::path::PathBuf;
 use interlock_core::labels::{PREFIX, TABLE};
 use interlock_core::settings::{Shape, Status, reference};
 
+/// Above this line a person writes, below it a table does.
+const MARK: &str = "<!-- What follows is made from the table in the code by `cargo test --test docs`. -->\n\n";
+
 fn is_current(name: &str, wanted: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
-        std::fs::write(&path, wanted).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, list) = text.split_once(MARK).unwrap_or_else(|| panic!("docs/{name} lacks the line {MARK}"));
+    if list != wanted {
+        std::fs::write(&path, format!("{head}{MARK}{wanted}")).unwrap();
         panic!("docs/{name} was out of date and has been rewritten: read the change and commit it");
     }
 }
 
 #[test]
 fn the_list_of_labels_is_current() {
-    let mut text = String::from(
-        "# Labels\n\nLabels go on the service (`docker service create --label`, in a stack file `deploy.labels`). This list follows from the\n\
-         table that reads them; `interlock labels` prints it, too.\n\n\
-         A service is taken as a whole: one label that breaks its contract, and none of its labels count. The service then keeps its\n\
-         last good route, or is left out, and the log says what would be right. Keys that begin with `com.docker.lb.` and are not in\n\
-         this list do nothing and are reported.\n\n\
-         Labels marked *protects* keep somebody or something away, and a service that asks for that is never published without it. Where it\n\
-         cannot be given, because the value is wrong, a secret is missing, or an older service with the same host and path lacks it, the\n\
-         service is left out. Its last good route comes back only if that gives at least the same protection.\n\n\
-         A route name behind a label (`com.docker.lb.hosts.admin`, `com.docker.lb.port.admin`) gives the service another route; it\n\
-         has lower-case letters, digits, `-` and `_`. A named route has the labels without a suffix as defaults, except for those marked\n\
-         *own*. What it has from them it cannot be without: write such labels with the suffixes of the routes that shall have them. A\n\
-         suffix that no `hosts` or `default_backend` has names no route: its labels are reported, and a service with one that protects\n\
-         is not published.\n\n\
-         ## When labels meet\n\n\
-         - Services that disagree about a host and path: the oldest one decides, by creation time, and the others are told. One that asks\n  \
-           for protection which the oldest does not give, or speaks another protocol, is left out there.\n\
-         - Hosts: one that is written in full comes before a wildcard, a longer wildcard before a shorter one, all of them before the\n  \
-           default backend. Within a host the longest path decides.\n\
-         - Any service may add itself to any host (`HostPolicy = \"shared\"`). With `stack` a host, and all names under a wildcard, belong to\n  \
-           the stack that named it first, and the default backend to the stack that had it first.\n\
-         - `ssl_passthrough` leaves requests unread. With `ssl_cert`, `context_root`, `default_backend`, `basic_auth`, `allow`, `rate_limit`,\n  \
-           `ssl_backend_tls_verify` or a canary it is refused; other labels about requests do nothing beside it, and that is told.\n\
-         - `context_root_rewrite` goes neither with canaries nor with gRPC.\n\
-         - `sticky_session_cookie` goes neither with `ip_hash` nor with `backend_mode=vip`.\n\
-         - The label of a stack's name (`com.docker.stack.namespace`) is anyone's to write who may create services. `HostPolicy` and\n  \
-           `SecretPolicy` go by it: they keep apart those who deploy by `docker stack deploy` under names of their own, and nobody else.\n\n\
-         ## Budgets\n\n\
-         Core limits what the labels of one service may cost. It compares before it renders anything. A service that exceeds a\n\
-         budget is not published; if it was published before, it keeps its last good route. The problem names the budget.\n\n\
-         | budget | limit | setting |\n|---|---|---|\n\
-         | routes of a service | 256 | |\n\
-         | hosts of all routes of a service | 1024 | `ServiceHosts` |\n\
-         | locations: each path and endpoint, for each host and port | 8192 | `ServiceLocations` |\n\
-         | bytes of header labels, for each host, path and port | 1 MiB | `ServiceHeaderBytes` |\n\
-         | routes of a service with `rate_limit` | 32 | `ServiceRateLimits` |\n\
-         | bytes of configuration of a service, without its tasks | 2 MiB | `ServiceBytes` |\n\
-         | `rate_limit` of all services of a service cluster | 512 | `RateLimits` |\n\
-         | bytes of configuration for one host | a quarter of a config object | |\n\
-         | bytes of configuration of a service cluster | 15 config objects | |\n\
-         | problems that core lists for a service | 16 | |\n\n\
-         - The byte counts are estimates. The real files are never larger.\n\
-         - When all services together are too large, the oldest services are published. The newest are not, until they fit.\n\
-         - Beyond 16 problems of a service core reports only their number. Solve those that it lists first.\n\n",
-    );
+    let mut text = String::new();
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };
         let protects = if label.protects.is_some() { " *protects*" } else { "" };
@@ -70,23 +31,21 @@ fn the_list_of_labels_is_current() {
         writeln!(text, "- Value: {}\n- Example: `{}`\n- Without it: {}\n", label.syntax, label.example, label.default)
             .unwrap();
     }
-    is_current("labels.md", text.trim_end());
+    text.truncate(text.trim_end().len() + 1);
+    is_current("labels.md", &text);
 }
 
 #[test]
 fn the_list_of_settings_is_current() {
-    let mut text = String::from(
-        "# Settings\n\nThe settings file is Interlock's: TOML, keys matched without regard to case. An unknown key, a wrong type or a\n\
-         contradiction is an error that names the key and its line, before anything is touched. This list follows from the table that\n\
-         reads the file; `interlock init` prints it as a file with comments, `interlock schema` as a JSON schema.\n",
-    );
+    let mut text = String::new();
     let mut section = None;
     for key in reference() {
         if section != Some(key.section) {
             section = Some(key.section);
             let title =
                 if key.section.is_empty() { "Top of the file".to_owned() } else { format!("`[{}]`", key.section) };
-            writeln!(text, "\n## {title}\n\n| key | value | default | meaning |\n|---|---|---|---|").unwrap();
+            let above = if text.is_empty() { "" } else { "\n" };
+            writeln!(text, "{above}## {title}\n\n| key | value | default | meaning |\n|---|---|---|---|").unwrap();
         }
         let shape = match key.shape {
             Shape::Text => "string".to_owned(),

@@ -11,6 +11,8 @@ use interlock_core::docker::{Client, Endpoint};
 use interlock_core::install::{self, Core};
 use interlock_core::ownership;
 use interlock_core::plan::Action;
+use interlock_core::reconcile::{Inputs, Outcome, reconcile};
+use interlock_core::render::{self, RenderError, Rendering, Renderings};
 use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
 use interlock_core::trust::Authority;
@@ -90,6 +92,51 @@ async fn installing_twice_writes_once() {
     let pem = String::from_utf8(site.handle.swarm().secret_bytes(&secret.name).unwrap()).unwrap();
     let authority = interlock_core::trust::Authority::from_pem(&pem).unwrap();
     assert_eq!(secret.labels[interlock_core::ownership::FINGERPRINT], authority.fingerprint().to_string());
+}
+
+/// Only the proxy's checker understands an operator's lines.
+#[tokio::test]
+async fn options_that_nginx_refuses_leave_those_of_before_in_force() {
+    let with = |line: &str| format!("{SETTINGS}[Extensions.default.Config]\nHTTPOptions = [{line:?}]\n");
+    let site = Site::new(Swarm::three_nodes().overlay("demo"));
+    site.install(&with("good on;")).await.unwrap();
+    site.install(&with("bad on;")).await.unwrap();
+    route(&mut site.handle.swarm(), "shop", "demo");
+    site.handle.swarm().settle();
+    let mut inputs = Inputs::new(site.snapshot().await, settings(&with("bad on;")));
+    let decide = |inputs: &Inputs| {
+        let outcome = reconcile(inputs);
+        let config = outcome.proxy_configs.values().next().unwrap().clone();
+        let text = render::render(&config, usize::MAX / 64).result.unwrap()[0].content.clone();
+        let told = outcome.problems.iter().filter(|it| it.to_string().contains("the settings")).count();
+        (outcome, ["good on;", "bad on;"].map(|line| text.contains(line)), told)
+    };
+    let refuses = |outcome: &Outcome| -> Renderings {
+        let error = || Err(RenderError::RefusedSettings("unknown directive \"bad\"".to_owned()));
+        let configs = outcome.proxy_configs.iter();
+        configs.map(|(key, it)| (key.clone(), Rendering { revision: it.revision.clone(), result: error() })).collect()
+    };
+    let (outcome, lines, told) = decide(&inputs);
+    assert_eq!((lines, told), ([false, true], 0), "who has not looked takes it");
+    inputs.renderings = refuses(&outcome);
+    let (outcome, lines, told) = decide(&inputs);
+    assert_eq!((lines, told), ([true, false], 1), "{:?}", outcome.problems);
+    // It stays so while routes change.
+    inputs.memory = outcome.memory.clone();
+    inputs.renderings.clear();
+    route(&mut site.handle.swarm(), "blog", "demo");
+    inputs.snapshot = site.snapshot().await;
+    let (changed, lines, told) = decide(&inputs);
+    assert_eq!((lines, told), ([true, false], 1), "{:?}", changed.problems);
+    assert_ne!(changed.proxy_configs, outcome.proxy_configs);
+    // If those of before are refused as well, there is nothing to fall back to.
+    inputs.renderings = refuses(&changed);
+    let (outcome, lines, told) = decide(&inputs);
+    assert_eq!(lines, [false, true], "{:?}", outcome.problems);
+    inputs.memory = outcome.memory;
+    inputs.renderings = refuses(&decide(&inputs).0);
+    let problems = decide(&inputs).0.problems;
+    assert!(problems.iter().any(|it| it.to_string().contains("unknown directive")), "{told} {problems:?}");
 }
 
 /// A newer engine is asked for more. Core that moves to a manager with an older one changes nothing, and is asked for nothing else when it

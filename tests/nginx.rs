@@ -35,6 +35,33 @@ fn nginx_finds_the_files_that_the_main_one_includes() {
 }
 
 #[test]
+fn operators_lines_stand_where_nginx_takes_them() {
+    let services = service("shop", 80, "com.docker.lb.hosts: shop.example.com")
+        + &service("raw", 443, "com.docker.lb.hosts: raw.example.com, com.docker.lb.ssl_passthrough: \"true\"");
+    let map = "map $remote_addr $x { default 1; }";
+    for (key, lines) in [
+        ("HTTPOptions", &[map][..]),
+        ("HTTPOptions", &["map_hash_max_size 4096;", "map_hash_bucket_size 256;", map]),
+        ("HTTPOptions", &["geo $y { default 0; 10.0.0.0/8 1; }", "split_clients $remote_addr $z { 50% a; * b; }"]),
+        ("HTTPOptions", &["server_names_hash_max_size 8192;", "server { listen 81; client_max_body_size 9m; }"]),
+        ("HTTPOptions", &["log_format mine '$x $msec';", map, "access_log /dev/stdout mine;"]),
+        ("HTTPOptions", &["proxy_buffer_size 32k;", "proxy_buffers 8 32k;", "client_max_body_size 9m;"]),
+        (
+            "HTTPOptions",
+            &["upstream mine { server 127.0.0.1:9; }", "limit_req_zone $binary_remote_addr zone=z:1m rate=1r/s;"],
+        ),
+        ("TCPOptions", &[map, "server { listen 82; return $x; }"]),
+        ("GlobalOptions", &["env TZ;", "worker_shutdown_timeout 1m;", "thread_pool mine threads=2;"]),
+    ] {
+        let toml =
+            format!("[Extensions.default]\nPublishMode = \"host\"\n[Extensions.default.Config]\n{key} = {lines:?}\n");
+        let files =
+            support::routes::rendered_with(&services, &[("shop", "127.10.7.1"), ("raw", "127.10.7.2")], &[], &toml);
+        accepts(&files).unwrap_or_else(|said| panic!("{key} = {lines:?}: {said}"));
+    }
+}
+
+#[test]
 fn nginx_refuses_what_is_wrong() {
     let wrong = File {
         path: "/etc/nginx/nginx.conf".into(),
@@ -87,7 +114,7 @@ fn the_most_specific_host_and_the_longest_path_decide() {
         ("www.example.com", "/APP", Ok("site")),
         ("www.example.com", "/app/gone", Err("503")),
         ("www.example.com", "/app/gone/x", Err("503")),
-        ("www.example.com", "/cut", Err("301")),
+        ("www.example.com", "/cut", Err("308")),
         ("www.example.com", "/cut/x", Ok("cut")),
     ] {
         let answer = nginx.get(host, path);
@@ -98,6 +125,11 @@ fn the_most_specific_host_and_the_longest_path_decide() {
     assert!(nginx.get("www.example.com", "/app/a%20b?x=%2f").contains("GET /app/a%20b?x=%2f HTTP/1.1"));
     assert!(nginx.get("www.example.com", "/cut/a%20b?x=%2f").contains("GET /a%20b?x=%2f HTTP/1.1"));
     assert!(nginx.get("www.example.com", "/cut?x=1").contains("Location: /cut/?x=1\r\n"));
+    // An application that makes links is told what was removed.
+    let told = nginx
+        .raw("GET /cut/a HTTP/1.1\r\nHost: www.example.com\r\nX-Forwarded-Prefix: /evil\r\nConnection: close\r\n\r\n");
+    assert!(told.contains("X-Forwarded-Prefix: /cut\r\n") && !told.contains("evil"), "{told}");
+    assert!(!nginx.get("www.example.com", "/app/a").contains("X-Forwarded-Prefix"));
     // Replies of our own tell nothing of anybody's containers.
     assert!(!nginx.get("unknown.test", "/").to_lowercase().contains("\r\nx-"), "{}", nginx.get("unknown.test", "/"));
     // Without a Host header.

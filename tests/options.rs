@@ -121,6 +121,53 @@ fn h2_a_cookie_sticks_and_its_absence_spreads() {
     assert_eq!(shares(&nginx, "", 60).len(), 4);
 }
 
+/// NGINX has no variables for these names.
+#[test]
+fn h2_cookies_of_any_name_stick() {
+    for (net, name) in [(62, "connect.sid"), (63, "laravel-session"), (64, "__Host-a.b-c")] {
+        let nginx = pool(net, &[("shop", &["one", "two", "three"], &[("sticky_session_cookie", name)])]);
+        let mut used = BTreeMap::new();
+        for session in 0..20 {
+            for header in [format!("{name}=s{session}"), format!("a=b;{name}=s{session}; x={name}=1; connectXsid=7")] {
+                let shares = shares(&nginx, &format!("Cookie: {header}\r\n"), 2);
+                assert_eq!(shares.len(), 1, "{name} {shares:?}");
+                used.entry(session).or_insert_with(|| shares.clone());
+                assert_eq!(used[&session], shares, "{header}");
+            }
+        }
+        let tasks: std::collections::BTreeSet<_> = used.values().flat_map(BTreeMap::keys).collect();
+        assert_eq!(tasks.len(), 3, "{name}: {used:?}");
+        // Another name that ends like it is another cookie.
+        assert_eq!(shares(&nginx, &format!("Cookie: x{name}=s1\r\n"), 30).len(), 3, "{name}");
+    }
+    let canary = [("canary_cookie", "beta.user:yes")];
+    let nginx = pool(65, &[("v1", &["v1"; 2], &[]), ("v2", &["v2"], &canary)]);
+    assert_eq!(shares(&nginx, "Cookie: beta.user=yes\r\n", 5), BTreeMap::from([("v2".to_owned(), 5)]));
+    assert_eq!(shares(&nginx, "Cookie: betaXuser=yes\r\n", 5), BTreeMap::from([("v1".to_owned(), 5)]));
+}
+
+#[test]
+fn balancers_in_front_see_the_health_of_proxies_and_say_which_ports_clients_see() {
+    application("shop", "127.11.66.1:19100");
+    let toml = "[Extensions.default]\nPublishMode = \"host\"\nHealthPath = \"/balancer\"\nClientPort = 80\nClientSSLPort = 443\n";
+    let services = labelled("shop", 19_100, &[HOST])
+        + &labelled("own", 19_100, &[("hosts", "own.example.com"), ("context_root", "/balancer")])
+        + &labelled("gone", 19_100, &[("hosts", "gone.example.com,*.example.com")])
+        + &labelled("only", 19_100, &[("hosts", "only.example.com"), ("ssl_cert", "pair"), ("ssl_only", "true")]);
+    let tasks = [("shop", "127.11.66.1"), ("own", "127.11.66.1"), ("only", "127.11.66.1")];
+    let nginx = Nginx::start_with(&rendered_with(&services, &tasks, &["pair"], toml), &[("pair", "")]);
+    for host in ["shop", "own", "gone", "only", "x"].map(|name| format!("{name}.example.com")) {
+        assert_eq!(status(&nginx.get(&host, "/balancer")), "200", "{host}");
+    }
+    assert_eq!(status(&nginx.get("10.0.0.1:8080", "/balancer")), "200");
+    assert_eq!(status(&nginx.get("10.0.0.1:8080", "/balancer/x")), "503");
+    assert_eq!(app(&nginx.get("own.example.com", "/balancer/x")), Some("shop"));
+    let seen = request(&nginx, "");
+    assert!(seen.contains("X-Forwarded-Port: 80\r\n"), "{seen}");
+    let redirected = nginx.get("only.example.com", "/a");
+    assert!(redirected.contains("Location: https://only.example.com/a\r\n"), "{redirected}");
+}
+
 #[test]
 fn h3_ip_hash_keeps_a_client_at_one_task() {
     let nginx = pool(7, &[("shop", &["one", "two", "three"], &[("ip_hash", "true")])]);
@@ -153,6 +200,55 @@ fn k5_a_task_that_fails_is_left_out_unless_max_fails_says_otherwise() {
         assert_eq!(shares(&nginx, "", 20), BTreeMap::from([("good".to_owned(), 20)]));
         let hits = hits.load(std::sync::atomic::Ordering::Relaxed);
         assert!(if often { hits > 5 } else { hits == 1 }, "{labels:?}: tried {hits} times");
+    }
+}
+
+/// An application that closes the connection when it is asked for `/die`, and whose head is too large when it is asked for `/large`.
+fn mortal(address: &str) {
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                use std::io::{Read, Write};
+                let mut asked = [0; 1000];
+                let length = stream.read(&mut asked).unwrap_or(0);
+                let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+                let more = if asked.contains(" /large ") { "x".repeat(17_000) } else { String::new() };
+                if !asked.contains(" /die ") {
+                    let _ = write!(stream, "HTTP/1.0 200 OK\r\nX-More: {more}\r\n\r\napp=mortal\n");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_request_takes_the_last_tasks_out() {
+    let balances: [&[(&str, &str)]; 4] =
+        [&[], &[("max_fails", "2")], &[("ip_hash", "true")], &[("sticky_session_cookie", "session")]];
+    for (number, labels) in balances.into_iter().enumerate() {
+        for tasks in [1, 2, 4] {
+            let addresses: Vec<_> =
+                (1..=tasks).map(|task| format!("127.11.{}.{task}", 70 + 4 * number + tasks)).collect();
+            addresses.iter().for_each(|address| mortal(&format!("{address}:19100")));
+            let text = labelled("shop", 19_100, &[&[HOST], labels].concat());
+            let tasks: Vec<_> = addresses.iter().map(|address| ("shop", address.as_str())).collect();
+            let nginx = Nginx::start(&rendered(&text, &tasks));
+            for path in ["/die", "/large"].repeat(6) {
+                let cookie = "Cookie: session=1";
+                let bad = nginx.raw(&format!(
+                    "GET {path} HTTP/1.1\r\nHost: shop.example.com\r\n{cookie}\r\nConnection: close\r\n\r\n"
+                ));
+                assert_eq!(status(&bad), "502", "{path} {labels:?}");
+                for _ in 0..4 {
+                    assert_eq!(
+                        status(&request(&nginx, &format!("{cookie}\r\n"))),
+                        "200",
+                        "{path} {labels:?} {tasks:?}"
+                    );
+                }
+            }
+        }
     }
 }
 

@@ -98,9 +98,10 @@ fn a6_what_went_through_other_proxies_is_refused() {
             "js_content",
         ];
         assert!(!banned.contains(&words[0].as_str()), "{words:?}");
-        // Three regular expressions are our own, and what they find is refused or counted.
+        // The regular expressions are our own: what they find is refused, counted, or the value of a cookie.
         let own = ["~#", "~*#|^[^?]*(?:[;\\x5c]|%3b|%5c|%2f)"].contains(&&*words[0]) && words[1..] == ["1"]
-            || words[0].starts_with("~^(?<client_prefix>") && words[1..] == ["$client_prefix"];
+            || words[0].starts_with("~^(?<client_prefix>") && words[1..] == ["$client_prefix"]
+            || words[0].starts_with("~(?:^|;) *connect[.]sid=(?<cookie_");
         assert!(own || !words.iter().any(|word| word.starts_with('~')), "a regular expression: {words:?}");
         let refuses = [["if", "($bad_target)"], ["if", "($ambiguous_target)"]].iter().any(|own| words == *own);
         assert!(words[0] != "if" || refuses, "{words:?}");

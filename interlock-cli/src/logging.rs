@@ -2,15 +2,29 @@
 
 use interlock_core::settings::{self, Settings};
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::args::{Global, LogFormat};
 
+/// Logs for a process that goes on for long. While nobody reads its output it drops lines instead of waiting, since what it does matters more:
+/// an engine that hangs reads nothing. The rest is written when the value is dropped.
+pub(crate) fn start_without_waiting(global: &Global, settings: &Settings) -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    start_with(global, settings, writer);
+    guard
+}
+
 /// Sets the level and the format: flags first, then RUST_LOG, then the settings.
 pub(crate) fn start(global: &Global, settings: &Settings) {
+    start_with(global, settings, std::io::stderr);
+}
+
+fn start_with(global: &Global, settings: &Settings, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let level = match global.verbose + u8::from(global.debug) {
         0 => settings.log_level.as_str(),
         1 => "debug",
@@ -28,7 +42,7 @@ pub(crate) fn start(global: &Global, settings: &Settings) {
         (Some(format), _) => format == LogFormat::Json,
         (None, format) => format == settings::LogFormat::Json,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = if json {
         layer.json().boxed()
     } else {

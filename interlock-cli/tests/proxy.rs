@@ -1,7 +1,7 @@
 //! `interlock proxy` as a container runs it: signals, exit codes, the health check. With the real nginx.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -129,6 +129,45 @@ fn the_health_check_says_what_is() {
     assert_eq!(container.is_healthy(), (true, String::new()));
     drop(proxy);
     assert!(!container.is_healthy().0);
+}
+
+/// The engine reads a container's output. One that hangs does not, for as long as it hangs.
+#[test]
+fn nginx_answers_while_nobody_reads_the_containers_output() {
+    let container = Container::new();
+    let text = std::fs::read_to_string(container.path("nginx.conf")).unwrap();
+    let text = text.replace("access_log off;", "access_log /dev/stdout; large_client_header_buffers 4 16k;");
+    let text = text.replace("error.log;", "error.log;\nerror_log /dev/stderr debug;");
+    std::fs::write(container.path("nginx.conf"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_interlock"));
+    command.args(container.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut proxy = Proxy(command.spawn().unwrap());
+    container.serves();
+    // More than a pipe and the agent hold together.
+    let long = "x".repeat(10_000);
+    for number in 0..1200 {
+        let mut stream = TcpStream::connect(container.port).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET /{number}?{long} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{number}: {answer}");
+    }
+    // What was not dropped arrives in whole lines, but for the one at which all ended.
+    let mut stdout = proxy.0.stdout.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut lines = String::new();
+        stdout.read_to_string(&mut lines).unwrap();
+        lines
+    });
+    proxy.signal("-TERM");
+    proxy.ended();
+    let lines = reading.join().unwrap();
+    let (lines, _) = lines.rsplit_once('\n').unwrap();
+    assert!(lines.lines().count() > 100, "{}", lines.lines().count());
+    let is_whole = |line: &str| line.starts_with("127.") && line.contains("\"GET /") && line.ends_with("\"-\" \"-\"");
+    let broken = lines.lines().find(|line| !is_whole(line)).map(|line| (line.len(), &line[..line.len().min(100)]));
+    assert_eq!(broken, None);
 }
 
 #[test]

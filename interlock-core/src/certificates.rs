@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Certificate, Model, Route, Tls};
 use crate::names::SecretName;
-use crate::problem::{Effect, Problem, Severity, Subject, shown};
-use crate::reports::{Reports, SecretReport};
+use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
+use crate::reports::Reports;
 
 /// How long before its end a certificate is warned about.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -18,10 +18,14 @@ pub(crate) fn problems(model: &Model, reports: &Reports, now: Timestamp) -> Vec<
             problems.extend(of_pair(route, certificate, reports, now));
         }
         if let Some(authorities) = &route.asks.options.ssl_backend_ca
-            && let Some(SecretReport { public_key: None, .. }) = reports.secret(&route.cluster, authorities)
+            && let Some(report) = reports.secret(&route.cluster, authorities)
+            && !report.has_certificate()
         {
-            let right = "put the authorities' certificates into it, as PEM";
-            let problem = problem(route, "ssl_backend_ca", authorities, "holds no certificate".to_owned(), right);
+            let (wrong, right) = match &report.unusable {
+                Some(why) => (unusable(why), AS_PEM),
+                None => ("holds no certificate".to_owned(), "put the authorities' certificates into it, as PEM"),
+            };
+            let problem = problem(route, "ssl_backend_ca", authorities, wrong, right);
             problems.push(Problem { effect: Effect::LeftOut, ..problem });
         }
     }
@@ -34,6 +38,12 @@ fn of_pair(route: &Route, pair: &Certificate, reports: &Reports, now: Timestamp)
     let (of_certificate, of_key) = (told(certificate)?, told(key)?);
     let about = |label, name, wrong: &str, right| Some(problem(route, label, name, wrong.to_owned(), right));
     let key_label = if certificate == key { "ssl_cert" } else { "ssl_key" };
+    let secrets = [("ssl_cert", certificate, of_certificate), (key_label, key, of_key)];
+    if let Some((label, name, why)) =
+        secrets.iter().find_map(|(label, name, it)| Some((label, name, it.unusable.as_ref()?)))
+    {
+        return about(label, name, &unusable(why), AS_PEM);
+    }
     let (Some(public), Some(end)) = (&of_certificate.public_key, of_certificate.not_after) else {
         return about("ssl_cert", certificate, "holds no certificate", "put one into it, as PEM");
     };
@@ -57,6 +67,13 @@ fn of_pair(route: &Route, pair: &Certificate, reports: &Reports, now: Timestamp)
         effect: Effect::Kept,
         ..problem(route, "ssl_cert", certificate, format!("ends on {day}"), RENEW)
     })
+}
+
+const AS_PEM: &str =
+    "make a secret that OpenSSL can read, and name it: each part of a PEM file begins and ends on lines of its own";
+
+fn unusable(why: &str) -> String {
+    format!("cannot be used by the proxies: {}", said(why))
 }
 
 fn problem(route: &Route, label: &str, secret: &SecretName, wrong: String, right: &str) -> Problem {

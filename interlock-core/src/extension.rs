@@ -5,13 +5,14 @@
 //! that it could not make again, and knows neither Docker nor the contents of secrets.
 
 use crate::proxy_config::ProxyConfig;
-use crate::render::{self, File, RenderError, Rendering, Suspect};
+use crate::render::{self, File, RenderError, Rendering};
 
 mod blame;
 mod checker;
 mod process;
 mod serve;
 
+use blame::Blame;
 pub(crate) use checker::is_exhausted;
 pub use checker::{CheckError, Checker, CheckerError};
 pub use serve::{Event, Kept, serve};
@@ -35,10 +36,10 @@ async fn render_and_check_anew(
     let result = match (make(config.clone(), limit, checker).await, checker) {
         (Ok(files), _) => Ok(files),
         (Err(failure), Some(checker)) if failure.may_be_a_routes() => {
-            let suspects = blame::suspects(config, limit, checker, &failure, good).await;
-            Err(failure.with(suspects))
+            let blame = blame::suspects(config, limit, checker, &failure, good).await;
+            Err(failure.with(blame))
         }
-        (Err(failure), _) => Err(failure.with(Vec::new())),
+        (Err(failure), _) => Err(failure.with(Blame::Routes(Vec::new()))),
     };
     Rendering { revision: config.revision.clone(), result }
 }
@@ -59,11 +60,15 @@ impl Failure {
     }
 
     /// What is posted. Who runs out of something without any route being to blame may have enough the next time.
-    fn with(self, suspects: Vec<Suspect>) -> RenderError {
-        match self {
-            Self::Exhausted(message) if suspects.is_empty() => RenderError::Failed(message),
-            Self::Refused(message) | Self::Exhausted(message) => RenderError::Refused { message, suspects },
-            Self::Other(error) => error,
+    fn with(self, blame: Blame) -> RenderError {
+        match (self, blame) {
+            (Self::Refused(message), Blame::Settings) => RenderError::RefusedSettings(message),
+            (Self::Exhausted(message), Blame::Settings) => RenderError::Failed(message),
+            (Self::Exhausted(message), Blame::Routes(suspects)) if suspects.is_empty() => RenderError::Failed(message),
+            (Self::Refused(message) | Self::Exhausted(message), Blame::Routes(suspects)) => {
+                RenderError::Refused { message, suspects }
+            }
+            (Self::Other(error), _) => error,
         }
     }
 }

@@ -28,6 +28,8 @@ pub mod proxy_config;
 
 pub mod generations;
 
+pub mod options_in_force;
+
 pub mod render;
 
 pub mod reports;

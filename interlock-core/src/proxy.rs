@@ -17,6 +17,7 @@ mod folder;
 mod follow;
 pub mod health;
 mod master;
+mod output;
 mod processes;
 mod program;
 mod retry;
@@ -25,12 +26,14 @@ mod secrets;
 mod serving;
 mod signals;
 mod supervise;
+mod trial;
 mod volume;
 mod words;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -47,6 +50,8 @@ use children::Children;
 use copies::Copies;
 use folder::Folder;
 use follow::{Follower, Introduction, Running};
+use output::Output;
+use processes::Generations;
 use program::Program;
 use signals::Orders;
 use supervise::{Boot, Supervisor};
@@ -85,6 +90,9 @@ pub struct Options {
     pub secrets: PathBuf,
     /// The signed manifest of the configuration that Docker mounts. Need not exist. Default: [`MANIFEST_FILE`].
     pub manifest: PathBuf,
+    /// How much memory workers may take that a reload left with open connections, in bytes: at most half of what the container may. Eight
+    /// reloads' workers may live whatever they take. Default: 512 MiB.
+    pub old_workers: u64,
     /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
     pub reap: bool,
     /// How long things may take.
@@ -98,6 +106,8 @@ pub struct Times {
     pub core: Duration,
     /// How long nginx may take to check a configuration. Default: 60 s.
     pub check: Duration,
+    /// How long nginx may take to look at the certificates before core hears of this proxy. Default: 3 s.
+    pub trial: Duration,
     /// How long new workers may take to serve, beyond three times what the check took. Default: 10 s.
     pub serve: Duration,
     /// How long nginx may take to end at once before it is killed. Default: 4 s.
@@ -107,8 +117,8 @@ pub struct Times {
     /// The shortest and the longest pause before a revision is tried again that nginx's checker did not refuse, and that is not served all
     /// the same. Default: 2 s and 5 min.
     pub retry: (Duration, Duration),
-    /// How long a revision waits for connections to end when as many reloads have left old workers as may be. Default: 5 s, which is how
-    /// long a worker can stay for a connection without a request; up to eight times as long where that happens again and again.
+    /// How long a revision waits for connections to end when old workers take more than half of the memory that they may. Default: 5 s, which is how
+    /// long a worker can stay for a connection without a request; up to 128 times as long the less is left.
     pub pace: Duration,
     /// How long the volume may take to read or write copies before it is done without. Default: 10 s.
     pub volume: Duration,
@@ -124,10 +134,12 @@ impl Default for Options {
             version_file: VERSION_FILE.into(),
             secrets: SECRETS.into(),
             manifest: MANIFEST_FILE.into(),
+            old_workers: 512 << 20,
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
                 check: Duration::from_secs(60),
+                trial: Duration::from_secs(3),
                 serve: Duration::from_secs(10),
                 stop: Duration::from_secs(4),
                 pause: (Duration::from_millis(100), Duration::from_secs(3)),
@@ -205,7 +217,9 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         tracing::warn!("{version_warning}");
     }
     let hitless = matches!(delivery, Delivery::Hitless { .. });
-    let program = Program::new(&options.command, hitless, children);
+    let output = Output::to_ours(&options.run).map(Arc::new);
+    let output = output.inspect_err(|error| tracing::warn!("nginx writes to this container's output itself: {error}"));
+    let program = Program::new(&options.command, hitless, children, output.ok());
     let (wanted_by_core, wanted) = watch::channel(None);
     let (running, running_now) = watch::channel(Running::default());
     let (answers, answered) = mpsc::unbounded_channel();
@@ -225,13 +239,15 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
             boot = Boot::Aside(agent.boot.into(), options.manifest.clone());
             generation = agent.generation.to_string();
             let hostname = nix::unistd::gethostname().unwrap_or_default();
+            let mut secrets = secrets::describe(&options.secrets);
+            trial::judge(&program, &options.run, &options.secrets, &mut secrets, options.times.trial).await;
             let introduction = Introduction {
                 agent: concat!("interlock/", env!("CARGO_PKG_VERSION")).to_owned(),
                 generation: agent.generation,
                 proxy_version: program.version().await,
                 hostname: hostname.to_string_lossy().into_owned(),
                 version_warning,
-                secrets: secrets::describe(&options.secrets),
+                secrets,
             };
             let pause = options.times.pause;
             let follower = Follower {
@@ -246,6 +262,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
             tasks.spawn(follower.run());
         }
     }
+    let room = processes::limit().map_or(options.old_workers, |limit| options.old_workers.min(limit / 2));
     let supervisor = Supervisor {
         folder: Folder::new(&options.run),
         volume: Volume::new(Copies::new(&options.state, &generation), options.times.volume),
@@ -264,7 +281,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         untold: Vec::new(),
         early_deaths: 0,
         orphaned: Vec::new(),
-        generations: Default::default(),
+        generations: Generations::new(room),
         sockets: Default::default(),
     };
     supervisor.run(Orders { received: orders, reload: false }).await

@@ -108,6 +108,9 @@ pub struct ProxySettings {
     /// otherwise say that they are whoever `allow` and `TrustedProxies` name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overlays: Vec<IpNet>,
+    /// A path at which the proxy itself answers 200, for every host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<PathPrefix>,
     /// The options of its kind.
     pub options: ProxyOptions,
     /// The version of the program whose features may be used; `None` for the oldest that is supported.
@@ -180,9 +183,10 @@ impl ProxySettings {
             kind: extension.kind,
             config_path: extension.proxy_config_path.clone(),
             port: extension.target_port,
-            published_port: extension.published_port,
+            published_port: extension.client_port.unwrap_or(extension.published_port),
             ssl_port: extension.target_ssl_port,
-            published_ssl_port: extension.published_ssl_port,
+            published_ssl_port: extension.client_ssl_port.unwrap_or(extension.published_ssl_port),
+            health_path: extension.health_path.clone(),
             trusted_proxies: extension.trusted_proxies.clone(),
             proxy_protocol: extension.proxy_protocol,
             overlays: Vec::new(),

@@ -15,6 +15,7 @@ use crate::desired::{self, Control, Desired, NoContent, Objects};
 use crate::generations::{self, Added, Attachments, Generations, Idle, Rolls, SecretNames, Shown, servable};
 use crate::model::{self, Known, LastGood, Model, Paces, Refused};
 use crate::names::{Cluster, SecretName, ServiceId};
+use crate::options_in_force::{self, RefusedOptions};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{self, Effect, Problem, Severity, Subject};
@@ -86,6 +87,8 @@ pub struct Memory {
     pub versions: Versions,
     /// How the proxies' rolls went.
     pub rolls: Rolls,
+    /// Options of the settings that a proxy's checker does not take.
+    pub refused_options: RefusedOptions,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -113,10 +116,21 @@ pub struct Outcome {
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
 pub fn reconcile(inputs: &Inputs) -> Outcome {
-    let routed = route(inputs);
+    let mut routed = route(inputs, &inputs.memory.refused_options);
+    let refused = options_in_force::refused(
+        &inputs.memory.refused_options,
+        &inputs.settings,
+        &inputs.snapshot,
+        &routed.configs,
+        &inputs.renderings,
+    );
+    if refused != inputs.memory.refused_options {
+        routed = route(inputs, &refused);
+    }
     let (waits, told) = inputs.memory.waits.renewed(inputs, &routed.configs);
     let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
+    outcome.memory.refused_options = refused;
     outcome.problems.extend(told);
     outcome.problems.sort();
     outcome
@@ -125,7 +139,7 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
 /// As [`reconcile`], with all proxy configs rendered in this process: for whoever has no extension, and does not wait for one. The second
 /// value is what was rendered, for the next inputs: an unchanged revision is not rendered again.
 pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
-    let routed = route(inputs);
+    let routed = route(inputs, &inputs.memory.refused_options);
     let limit = inputs.snapshot.engine.config_limit();
     let rendered: Renderings = routed
         .configs
@@ -152,7 +166,7 @@ struct Routed {
     problems: Vec<Problem>,
 }
 
-fn route(inputs: &Inputs) -> Routed {
+fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
@@ -175,7 +189,9 @@ fn route(inputs: &Inputs) -> Routed {
         let in_use = version_in_use(inputs, &cluster, extension);
         versions.extend(in_use.map(|in_use| (cluster.clone(), in_use)));
         let version = version(reports, &cluster, extension, in_use);
-        let proxy = ProxySettings::of(extension, version, template::of(snapshot, extension));
+        let (in_force, told) = options_in_force::in_force(extension, &cluster, snapshot, refused_options);
+        problems.extend(told);
+        let proxy = ProxySettings::of(&in_force, version, template::of(snapshot, extension));
         let needs = generations::needs(snapshot, &model, &cluster);
         let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
@@ -341,6 +357,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             waits: Waits::default(),
             versions,
             rolls,
+            refused_options: memory.refused_options.clone(),
         },
     }
 }
@@ -454,7 +471,9 @@ fn refused(
 
 fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
     let right = match error {
-        RenderError::Refused { .. } => "see GlobalOptions, HTTPOptions and the other options of its settings",
+        RenderError::Refused { .. } | RenderError::RefusedSettings(_) => {
+            "see GlobalOptions, HTTPOptions and the other options of its settings"
+        }
         RenderError::Differs(_) => "run the extension from the image of core's own version",
         RenderError::Template(_) if config.proxy.template.is_some() => "mend the template; it is tried again then",
         RenderError::NoTemplate(_) => "create it with `docker config create`, or take Template out of the settings",

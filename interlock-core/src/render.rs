@@ -72,6 +72,9 @@ pub enum RenderError {
         /// Routes without which it takes the rest; none when that was not found out, or when no route is to blame.
         suspects: Vec<Suspect>,
     },
+    /// The proxy's own checker refuses it without any route.
+    #[error("the proxy's own checker refuses the settings: {0}")]
+    RefusedSettings(String),
     /// What an extension says in its own words.
     #[error("{0}")]
     Failed(String),

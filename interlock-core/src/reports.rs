@@ -65,6 +65,15 @@ pub struct SecretReport {
     pub key_of: Option<String>,
     /// Whether there is a private key.
     pub has_key: bool,
+    /// Why the proxy cannot use the certificate or the key, in its own words.
+    pub unusable: Option<String>,
+}
+
+impl SecretReport {
+    /// Whether it holds a certificate that the proxy can use.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.public_key.is_some() && self.unusable.is_none()
+    }
 }
 
 impl Reports {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::PathPrefix;
 use crate::proxy_config::ProxyVersion;
 
 mod budget;
@@ -169,6 +170,12 @@ pub struct Extension {
     pub target_port: u16,
     /// The HTTPS port outside. Default 8443.
     pub published_ssl_port: u16,
+    /// The HTTP port that clients see; `None` for the one outside.
+    pub client_port: Option<u16>,
+    /// The HTTPS port that clients see; `None` for the one outside.
+    pub client_ssl_port: Option<u16>,
+    /// Where proxies answer health checks of what is in front of them.
+    pub health_path: Option<PathPrefix>,
     /// The HTTPS port inside. Default 443.
     pub target_ssl_port: u16,
     /// A config object with a template of the operator's own.
@@ -412,6 +419,9 @@ impl Extension {
             published_port: 8080,
             target_port: 80,
             published_ssl_port: 8443,
+            client_port: None,
+            client_ssl_port: None,
+            health_path: None,
             target_ssl_port: 443,
             template: None,
             hitless_service_update: false,

@@ -21,7 +21,7 @@ use crate::support::pki::Authority;
 use crate::{HOST, PORT, Site, soon};
 
 /// What an application says in one stream.
-type Answers = mpsc::UnboundedSender<Result<v1::WatchResponse, Status>>;
+pub(crate) type Answers = mpsc::UnboundedSender<Result<v1::WatchResponse, Status>>;
 
 /// An application that speaks gRPC by our own contract. What it says in streams, the test tells it.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Proxies for Application {
 }
 
 /// Starts it, without TLS or with it. Answers with the streams that it is asked for.
-async fn application(address: &str, tls: Option<&Authority>) -> mpsc::UnboundedReceiver<Answers> {
+pub(crate) async fn application(address: &str, tls: Option<&Authority>) -> mpsc::UnboundedReceiver<Answers> {
     let (watched, streams) = mpsc::unbounded_channel();
     let application = Application { watched };
     let outside = TcpListener::bind((address, PORT)).await.unwrap();
@@ -116,7 +116,7 @@ async fn channel(site: &Site) -> Channel {
     endpoint.connect_with_connector(tower::service_fn(connect)).await.unwrap()
 }
 
-fn fails(message: &str) -> v1::PostRequest {
+pub(crate) fn fails(message: &str) -> v1::PostRequest {
     let failure = v1::Failure { message: message.to_owned(), ..v1::Failure::default() };
     v1::PostRequest { result: Some(v1::post_request::Result::Failure(failure)), ..v1::PostRequest::default() }
 }

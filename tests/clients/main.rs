@@ -6,6 +6,7 @@ mod support;
 
 mod grpc;
 mod http2;
+mod newest;
 mod scan;
 mod streams;
 mod websocket;

@@ -62,11 +62,19 @@ pub struct Node {
     pub health: SocketAddr,
     /// Where requests for `/app` go.
     pub application: SocketAddr,
+    /// How much memory old workers may take, and how long a reload waits at first when they do.
+    pub old_workers: (u64, Duration),
 }
 
 impl Node {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), port: free(), health: free(), application: free() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            port: free(),
+            health: free(),
+            application: free(),
+            old_workers: (512 << 20, Duration::from_secs(5)),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -178,7 +186,7 @@ impl Node {
             core: wait,
             serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
-            pace: Duration::from_secs(3),
+            pace: self.old_workers.1,
             volume: Duration::from_millis(500),
             ..Options::default().times
         };
@@ -189,6 +197,7 @@ impl Node {
             health: self.health,
             version_file: self.path("version"),
             secrets: self.path("secrets"),
+            old_workers: self.old_workers.0,
             manifest: self.path("manifest.toml"),
             times,
             ..Options::default()

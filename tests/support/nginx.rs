@@ -12,12 +12,19 @@ use interlock_core::render::File;
 
 use super::http;
 
-/// Where Debian has the module for `stream`.
+/// Where Debian has the module for `stream`, of the nginx that is installed.
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// The version of the nginx that is installed here.
+/// The nginx to test with: the one that is installed here, or what `INTERLOCK_NGINX` names.
+fn nginx() -> Command {
+    #[expect(clippy::disallowed_methods, reason = "there is no command line")]
+    let named = std::env::var("INTERLOCK_NGINX");
+    Command::new(named.as_deref().unwrap_or("nginx"))
+}
+
+/// The version of that nginx.
 pub fn installed() -> ProxyVersion {
-    let output = Command::new("nginx").arg("-v").output().unwrap();
+    let output = nginx().arg("-v").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let version = said.trim().rsplit('/').next().unwrap_or_default().split(' ').next().unwrap_or_default();
     version.parse().unwrap_or_else(|_| panic!("no version: {said}"))
@@ -74,7 +81,7 @@ fn modules(files: &[File]) -> String {
 pub fn accepts(files: &[File]) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let main = write(files, folder.path(), 18_080);
-    let output = Command::new("nginx")
+    let output = nginx()
         .args(["-t", "-q", "-p", folder.path().to_str().unwrap(), "-c", &main, "-g", &modules(files)])
         .output()
         .unwrap();
@@ -121,7 +128,7 @@ impl Nginx {
         let main = write(files, folder.path(), port);
         // Workers are somebody else, and have to get there.
         let _ = Command::new("chmod").args(["-R", "a+rX", folder.path().to_str().unwrap()]).status();
-        let process = Command::new("nginx")
+        let process = nginx()
             .args([
                 "-p",
                 folder.path().to_str().unwrap(),

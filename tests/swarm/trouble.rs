@@ -134,7 +134,9 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
     clusters(site, ["[Extensions.a.Config]\nHTTPOptions = [\"no_such_option on;\"]\n", "", ""]);
     site.install_from("interlock:offline");
     told_while_served(site, &["unknown directive \"no_such_option\""], &[A, B]).await;
+    // Routes go on changing, by the options of before.
     site.service("later", &["demo"], 1, &["hosts=later.local.test", "port=8080", "service_cluster=a"]);
+    both_serve(site, (8080, "later.local.test")).await;
     clusters(site, [""; 3]);
     site.install_from("interlock:offline");
     both_serve(site, (8080, "later.local.test")).await;

@@ -39,7 +39,7 @@ pub(crate) fn run(global: &Global, args: &ExtensionArgs) -> Result<ExitCode, Fai
     if kind != Kind::Nginx {
         return Err(Failure::input(format!("extension {kind}"), "is not supported by this version"));
     }
-    logging::start(global, &Settings::default());
+    let _rest = logging::start_without_waiting(global, &Settings::default());
     let tokio = inputs::runtime()?;
     let ended = tokio.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
     if let Some(ProxyCommand::Health(args)) = &args.command {
         return is_healthy(args);
     }
-    logging::start(global, &Settings::default());
+    let _rest = logging::start_without_waiting(global, &Settings::default());
     let agent = agent_file(args.agent_file.as_deref())?;
     let options = Options {
         command: args.program,

@@ -33,7 +33,13 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
         return Ok(dry_run(snapshot, loaded.settings, args));
     }
     let settings = inputs::settings(config)?.settings;
-    logging::start(global, &settings);
+    let _rest = match args.once || args.dry_run {
+        true => {
+            logging::start(global, &settings);
+            None
+        }
+        false => Some(logging::start_without_waiting(global, &settings)),
+    };
     let tokio = inputs::runtime()?;
     // Where core finds the engine need not be where it is from here.
     let endpoint = engine::endpoint(&global.docker, &settings)?;

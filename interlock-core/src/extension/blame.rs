@@ -18,8 +18,15 @@ const MOST_CHECKS: usize = 64;
 /// And how long, when checks end by themselves and when they run out of something, like time.
 const LONGEST: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
 
-/// Routes without which the checker takes the rest. None when it does not take the settings alone, or when it was not found out in time;
-/// when there are many, those that were found in time. Routes that are as they were when all was `good` are tried before others, so
+/// Who is to blame.
+pub(super) enum Blame {
+    /// The settings: the checker refuses them without any route.
+    Settings,
+    /// Routes without which the checker takes the rest. None when that was not found out in time; when there are many, those that were.
+    Routes(Vec<Suspect>),
+}
+
+/// Who is to blame. Routes that are as they were when all was `good` are tried before others, so
 /// that of all that is too much together what is new is blamed.
 pub(super) async fn suspects(
     config: &ProxyConfig,
@@ -27,7 +34,7 @@ pub(super) async fn suspects(
     checker: &Checker,
     failure: &Failure,
     good: Option<&ProxyConfig>,
-) -> Vec<Suspect> {
+) -> Blame {
     let [refused, exhausted] = LONGEST;
     let mut search = Search {
         config,
@@ -39,15 +46,16 @@ pub(super) async fn suspects(
         found: Vec::new(),
         may_pass: matches!(failure, Failure::Exhausted(_)),
     };
-    // With no route at all: the settings are to blame.
-    if search.takes(&[]).await != Some(true) {
-        return Vec::new();
+    match search.takes(&[]).await {
+        Some(true) => {}
+        Some(false) if !search.may_pass => return Blame::Settings,
+        _ => return Blame::Routes(Vec::new()),
     }
     let known = |route: &Suspect| good.is_some_and(|good| is_the_same(good, config, route));
     let (old, new): (Vec<_>, Vec<_>) = routes(config).into_iter().partition(known);
     search.run(&old, &new).await;
     search.found.sort();
-    search.found
+    Blame::Routes(search.found)
 }
 
 fn routes(config: &ProxyConfig) -> Vec<Suspect> {

@@ -93,6 +93,7 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         trusted_proxies,
         proxy_protocol,
         overlays,
+        health_path,
         options,
         version,
         template,
@@ -110,6 +111,7 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         trusted_proxies: trusted_proxies.iter().map(ToString::to_string).collect(),
         proxy_protocol: *proxy_protocol,
         overlays: overlays.iter().map(ToString::to_string).collect(),
+        health_path: health_path.as_ref().map(ToString::to_string).unwrap_or_default(),
         template: template.as_ref().map(|Template { name, text }| v1::Template {
             name: name.clone(),
             text: text.as_deref().map(str::to_owned),
@@ -161,6 +163,10 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
         trusted_proxies: networks.collect::<Result<_, Malformed>>()?,
         proxy_protocol: proxy.proxy_protocol,
         overlays: overlays.collect::<Result<_, Malformed>>()?,
+        health_path: match proxy.health_path.as_str() {
+            "" => None,
+            path => Some(text("proxy.health_path", path)?),
+        },
         options: serde_json::from_str::<ProxyOptions>(&proxy.options_json)
             .map_err(|error| malformed("proxy.options_json", error))?,
         version: match proxy.version.as_str() {
@@ -196,6 +202,7 @@ pub fn secrets_from_wire(secrets: &[v1::Secret], known: &BTreeSet<SecretName>) -
                 not_after: Timestamp::from_second(secret.not_after).ok(),
                 key_of: hash(&secret.key_of),
                 has_key: secret.has_key,
+                unusable: Some(words(&secret.unusable)).filter(|why| !why.is_empty()),
             };
             Some((name, report))
         })
@@ -278,6 +285,7 @@ fn failure_to_wire(error: &RenderError) -> v1::Failure {
     use v1::failure::Kind;
     let (kind, message, suspects) = match error {
         RenderError::Refused { message, suspects } => (Kind::RefusedByChecker, message.clone(), suspects.as_slice()),
+        RenderError::RefusedSettings(what) => (Kind::RefusedSettings, what.clone(), [].as_slice()),
         RenderError::TooLarge { .. } => (Kind::TooLarge, error.to_string(), [].as_slice()),
         RenderError::Structure(what) => (Kind::Structure, what.clone(), [].as_slice()),
         RenderError::Template(what) => (Kind::Template, what.clone(), [].as_slice()),
@@ -333,6 +341,7 @@ fn failure_from_wire(failure: &v1::Failure) -> Result<RenderError, Malformed> {
     let suspects = suspects.collect::<Result<_, Malformed>>()?;
     Ok(match failure.kind() {
         Kind::RefusedByChecker => RenderError::Refused { message, suspects },
+        Kind::RefusedSettings => RenderError::RefusedSettings(message),
         Kind::Structure => RenderError::Structure(message),
         Kind::Template => RenderError::Template(message),
         Kind::NoTemplate => RenderError::NoTemplate(message),

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Refusal;
 use super::reach::World;
 use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
-use crate::names::{CookieName, HostPattern, PathPrefix, SecretName};
+use crate::names::{HostPattern, PathPrefix, SecretName};
 use crate::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
 use crate::ownership;
-use crate::settings::{Extension, Kind, ProxyOptions, SecretPolicy};
+use crate::settings::{Extension, ProxyOptions, SecretPolicy};
 use crate::snapshot::{Labels, STACK_LABEL, Secret, Service};
 
 /// What a route asks for.
@@ -120,7 +120,7 @@ pub(super) fn asks(
         options,
         health: Health { max_fails: labels.max_fails, fail_timeout: labels.fail_timeout },
         weight: labels.weight,
-        canaries: canaries(extension, labels)?,
+        canaries: canaries(labels)?,
         tls,
         redirects: redirects(labels)?,
     };
@@ -225,10 +225,7 @@ fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refus
             Err(Refusal::new("cannot be together with ip_hash: one of them decides", "remove one of the two labels")
                 .about("sticky_session_cookie", cookie.as_str()))
         }
-        (Some(cookie), false) => {
-            addressable(extension, "sticky_session_cookie", cookie)?;
-            Ok(Balance::Cookie(cookie.clone()))
-        }
+        (Some(cookie), false) => Ok(Balance::Cookie(cookie.clone())),
         (None, true) => Ok(Balance::IpHash),
         (None, false) => Ok(match &extension.options {
             ProxyOptions::Nginx(options) if options.ip_hash && labels.ip_hash.is_none() => Balance::IpHash,
@@ -237,23 +234,8 @@ fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refus
     }
 }
 
-/// nginx knows a cookie by a variable with its name in it, and would silently take `$cookie_connect` for `connect.sid`.
-fn addressable(extension: &Extension, label: &'static str, cookie: &CookieName) -> Result<(), Refusal> {
-    let plain = cookie.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if plain || extension.kind != Kind::Nginx {
-        return Ok(());
-    }
-    let right = "have the application use a cookie of letters, digits and `_`";
-    Err(Refusal::new("is a cookie that NGINX cannot address", right).about(label, cookie.as_str()))
-}
-
-fn canaries(extension: &Extension, labels: &RouteLabels) -> Result<Vec<Canary>, Refusal> {
+fn canaries(labels: &RouteLabels) -> Result<Vec<Canary>, Refusal> {
     let canaries: Vec<_> = labels.canary_header.iter().chain(&labels.canary_cookie).cloned().collect();
-    for canary in &canaries {
-        if let Canary::Cookie(cookie, _) = canary {
-            addressable(extension, "canary_cookie", cookie)?;
-        }
-    }
     if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
         let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
         let wrong = "cannot be together with context_root_rewrite";

@@ -3,7 +3,7 @@
 //! A reload leaves the workers of before to finish their connections. Each such set of workers is an old generation; too many of
 //! them, with the memory of each, are what a burst of changes and a few long connections would otherwise leave.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,8 @@ impl Process {
 /// Workers that a reload left.
 #[derive(Debug)]
 struct Old {
-    workers: BTreeSet<Process>,
+    /// With the bytes of memory of each, as of when it was left.
+    workers: BTreeMap<Process, u64>,
     /// For how long they took connections: the longer, the more of them they may have, and the older.
     took: Duration,
 }
@@ -118,22 +119,18 @@ pub(super) struct Generations {
     since: Instant,
     /// For how long those before them did.
     took: Duration,
-    /// How many generations were ended in a row, and when the last one was.
-    ended: u32,
-    last_ended: Option<Instant>,
-}
-
-impl Default for Generations {
-    fn default() -> Self {
-        Self { old: VecDeque::new(), since: Instant::now(), took: Duration::ZERO, ended: 0, last_ended: None }
-    }
+    /// How much memory old workers may take together, in bytes.
+    room: u64,
 }
 
 impl Generations {
-    /// How many may live. Beyond them one is ended.
-    pub(super) const MOST: usize = 8;
-    /// After so long without one that was ended, all is as in the beginning.
-    const QUIET: Duration = Duration::from_secs(300);
+    /// So many may live whatever memory they take.
+    pub(super) const FEW: usize = 8;
+
+    /// `room`: how much memory old workers may take together beyond a [few](Self::FEW) generations, in bytes.
+    pub(super) fn new(room: u64) -> Self {
+        Self { old: VecDeque::new(), since: Instant::now(), took: Duration::ZERO, room }
+    }
 
     /// Others take connections from now on.
     pub(super) fn renewed(&mut self) {
@@ -143,7 +140,7 @@ impl Generations {
 
     /// Looks at which workers only finish what they have: those not seen before are one more old generation.
     pub(super) fn observe(&mut self, master: Pid) {
-        let known: BTreeSet<_> = self.old.iter().flat_map(|old| &old.workers).copied().collect();
+        let known: BTreeSet<_> = self.old.iter().flat_map(|old| old.workers.keys()).copied().collect();
         self.add(finishing(master).difference(&known).copied().collect());
     }
 
@@ -157,48 +154,48 @@ impl Generations {
         self.add(orphans);
     }
 
-    /// In a burst of reloads it is the burst's own generations that are ended. Those who were connected before it notice nothing.
+    /// Ends generations only when there is no room for all: in a burst of reloads those of the burst itself. Those who were connected
+    /// before it notice nothing.
     fn add(&mut self, workers: BTreeSet<Process>) {
+        let workers = workers.into_iter().map(|worker| (worker, memory(worker))).collect();
         self.old.push_back(Old { workers, took: self.took });
         self.forget_dead();
-        while self.old.len() > Self::MOST {
+        while self.old.len() > Self::FEW && self.memory() > self.room {
             let spans: Vec<_> = self.old.iter().map(|old| old.took).collect();
             let Some(old) = self.old.remove(shortest(&spans)) else { return };
             tracing::warn!(
                 workers = old.workers.len(),
-                "more than {} reloads with open connections: the workers that took connections for {} are ended",
-                Self::MOST,
+                room = self.room,
+                "old workers with open connections take more memory than they may: those that took connections for {} are ended",
                 humantime::format_duration(Duration::from_millis(old.took.as_millis().try_into().unwrap_or(u64::MAX)))
             );
-            self.ended = if self.is_quiet() { 1 } else { self.ended.saturating_add(1) };
-            self.last_ended = Some(Instant::now());
-            for worker in old.workers {
+            for worker in old.workers.into_keys() {
                 worker.signal(Signal::SIGTERM);
             }
         }
     }
 
-    fn is_quiet(&self) -> bool {
-        self.last_ended.is_none_or(|last| last.elapsed() >= Self::QUIET)
+    /// How many bytes old workers take.
+    pub(super) fn memory(&self) -> u64 {
+        self.old.iter().flat_map(|old| old.workers.values()).sum()
     }
 
-    /// How long a reload that would end one waits for it to end by itself: the longer, the more were ended lately, up to eight times as long.
-    pub(super) fn pace(&self, shortest: Duration) -> Duration {
-        let ended = if self.is_quiet() { 0 } else { self.ended };
-        shortest.saturating_mul(1 << ended.min(3))
+    /// How long the next reload waits, so that old workers end by themselves and changes become one: not at all while they have taken less than half
+    /// of their room. Beyond that it is longer the less is left, up to 128 times the `shortest`, so that the other half lasts
+    /// for the hour after which NGINX ends them itself.
+    pub(super) fn pause(&mut self, shortest: Duration) -> Option<Duration> {
+        self.forget_dead();
+        if self.old.len() < Self::FEW {
+            return None;
+        }
+        steps(self.memory(), self.room).map(|steps| shortest.saturating_mul(1 << steps))
     }
 
     fn forget_dead(&mut self) {
         for old in &mut self.old {
-            old.workers.retain(|worker| worker.lives());
+            old.workers.retain(|worker, _| worker.lives());
         }
         self.old.retain(|old| !old.workers.is_empty());
-    }
-
-    /// Whether another generation would end one.
-    pub(super) fn are_many(&mut self) -> bool {
-        self.forget_dead();
-        self.old.len() >= Self::MOST
     }
 
     /// Whether no old worker lives.
@@ -209,13 +206,35 @@ impl Generations {
 
     /// Ends all at once: by SIGTERM, or by SIGKILL if they do not follow it.
     pub(super) fn end(&self, signal: Signal) {
-        self.old.iter().flat_map(|old| &old.workers).for_each(|worker| worker.signal(signal));
+        self.old.iter().flat_map(|old| old.workers.keys()).for_each(|worker| worker.signal(signal));
     }
+}
+
+/// In which sixteenth of the room beyond its half this is, up to 7.
+fn steps(used: u64, room: u64) -> Option<u32> {
+    let beyond = used.checked_sub(room / 2).filter(|beyond| *beyond > 0)?;
+    let sixteenths = beyond.saturating_mul(16).checked_div(room).unwrap_or(7).min(7);
+    u32::try_from(sixteenths).ok()
 }
 
 /// Where the shortest stands; of equal ones the first.
 fn shortest(spans: &[Duration]) -> usize {
     spans.iter().enumerate().min_by_key(|(_, span)| **span).map_or(0, |(n, _)| n)
+}
+
+/// The memory that a process has for itself, and its share of what it has with others, in bytes. Old kernels do not tell.
+fn memory(process: Process) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap_or_default();
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.unwrap_or(0_u64).saturating_mul(1024)
+}
+
+/// The memory that this container may take, in bytes, if that is limited.
+pub(super) fn limit() -> Option<u64> {
+    let paths = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let said = paths.iter().find_map(|path| fs::read_to_string(path).ok())?;
+    // Without a limit: `max`, or nearly 2^63.
+    said.trim().parse().ok().filter(|limit| *limit < 1 << 50)
 }
 
 #[cfg(test)]
@@ -231,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn h8_reloads_that_end_connections_become_rare() {
-        let base = Duration::from_secs(5);
-        let ended = |ended| Generations { ended, last_ended: Some(Instant::now()), ..Generations::default() };
-        let paces: Vec<_> = (0..6).map(|n| ended(n).pace(base).as_secs()).collect();
-        assert_eq!(paces, [5, 10, 20, 40, 40, 40]);
-        assert_eq!(Generations::default().pace(base), base);
+    fn h8_reloads_become_rare_before_there_is_no_room() {
+        const ROOM: u64 = 1600;
+        let steps: Vec<_> = [0, 800, 801, 900, 1000, 1499, 1500, 9999].map(|used| steps(used, ROOM)).into();
+        assert_eq!(steps, [None, None, Some(0), Some(1), Some(2), Some(6), Some(7), Some(7)]);
+        assert_eq!((super::steps(1, 0), super::steps(0, 0)), (Some(7), None));
+        assert_eq!(Generations::new(0).pause(Duration::from_secs(5)), None, "there is none");
     }
 }

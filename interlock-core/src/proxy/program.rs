@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -10,6 +11,7 @@ use tokio::process::Command;
 
 use super::candidate::Candidate;
 use super::children::{Child, Children};
+use super::output::Output;
 use super::retry::Unserved;
 use crate::extension::is_exhausted;
 
@@ -29,11 +31,13 @@ pub(super) struct Program {
     /// cannot load it later.
     changing: bool,
     children: Children,
+    /// Where it writes; `None`: where we do.
+    output: Option<Arc<Output>>,
 }
 
 impl Program {
     /// Of a command like `nginx -g "daemon off;"`. What it says of a configuration file is replaced.
-    pub(super) fn new(command: &[String], changing: bool, children: Children) -> Self {
+    pub(super) fn new(command: &[String], changing: bool, children: Children, output: Option<Arc<Output>>) -> Self {
         let mut words = command.iter().cloned();
         let program = words.next().unwrap_or_else(|| "nginx".to_owned());
         let mut arguments = Vec::new();
@@ -48,7 +52,7 @@ impl Program {
         if !directives.split(';').any(|directive| directive.split_whitespace().next() == Some("daemon")) {
             directives.push_str(" daemon off;");
         }
-        Self { program, arguments, directives: directives.trim().to_owned(), changing, children }
+        Self { program, arguments, directives: directives.trim().to_owned(), changing, children, output }
     }
 
     /// The module for TCP is loaded when the image has it apart and the configuration does not see to modules itself.
@@ -123,7 +127,12 @@ impl Program {
     /// Starts nginx. Its process group is its own, so that signals from a terminal do not reach it past us, and its workers are found
     /// when it is gone.
     pub(super) fn start(&self, candidate: &Candidate, config: &Path) -> io::Result<Child> {
-        self.children.spawn(self.command(candidate, config).process_group(0))
+        let mut command = self.command(candidate, config);
+        if let Some(output) = &self.output {
+            let [out, err] = output.stdio()?;
+            command.stdout(out).stderr(err);
+        }
+        self.children.spawn(command.process_group(0))
     }
 }
 
@@ -158,7 +167,7 @@ mod tests {
             (&["nginx", "-c", "/x", "-g", "worker_processes 2;"], "worker_processes 2; daemon off;"),
         ] {
             let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
-            let program = Program::new(&command, false, Children::default());
+            let program = Program::new(&command, false, Children::default(), None);
             assert_eq!((program.directives.as_str(), program.arguments.len()), (directives, 0));
         }
     }

@@ -40,6 +40,7 @@ fn secret(name: String, path: &Path) -> v1::Secret {
         not_after: parsed.as_ref().map(|(_, it)| it.validity().not_after.timestamp()).unwrap_or_default(),
         key_of: of_key.unwrap_or_default(),
         has_key: key.is_some(),
+        unusable: String::new(),
     }
 }
 

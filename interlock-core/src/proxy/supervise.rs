@@ -137,8 +137,13 @@ impl Supervisor {
                 }
                 Ok(()) = self.wanted.changed(), if paced.is_none() => {
                     self.generations.observe(pid);
-                    if self.generations.are_many() {
-                        paced = Some(Instant::now() + self.generations.pace(self.times.pace));
+                    if let Some(pause) = self.generations.pause(self.times.pace) {
+                        tracing::info!(
+                            bytes = self.generations.memory(),
+                            "old workers with open connections take much memory: what core wants next waits for up to {}",
+                            humantime::format_duration(pause)
+                        );
+                        paced = Some(Instant::now() + pause);
                         continue;
                     }
                     if let Attended::Ended(ending) = self.attended_take(orders).await {
@@ -156,7 +161,7 @@ impl Supervisor {
                 () = sleep(if paced.is_some() { PACED_TICK } else { TICK }) => {
                     self.generations.observe(pid);
                     self.volume.catch_up();
-                    if paced.is_some_and(|until| until <= Instant::now() || !self.generations.are_many()) {
+                    if paced.is_some_and(|until| until <= Instant::now() || self.generations.pause(self.times.pace).is_none()) {
                         paced = None;
                         if let Attended::Ended(ending) = self.attended_take(orders).await {
                             return Some(ending);

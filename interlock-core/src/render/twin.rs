@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::model::Certificate;
 use crate::names::{HostPattern, PathPrefix, SecretName};
 use crate::options::{HeaderEdit, RouteOptions};
-use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, Server, Tls, Upstream, UpstreamName, VirtualHost};
+use crate::proxy_config::{
+    CanaryForward, Forward, ProxyConfig, ProxySettings, Server, Tls, Upstream, UpstreamName, VirtualHost,
+};
 
 /// The config with what comes from a label's text replaced, one to one and in the same order, by something harmless. What holds numbers and
 /// words of letters and digits alone stays.
@@ -25,7 +27,11 @@ pub(super) fn twin(config: &ProxyConfig) -> ProxyConfig {
     ProxyConfig {
         cluster: config.cluster.clone(),
         revision: config.revision.clone(),
-        proxy: config.proxy.clone(),
+        // Where it is a service's path as well, it stays that.
+        proxy: ProxySettings {
+            health_path: config.proxy.health_path.as_ref().and_then(|path| names.path(path).parse().ok()),
+            ..config.proxy.clone()
+        },
         virtual_hosts: numbered
             .filter_map(|(i, (p, serves))| Some((host((i, p)).parse().ok()?, virtual_host(serves, &names))))
             .collect(),

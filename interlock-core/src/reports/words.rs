@@ -27,7 +27,7 @@ impl Reports {
         name: &SecretName,
     ) -> Option<bool> {
         let of_generation = self.voices(cluster).into_values().filter(|agent| agent.generation == *generation);
-        let knows = |agent: &AgentReport| agent.secrets.get(name).is_some_and(|secret| secret.public_key.is_some());
+        let knows = |agent: &AgentReport| agent.secrets.get(name).is_some_and(SecretReport::has_certificate);
         let (yes, no): (Vec<_>, Vec<_>) = of_generation.partition(|agent| knows(agent));
         (!yes.is_empty() || !no.is_empty()).then_some(yes.len() >= no.len())
     }
@@ -113,7 +113,7 @@ mod tests {
     fn agent(last: u8, key: Option<&str>) -> AgentReport {
         let secret = |key: &str| {
             let public_key = (!key.is_empty()).then(|| key.to_owned());
-            SecretReport { public_key, not_after: None, key_of: None, has_key: false }
+            SecretReport { public_key, not_after: None, key_of: None, has_key: false, unusable: None }
         };
         AgentReport {
             cluster: Cluster::default(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::names::PathPrefix;
 use crate::proxy_config::ProxyVersion;
 use crate::settings::{AccessLogFormat, Limit, LogEscape};
 
@@ -92,6 +93,17 @@ pub(super) fn path(value: &Value<'_>) -> Result<String, Wrong> {
         Ok(path)
     } else {
         Err("is not an absolute path of a file".to_owned())
+    }
+}
+
+/// Below the root: that of a host is for its services.
+pub(super) fn health_path(value: &Value<'_>) -> Result<Option<PathPrefix>, Wrong> {
+    let text = words(value)?;
+    let path = text.parse::<PathPrefix>().map_err(|error| error.to_string())?;
+    if path.is_root() {
+        Err("is the path of all services; write one like /interlock-health".to_owned())
+    } else {
+        Ok(Some(path))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::listen::HTTP2_DIRECTIVE;
 use crate::proxy_config::{ProxySettings, ProxyVersion};
 use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
 
@@ -53,10 +54,12 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
     lines.push(format!("error_log {};", options.error_log_path));
     // A worker that a reload replaced ends its last connections after this time.
     lines.push("worker_shutdown_timeout 1h;".to_owned());
-    with_raw(lines, &options.global_options)
+    let mut lines = unsaid(lines, &options.global_options);
+    lines.extend(options.global_options.iter().cloned());
+    lines
 }
 
-/// The beginning of the http context.
+/// The beginning of the http context, but for the operator's own lines.
 pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let version = proxy.version;
     let mut lines = vec![
@@ -76,6 +79,10 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         // A worker that a reload replaces closes idle connections of clients at once, also those on which a request is under way.
         // With this they stay open a little, so that such a request is answered.
         lines.push("keepalive_min_timeout 5s;".to_owned());
+    }
+    if version.is_some_and(|version| version >= HTTP2_DIRECTIVE) {
+        // NGINX answers 421 to an HTTP/2 request whose own server lacks this, whatever the port's default server says.
+        lines.push("http2 on;".to_owned());
     }
     lines.extend([
         format!("client_header_timeout {};", time(options.client_header_timeout)),
@@ -106,7 +113,7 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
         lines.push("real_ip_recursive on;".to_owned());
     }
     lines.extend(no_clients(proxy));
-    with_raw(lines, &options.http_options)
+    unsaid(lines, &options.http_options)
 }
 
 /// What TLS is like, for the http context.
@@ -135,7 +142,7 @@ pub(super) fn next_upstream(options: &NginxOptions) -> Vec<String> {
     unsaid(lines.map(str::to_owned).to_vec(), &options.http_options)
 }
 
-/// The beginning of the stream context.
+/// The beginning of the stream context, but for the operator's own lines.
 pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
     let mut lines = vec![
         format!("proxy_connect_timeout {};", time(options.connect_timeout)),
@@ -149,7 +156,7 @@ pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Strin
         lines.extend(proxy.believed().iter().map(|network| format!("set_real_ip_from {network};")));
     }
     lines.extend(no_clients(proxy));
-    with_raw(lines, &options.tcp_options)
+    unsaid(lines, &options.tcp_options)
 }
 
 /// Applications reach the port inside on the networks that they share with the proxies. Clients come by the published one.
@@ -174,16 +181,30 @@ const REPEATED: &[&str] = &["access_log", "deny", "error_log", "limit_conn_zone"
 /// Our lines, without those that the operator's own lines say otherwise.
 pub(super) fn unsaid(mut lines: Vec<String>, raw: &[String]) -> Vec<String> {
     let name = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
-    let said: BTreeSet<_> = raw.iter().flat_map(|line| line.split([';', '\n'])).map(name).collect();
+    let said: BTreeSet<_> = raw.iter().flat_map(|lines| outside_blocks(lines)).collect();
     lines.retain(|line| REPEATED.contains(&&*name(line)) || !said.contains(&name(line)));
     lines
 }
 
-/// The same, and the operator's.
-fn with_raw(lines: Vec<String>, raw: &[String]) -> Vec<String> {
-    let mut lines = unsaid(lines, raw);
-    lines.extend(raw.iter().cloned());
-    lines
+/// The names of the directives that stand outside of any block: those inside say nothing about the context around it.
+fn outside_blocks(lines: &str) -> Vec<String> {
+    let (mut names, mut statement, mut depth) = (Vec::new(), String::new(), 0_usize);
+    for c in lines.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ';' | '\n' if depth == 0 => {}
+            c if depth == 0 => {
+                statement.push(c);
+                continue;
+            }
+            _ => continue,
+        }
+        names.extend(statement.split_whitespace().next().map(str::to_owned));
+        statement.clear();
+    }
+    names.extend(statement.split_whitespace().next().map(str::to_owned));
+    names
 }
 
 /// A time as nginx writes it.
@@ -242,13 +263,14 @@ mod tests {
         let options = NginxOptions {
             global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
             http_options: raw(
-                "\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h; proxy_next_upstream off;",
+                "\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h; proxy_next_upstream off;\nserver { listen 81; proxy_buffering on; }",
             ),
             ..NginxOptions::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
         assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
-        assert_eq!(http(&options, &proxy(None)).iter().filter(|line| line.contains("server_tokens")).count(), 1);
+        assert!(!has(&http(&options, &proxy(None)), "server_tokens off;"));
+        assert!(has(&http(&options, &proxy(None)), "proxy_buffering off;"), "their own server's is another");
         assert!(!has(&tls(&options, None), "ssl_session_timeout 1d;"));
         assert_eq!(next_upstream(&options), ["proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"]);
         assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));

@@ -1,6 +1,7 @@
 //! Headers: what applications are told about clients, and what clients get besides an application's own.
 
 use super::helpers::Block;
+use crate::names::PathPrefix;
 use crate::options::{BackendProtocol, HeaderEdit};
 use crate::proxy_config::ProxySettings;
 use crate::settings::NginxOptions;
@@ -101,10 +102,12 @@ fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = Str
     set.chain(CLEARED.iter().map(move |name| format!("{program}_set_header {name} \"\"")))
 }
 
-/// All lines for a location that has some of its own: nginx takes none from outside then.
+/// All lines for a location that has some of its own: nginx takes none from outside then. `cut`: what is removed from the path, for
+/// applications that make links.
 pub(super) fn request(
     (options, proxy): (&NginxOptions, &ProxySettings),
     protocol: BackendProtocol,
+    cut: Option<&PathPrefix>,
     edits: &[HeaderEdit],
 ) -> Vec<String> {
     let grpc = protocol.is_grpc();
@@ -116,6 +119,12 @@ pub(super) fn request(
     });
     // HTTP/2 has neither of the two.
     let lines = lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade"));
+    let lines = lines.map(|line| match cut {
+        Some(path) if line.contains(" X-Forwarded-Prefix ") => {
+            format!("{program}_set_header X-Forwarded-Prefix {path}")
+        }
+        _ => line,
+    });
     lines.chain(vouched).chain(aliases(program, options)).chain(edits).collect()
 }
 

@@ -22,7 +22,9 @@ const MAP_WORDS: &[&str] = &["default", "hostnames", "include", "volatile"];
 /// What locations need in the http context.
 #[derive(Default)]
 pub(super) struct Helpers {
+    /// Those that sessions stick by.
     cookies: BTreeSet<CookieName>,
+    canary_cookies: BTreeSet<CookieName>,
     /// By variable: what it comes from, what it is otherwise, and with a value, or any.
     canaries: BTreeMap<String, (String, String, String, String)>,
     zones: BTreeMap<String, RateLimit>,
@@ -58,11 +60,6 @@ impl Helpers {
         }
     }
 
-    /// Whether a service speaks gRPC.
-    pub(super) fn grpc(&self) -> bool {
-        self.grpc
-    }
-
     /// What stands behind the scheme: an upstream's name, or a variable that has one.
     pub(super) fn upstream(&mut self, forward: &Forward) -> String {
         let stable = forward.upstream.as_ref().map(ToString::to_string);
@@ -71,6 +68,9 @@ impl Helpers {
             NONE.to_owned()
         });
         for CanaryForward { canary, upstream } in forward.canaries.iter().rev() {
+            if let Canary::Cookie(name, _) = canary {
+                self.canary_cookies.insert(name.clone());
+            }
             let (source, value) = sign(canary);
             let name = hash::hex16(format!("{source} {value:?} {upstream} {otherwise}").as_bytes());
             let variable = format!("$canary_{}", &name[..8]);
@@ -109,9 +109,9 @@ impl Helpers {
     /// Blocks for the http context.
     pub(super) fn blocks(&self) -> Vec<Block> {
         let cookies = self.cookies.iter().map(|cookie| Block {
-            head: format!("map $cookie_{cookie} {}", sticky(cookie)),
+            head: format!("map {} {}", value_of(cookie), sticky(cookie)),
             // Without the cookie each request is one of its own.
-            lines: vec![format!("default $cookie_{cookie};"), "\"\" $request_id;".to_owned()],
+            lines: vec![format!("default {};", value_of(cookie)), "\"\" $request_id;".to_owned()],
         });
         let canaries = self.canaries.iter().map(|(variable, (source, otherwise, value, upstream))| Block {
             head: format!("map {source} {variable}"),
@@ -135,7 +135,10 @@ impl Helpers {
                 ],
             ),
         ];
-        cookies
+        self.cookies
+            .union(&self.canary_cookies)
+            .filter_map(finding)
+            .chain(cookies)
             .chain(canaries)
             .chain(none.into_iter().filter(|_| self.needs_none))
             .chain(self.grpc.then(grpc::codes))
@@ -145,7 +148,34 @@ impl Helpers {
 
 /// The variable with what a cookie's value is, or something else for each request without it. Its name is short whatever the cookie's is.
 pub(super) fn sticky(cookie: &CookieName) -> String {
-    format!("$sticky_{}", &hash::hex16(cookie.as_str().as_bytes())[..8])
+    format!("$sticky_{}", short(cookie))
+}
+
+/// The variable with the value of a cookie that a request carries.
+///
+/// NGINX has variables for names of letters, digits and `_`, and would silently take `$cookie_connect` for `connect.sid`. Other cookies are
+/// [found](finding) in the header.
+fn value_of(cookie: &CookieName) -> String {
+    if is_plain(cookie) { format!("$cookie_{cookie}") } else { format!("$cookie_value_{}", short(cookie)) }
+}
+
+/// The map that finds a cookie in the header, if NGINX has no variable for it.
+///
+/// A name has letters, digits, `_`, `-` and `.` only. Of these the point alone means something to a regular expression.
+fn finding(cookie: &CookieName) -> Option<Block> {
+    let hash = short(cookie);
+    let name = cookie.as_str().replace('.', "[.]");
+    let found = format!("\"~(?:^|;) *{name}=(?<cookie_{hash}>[^;]*)\" $cookie_{hash};");
+    let lines = || vec!["default \"\";".to_owned(), found];
+    (!is_plain(cookie)).then(|| Block::new(&format!("map $http_cookie {}", value_of(cookie)), lines()))
+}
+
+fn is_plain(cookie: &CookieName) -> bool {
+    cookie.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn short(cookie: &CookieName) -> String {
+    hash::hex16(cookie.as_str().as_bytes())[..8].to_owned()
 }
 
 /// What is said to applications about where clients came in: the port that they know, and the scheme. Who is trusted knows better.
@@ -190,6 +220,6 @@ pub(super) fn clients(proxy: &ProxySettings) -> Vec<Block> {
 fn sign(canary: &Canary) -> (String, Option<&Token>) {
     match canary {
         Canary::Header(name, value) => (format!("$http_{}", name.variable()), value.as_ref()),
-        Canary::Cookie(name, value) => (format!("$cookie_{name}"), value.as_ref()),
+        Canary::Cookie(name, value) => (value_of(name), value.as_ref()),
     }
 }

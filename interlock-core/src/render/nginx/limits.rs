@@ -1,6 +1,6 @@
 //! What clients may not do: too much at once from one address, and targets that applications read in more than one way.
 //!
-//! The regular expressions here are all that a rendering has. They are constants, look at the request alone, and have no way to a label's
+//! The regular expressions here are all that a rendering has, but for those that find cookies. They are constants, look at the request alone, and have no way to a label's
 //! text. NGINX has nothing else that looks inside of a value.
 
 use super::directives;

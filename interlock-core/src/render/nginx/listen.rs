@@ -9,8 +9,8 @@ use crate::model::Certificate;
 use crate::names::HostPattern;
 use crate::proxy_config::{ProxyConfig, ProxySettings, ProxyVersion, Tls};
 
-/// The first version in which HTTP/2 is a directive of its own, also without TLS.
-const HTTP2_DIRECTIVE: ProxyVersion = ProxyVersion { major: 1, minor: 25, patch: 1 };
+/// The first version in which HTTP/2 is a directive of its own. Older versions have it as a parameter of TLS listeners.
+pub(super) const HTTP2_DIRECTIVE: ProxyVersion = ProxyVersion { major: 1, minor: 25, patch: 1 };
 
 /// Where nginx listens.
 pub(super) struct Listen {
@@ -45,24 +45,16 @@ impl Listen {
         }
     }
 
-    /// Whether plain HTTP/2 can be spoken, which gRPC without TLS needs.
-    pub(super) fn has_h2c(&self) -> bool {
-        self.http2_directive
-    }
-
     pub(super) fn http(&self, more: &str) -> String {
         format!("listen {}{}{more}", self.port, if self.proxy_protocol { " proxy_protocol" } else { "" })
     }
 
-    /// The line for the http servers' TLS, and that for HTTP/2 on it.
+    /// The lines for the http servers' TLS.
     pub(super) fn https(&self, more: &str) -> Vec<String> {
         let address = if self.behind_stream { self.terminating() } else { self.ssl_port.to_string() };
         let proxy_protocol = if self.behind_stream || self.proxy_protocol { " proxy_protocol" } else { "" };
         let http2 = if self.http2_directive { "" } else { " http2" };
         let mut lines = vec![format!("listen {address} ssl{http2}{proxy_protocol}{more}")];
-        if self.http2_directive {
-            lines.push("http2 on".to_owned());
-        }
         if self.behind_stream {
             lines.push("set_real_ip_from unix:".to_owned());
             lines.push("real_ip_header proxy_protocol".to_owned());

@@ -3,6 +3,7 @@
 //! All is counted as if the route had nothing in common with others, and each host servers of its own: what is rendered is not larger.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -18,10 +19,10 @@ use crate::settings::{Extension, NginxOptions};
 
 /// An upstream without its name and its servers.
 const UPSTREAM: usize = 150;
-/// The map of a cookie.
-const COOKIE: usize = 400;
+/// The maps of a cookie.
+const COOKIE: usize = 900;
 /// The map of a canary, without what it is known by; and the variable that it sets, where an upstream is named.
-const CANARY: usize = 300 + 3 * UpstreamName::LONGEST;
+const CANARY: usize = 300 + COOKIE + 3 * UpstreamName::LONGEST;
 const VARIABLE: usize = 20;
 /// A zone for a rate limit.
 const ZONE: usize = 100;
@@ -30,6 +31,8 @@ const FRAME: usize = 60;
 /// What stands beside an address: a weight, and when a task counts as failed.
 const SERVER: usize = 36;
 const HEALTH: usize = 48;
+/// What a task's second line has besides, or its only one: that no failure counts.
+const BACKUP: usize = 24;
 /// What stands around the address of an overlay that is kept out.
 const DENY: usize = 24;
 
@@ -143,7 +146,8 @@ impl<'a> Prices<'a> {
         let rate_limits = usize::from(asks.options.rate_limit.is_some());
         let cookie = if let Balance::Cookie(_) = &asks.options.balance { COOKIE } else { 0 };
         let health = if asks.health == Health::default() { 0 } else { HEALTH };
-        let addresses = route.targets.iter().map(|address| address.to_string().len() + SERVER + health).sum::<usize>();
+        let each = |address: &SocketAddr| 2 * (address.to_string().len() + SERVER) + health + BACKUP;
+        let addresses = route.targets.iter().map(each).sum::<usize>();
         let upstreams = (1 + usize::from(passes)) * (UPSTREAM + upstream.as_str().len());
         let denied = |overlay: &&IpNet| asks.options.allow.iter().any(|network| overlap(network, overlay));
         let denied = self.overlays.iter().filter(denied).map(|overlay| overlay.to_string().len() + DENY).sum::<usize>();

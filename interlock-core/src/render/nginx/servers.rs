@@ -49,6 +49,11 @@ impl Location {
         Self { r#match: r#match.into(), refused: None, directives, endpoints: Vec::new() }
     }
 
+    /// Where balancers in front of the proxies see that these serve. Nobody needs a line in a log for that.
+    pub(super) fn health(path: &PathPrefix) -> Self {
+        Self::new(format!("= {path}"), vec!["access_log off".to_owned(), "return 200 \"ok\\n\"".to_owned()])
+    }
+
     fn all(directive: String) -> Vec<Self> {
         vec![Self::new("/", vec![directive])]
     }
@@ -115,12 +120,13 @@ impl Maker<'_> {
             _ => self.locations(Some(pattern), host, Scheme::Http),
         };
         let refused = Some(Refused::of(host).server);
-        let mut servers = vec![Server { lines, refused, locations }];
+        let mut servers = vec![Server { lines, refused, locations: self.with_health(locations) }];
         if let Tls::Terminated(certificate) = &host.tls {
             let mut lines = self.listen.https("");
             lines.push(name);
             lines.extend(self.listen.certificate(certificate));
-            servers.push(Server { lines, refused, locations: self.locations(Some(pattern), host, Scheme::Https) });
+            let locations = self.locations(Some(pattern), host, Scheme::Https);
+            servers.push(Server { lines, refused, locations: self.with_health(locations) });
         }
         servers
     }
@@ -137,10 +143,11 @@ impl Maker<'_> {
 
     /// What is done with HTTP requests for hosts that no service names.
     pub(super) fn default_http(&mut self, host: Option<&VirtualHost>) -> Vec<Location> {
-        match host {
+        let locations = match host {
             Some(host) => self.locations(None, host, Scheme::Http),
             None => Location::all(unavailable(NO_ROUTE)),
-        }
+        };
+        self.with_health(locations)
     }
 
     /// The server for TLS connections to hosts that no service names, and for requests in a connection to another host.
@@ -152,7 +159,8 @@ impl Maker<'_> {
         {
             lines.extend(self.listen.certificate(certificate));
             let refused = Some(Refused::of(host).server);
-            return Server { lines, refused, locations: self.locations(None, host, Scheme::Https) };
+            let locations = self.locations(None, host, Scheme::Https);
+            return Server { lines, refused, locations: self.with_health(locations) };
         }
         lines.push("ssl_reject_handshake on".to_owned());
         Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
@@ -165,6 +173,14 @@ impl Maker<'_> {
         lines.extend(hosts.iter().map(|host| format!("server_name {host}")));
         lines.push("ssl_reject_handshake on".to_owned());
         Server { lines, refused: None, locations: Location::all("return 421".to_owned()) }
+    }
+
+    /// With the place where balancers ask, instead of a service's own.
+    fn with_health(&self, mut locations: Vec<Location>) -> Vec<Location> {
+        let health = self.proxy.health_path.as_ref().map(Location::health);
+        locations.retain(|location| health.as_ref().is_none_or(|health| health.r#match != location.r#match));
+        locations.extend(health);
+        locations
     }
 
     fn locations(&mut self, pattern: Option<&HostPattern>, host: &VirtualHost, scheme: Scheme) -> Vec<Location> {
@@ -224,7 +240,7 @@ impl Maker<'_> {
         };
         let mut locations: Vec<_> = matches(path).iter().map(|place| location(place, &directives)).collect();
         if cut && let Some(itself) = locations.first_mut() {
-            itself.directives = vec![format!("return 301 {path}/$is_args$args")];
+            itself.directives = vec![format!("return 308 {path}/$is_args$args")];
         }
         // What lasts long stands once more for each endpoint; all else it has from the location around it.
         let elsewhere = |endpoint: &PathPrefix| host.locations.keys().any(|other| decides(other, endpoint, path));
@@ -285,10 +301,12 @@ impl Maker<'_> {
         if grpc {
             lines.extend(grpc::location(self.options, options.read_timeout));
         }
-        if grpc || !options.request_headers.is_empty() {
+        let cut = Some(path).filter(|path| forward.rewrite && !path.is_root());
+        if grpc || cut.is_some() || !options.request_headers.is_empty() {
             lines.extend(headers::request(
                 (self.options, self.proxy),
                 options.backend_protocol,
+                cut,
                 &options.request_headers,
             ));
         }

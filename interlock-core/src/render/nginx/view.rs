@@ -45,6 +45,8 @@ pub(super) struct View<'a> {
     worker_connections: u32,
     http: Vec<String>,
     hashes: Vec<String>,
+    /// The operator's lines. NGINX takes no size of a table once a block has filled one, and these may have blocks, as may what follows.
+    raw: Vec<String>,
     host: &'static str,
     set_headers: Vec<String>,
     next_upstream: Vec<String>,
@@ -53,14 +55,16 @@ pub(super) struct View<'a> {
     health: Section<Health<'a>>,
     /// The line for HTTP.
     listen: String,
-    /// What the server for other hosts begins with.
-    default_lines: Vec<String>,
+    /// The same for the server for other hosts.
+    default_listen: String,
     pub(super) upstreams: Section<Upstream<'a>>,
     /// The variable by which requests for other hosts are refused.
     default_refused: &'static str,
     pub(super) default_locations: Section<Location>,
     pub(super) tls: Option<TlsView>,
     pub(super) stream: Option<Stream<'a>>,
+    /// Where balancers ask, for the servers that many hosts share.
+    shared_locations: Section<Location>,
     pub(super) unavailable: Option<Unavailable<'a>>,
     pub(super) plain: Option<Plain<'a>>,
     pub(super) servers: Section<Server>,
@@ -72,33 +76,69 @@ pub(super) struct Upstream<'a> {
     /// How a server is chosen, if not in turns.
     balance: Option<String>,
     servers: Vec<String>,
+    /// The same tasks once more, for when each of them counts as failed.
+    backups: Vec<String>,
     keepalive: u32,
 }
 
 impl<'a> Upstream<'a> {
-    fn of(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream, keepalive: u32) -> Self {
-        let balance = match &upstream.balance {
-            Balance::RoundRobin => None,
-            Balance::IpHash => Some("ip_hash".to_owned()),
-            Balance::Cookie(cookie) => Some(format!("hash {} consistent", helpers::sticky(cookie))),
-        };
-        Self { name, balance, servers: upstream.servers.iter().map(server).collect(), keepalive }
+    /// For requests.
+    ///
+    /// NGINX counts a failure when a task closes its connection or sends a head that is too large, which a client's request may well cause. A few of
+    /// these would take each task out. So all tasks stand here once more as backups, which never count as failed: NGINX asks those
+    /// while each other one does. No hash takes backups. There a task is never taken out, unless its labels say so.
+    fn http(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream, keepalive: u32) -> Self {
+        let servers = &upstream.servers;
+        let fails = |it: &proxy_config::Server| it.health.max_fails != Some(0);
+        let in_turns = upstream.balance == Balance::RoundRobin;
+        let backups = in_turns && servers.len() > 1 && servers.iter().any(fails);
+        let otherwise = if in_turns || servers.len() < 2 { None } else { Some(0) };
+        Self {
+            name,
+            balance: balance(upstream),
+            servers: servers.iter().map(|it| server(it, otherwise)).collect(),
+            backups: if backups { servers.iter().map(backup).collect() } else { Vec::new() },
+            keepalive,
+        }
+    }
+
+    /// For connections. Only what no task takes counts as failed.
+    fn stream(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream) -> Self {
+        let servers = upstream.servers.iter().map(|it| server(it, None)).collect();
+        Self { name, balance: balance(upstream), servers, backups: Vec::new(), keepalive: 0 }
     }
 }
 
-fn server(server: &proxy_config::Server) -> String {
+fn balance(upstream: &proxy_config::Upstream) -> Option<String> {
+    match &upstream.balance {
+        Balance::RoundRobin => None,
+        Balance::IpHash => Some("ip_hash".to_owned()),
+        Balance::Cookie(cookie) => Some(format!("hash {} consistent", helpers::sticky(cookie))),
+    }
+}
+
+/// `max_fails`: what is written where the labels say nothing.
+fn server(server: &proxy_config::Server, max_fails: Option<u32>) -> String {
     let proxy_config::Server { address, weight, health } = server;
     let mut line = address.to_string();
     if *weight != 1 {
         line += &format!(" weight={weight}");
     }
-    if let Some(fails) = health.max_fails {
+    if let Some(fails) = health.max_fails.or(max_fails) {
         line += &format!(" max_fails={fails}");
     }
     if let Some(timeout) = health.fail_timeout {
         line += &format!(" fail_timeout={timeout}");
     }
     line
+}
+
+fn backup(server: &proxy_config::Server) -> String {
+    let proxy_config::Server { address, weight, health: _ } = server;
+    match weight {
+        1 => format!("{address} max_fails=0 backup"),
+        weight => format!("{address} weight={weight} max_fails=0 backup"),
+    }
 }
 
 /// The server that says which revision is served.
@@ -125,6 +165,9 @@ pub(super) struct TlsView {
 #[derive(Serialize)]
 pub(super) struct Stream<'a> {
     lines: Vec<String>,
+    hashes: Vec<String>,
+    /// As those of the http context.
+    raw: Vec<String>,
     blocks: Vec<Block>,
     pub(super) by_name: Option<ByName<'a>>,
 }
@@ -132,7 +175,6 @@ pub(super) struct Stream<'a> {
 /// TLS connections, by the name that clients ask for.
 #[derive(Serialize)]
 pub(super) struct ByName<'a> {
-    hashes: [String; 2],
     listen: String,
     /// How many connections an address may have.
     limit: Option<String>,
@@ -207,7 +249,6 @@ impl<'a> View<'a> {
         if tls.is_some() {
             servers.extend(closed(config).chunks(NAMES_OF_A_SERVER).map(|hosts| make.closed(hosts)));
         }
-        let h2c = if listen.has_h2c() && found.grpc() { " http2" } else { "" };
         let mut http = directives::http(&options, proxy);
         http.extend(limits::http(&options));
         http.extend(found.lines(&options));
@@ -217,7 +258,8 @@ impl<'a> View<'a> {
             main: directives::main(&options),
             worker_connections: options.max_connections(),
             http,
-            hashes: Hashes::of(virtual_hosts).http(),
+            hashes: directives::unsaid(Hashes::of(virtual_hosts).http(), &options.http_options),
+            raw: options.http_options.clone(),
             host: directives::host(proxy.version),
             set_headers: headers::for_all(&options, proxy),
             next_upstream: directives::next_upstream(&options),
@@ -233,17 +275,14 @@ impl<'a> View<'a> {
                     .collect(),
             ),
             health: Health::section(revision),
-            default_lines: [listen.http(" default_server")]
-                .into_iter()
-                .chain((!h2c.is_empty()).then(|| "http2 on".to_owned()))
-                .collect(),
+            default_listen: listen.http(" default_server"),
             listen: listen.http(""),
             upstreams: Section::of(
                 "upstreams",
                 upstreams
                     .iter()
                     .filter(|(name, _)| in_http.contains(*name) || !passed.contains(*name))
-                    .map(|(name, upstream)| Upstream::of(name, upstream, keepalive(upstreams.len())))
+                    .map(|(name, upstream)| Upstream::http(name, upstream, keepalive(upstreams.len())))
                     .collect(),
             ),
             default_refused: default.as_ref().map_or(Refused::BAD, Refused::of).server,
@@ -251,6 +290,7 @@ impl<'a> View<'a> {
             tls,
             stream: (listen.behind_stream || !options.tcp_options.is_empty())
                 .then(|| stream(config, &options, &listen)),
+            shared_locations: Section::of("locations", proxy.health_path.iter().map(Location::health).collect()),
             unavailable: (!unavailable.is_empty())
                 .then(|| Unavailable { message: servers::NO_TASK, names: Section::of("server_names", unavailable) }),
             plain: (!map.is_empty()).then(|| Plain {
@@ -311,7 +351,6 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
     let hosts = config.virtual_hosts.keys().filter(|host| all || passed.contains(host));
     let socket = |host| if passed.contains(&host) { listen.passing() } else { listen.terminating() };
     let by_name = listen.behind_stream.then(|| ByName {
-        hashes: Hashes::of(&config.virtual_hosts).table("map_hash"),
         listen: listen.stream(),
         limit: limits::limit(options, Counted::Connections),
         terminating: listen.terminating(),
@@ -323,16 +362,17 @@ fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) 
         ),
         upstreams: Section::of(
             "stream_upstreams",
-            upstreams.map(|(name, upstream)| Upstream::of(name, upstream, 0)).collect(),
+            upstreams.map(|(name, upstream)| Upstream::stream(name, upstream)).collect(),
         ),
     });
     let mut lines = directives::stream(options, &config.proxy);
-    let mut blocks = Vec::new();
+    let (mut blocks, mut hashes) = (Vec::new(), Vec::new());
     if by_name.is_some() {
+        hashes = directives::unsaid(Hashes::of(&config.virtual_hosts).table("map_hash").into(), &options.tcp_options);
         lines.extend(limits::zone(options, Counted::Connections));
         blocks = limits::blocks(options, &config.proxy);
     }
-    Stream { lines, blocks, by_name }
+    Stream { lines, hashes, raw: options.tcp_options.clone(), blocks, by_name }
 }
 
 /// Hosts that answer 503 to whatever is asked.

@@ -1,0 +1,92 @@
+//! Which options of the proxies are in force: those of the settings, or those of before if the proxy's own checker refuses them.
+//!
+//! An operator's lines (`HTTPOptions` and others) are not understood here, so that only the checker finds out what is wrong with them. Without this,
+//! no change of any route would reach the proxies until the settings are mended.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::core_name;
+use crate::names::Cluster;
+use crate::ownership;
+use crate::problem::{Effect, Problem, Severity, Subject, said};
+use crate::proxy_config::{ProxyConfigs, ProxySettings};
+use crate::render::{RenderError, Renderings};
+use crate::settings::{Extension, ProxyOptions, Settings};
+use crate::snapshot::Snapshot;
+
+/// What the checker refused without any route, and what it said. At most the settings' options and those of before, for each service cluster.
+pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyOptions, String)>>;
+
+/// What is refused by now: what was, as long as somebody asks for it, and what the newest renderings say.
+pub(crate) fn refused(
+    before: &RefusedOptions,
+    settings: &Settings,
+    snapshot: &Snapshot,
+    configs: &ProxyConfigs,
+    renderings: &Renderings,
+) -> RefusedOptions {
+    let mut refused = before.clone();
+    for (key, config) in configs {
+        let current = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
+        if let Some(Err(RenderError::RefusedSettings(message))) = current.map(|rendering| &rendering.result) {
+            let known = refused.entry(key.0.clone()).or_default();
+            if known.iter().all(|(options, _)| *options != config.proxy.options) {
+                known.push((config.proxy.options.clone(), message.clone()));
+            }
+        }
+    }
+    let before = settings_of_before(snapshot);
+    let asks = |settings: &Settings, cluster: &Cluster, options: &ProxyOptions| {
+        settings.extension(cluster.as_str()).is_some_and(|extension| rendered_with(extension) == *options)
+    };
+    for (cluster, known) in &mut refused {
+        known.retain(|(options, _)| {
+            asks(settings, cluster, options) || before.as_ref().is_some_and(|before| asks(before, cluster, options))
+        });
+    }
+    refused.retain(|_, known| !known.is_empty());
+    refused
+}
+
+/// The extension with the options that are in force, and what is wrong with those of the settings.
+pub(crate) fn in_force<'a>(
+    extension: &'a Extension,
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+    refused: &RefusedOptions,
+) -> (Cow<'a, Extension>, Option<Problem>) {
+    let known = refused.get(cluster).map_or(&[][..], Vec::as_slice);
+    let refusal = |extension: &Extension| {
+        let options = rendered_with(extension);
+        known.iter().find(|(refused, _)| *refused == options).map(|(_, message)| message)
+    };
+    let Some(message) = refusal(extension) else { return (Cow::Borrowed(extension), None) };
+    let before = settings_of_before(snapshot);
+    let before = before.as_ref().and_then(|before| before.extension(cluster.as_str()));
+    let before = before.filter(|before| before.kind == extension.kind && refusal(before).is_none());
+    let Some(before) = before else { return (Cow::Borrowed(extension), None) };
+    let problem = Problem {
+        severity: Severity::Error,
+        subject: Subject::Cluster(cluster.clone()),
+        label: None,
+        value: None,
+        wrong: format!("the proxy's own checker refuses the settings: {}", said(message)),
+        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then its Config of before is used".to_owned(),
+        effect: Effect::Kept,
+    };
+    (Cow::Owned(Extension { options: before.options.clone(), ..extension.clone() }), Some(problem))
+}
+
+/// Core's settings before somebody's last update of its service.
+fn settings_of_before(snapshot: &Snapshot) -> Option<Settings> {
+    let spec = core_name::any_core(snapshot)?.previous.as_ref()?;
+    let mount = spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX))?;
+    let config = snapshot.configs.iter().find(|config| config.id == mount.id && ownership::is_ours(&config.labels))?;
+    Settings::parse(&config.data).ok().map(|(settings, _)| settings)
+}
+
+/// As they stand in a proxy config.
+fn rendered_with(extension: &Extension) -> ProxyOptions {
+    ProxySettings::of(extension, None, None).options
+}
