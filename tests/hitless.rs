@@ -15,6 +15,7 @@ use interlock_core::render::{RenderError, Suspect};
 use interlock_core::settings::Settings;
 use interlock_core::trust::Authority;
 use interlock_testkit::Swarm;
+use interlock_testkit::script::Fate;
 use serde_json::{Value, json};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
@@ -345,7 +346,7 @@ async fn h5_changed_labels_that_are_refused_leave_the_route_as_it_serves() {
 /// What an extension refuses is counted for its own service cluster.
 #[tokio::test]
 async fn refusals_of_one_service_cluster_do_not_count_for_another() {
-    let east = "[Extensions.east]\nServiceCluster = \"east\"\nPublishMode = \"host\"\nPublishedPort = 8080\nPublishedSSLPort = 8444\n";
+    let east = "[Extensions.east]\nServiceCluster = \"east\"\nPublishMode = \"host\"\nPublishedPort = 8090\nPublishedSSLPort = 8453\n";
     let (mut swarm, names) = (with_shop(), ["one", "two", "three"]);
     names.iter().chain(&["odd"]).for_each(|name| route(&mut swarm, name, "demo"));
     swarm.settle();
@@ -459,7 +460,9 @@ async fn a_certificate_that_is_no_secret_keeps_the_last_good_route() {
 async fn a_roll_that_takes_too_long_is_taken_back() {
     let (mut world, mut mind) = deployed(hitless()).await;
     let before = spec(&world);
-    world.settings = settings(&format!("{HITLESS}ProxyConstraints = [\"node.hostname==node2\"]\n"));
+    let has = |spec: &Value| spec["TaskTemplate"]["ContainerSpec"]["Image"] == "slow:1";
+    world.swarm().script.fate_when(PROXY, move |task| has(task.spec), Fate::StartAfter(Duration::from_secs(3600)));
+    world.settings = settings(&format!("{HITLESS}ProxyImage = \"slow:1\"\n"));
     let _roll = world.pass(&mut mind).await.unwrap();
     world.swarm().tick(Duration::from_secs(30));
     let plan = world.pass(&mut mind).await.unwrap();

@@ -16,6 +16,7 @@ mod extension;
 mod fields;
 mod hardening;
 mod proxy;
+mod room;
 mod service;
 mod strangers;
 
@@ -24,8 +25,10 @@ pub use control::{Control, control};
 pub use core::{core, core_networks};
 pub use extension::extension;
 pub use fields::Field;
-pub(crate) use fields::path_of;
+pub(crate) use fields::{REPLICAS, path_of};
 pub use proxy::proxy;
+pub use room::lack_of_nodes;
+pub(crate) use room::room;
 pub use service::{
     ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target,
 };

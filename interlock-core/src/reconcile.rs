@@ -271,6 +271,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
+    problems.extend(desired::lack_of_nodes(snapshot, settings));
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
     let accepted = accepted(&configs, renderings, &memory.accepted);

@@ -28,6 +28,9 @@ impl Field {
 /// The user of our images, by its number: nobody else's files are readable for it.
 pub(super) const USER: u32 = 10_001;
 
+/// The field with the number of tasks.
+pub(crate) const REPLICAS: &str = "replicas";
+
 const LABEL: &str = "label ";
 const CONTAINER_LABEL: &str = "container label ";
 
@@ -47,7 +50,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
     ("placement preferences", &["TaskTemplate", "Placement", "Preferences"]),
     ("restart policy", &["TaskTemplate", "RestartPolicy"]),
-    ("replicas", &["Mode", "Replicated", "Replicas"]),
+    (REPLICAS, &["Mode", "Replicated", "Replicas"]),
     ("update policy", &["UpdateConfig"]),
     ("rollback policy", &["RollbackConfig"]),
     ("endpoint mode", &["EndpointSpec", "Mode"]),
@@ -67,14 +70,14 @@ pub(crate) fn path_of(name: &str) -> Option<Vec<String>> {
 }
 
 /// The fields of a proxy service.
-pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker: bool) -> BTreeMap<String, Field> {
+pub(super) fn proxy(
+    cluster: &Cluster,
+    extension: &Extension,
+    has_active_worker: bool,
+    replicas: u64,
+) -> BTreeMap<String, Field> {
     let published_on_host = extension.publish_mode == PublishMode::Host;
     let hitless = extension.hitless_service_update;
-    let constraints = match &extension.proxy_constraints {
-        Some(constraints) => json!(constraints),
-        None if has_active_worker => json!(["node.role==worker"]),
-        None => json!([]),
-    };
     // A port that is published on the host is free for the new task only when the old one is gone.
     let order = if published_on_host { "stop-first" } else { "start-first" };
     let port = |target: u16, published: u16| {
@@ -91,10 +94,10 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
         ("stop signal", json!(extension.proxy_stop_signal)),
         ("stop grace period", json!(nanos(extension.proxy_stop_grace_period))),
         ("health check", if hitless { agent_health_check() } else { health_check() }),
-        ("constraints", constraints),
+        ("constraints", json!(proxy_constraints(extension, has_active_worker))),
         ("placement preferences", preferences(&extension.proxy_placement_preferences)),
         ("restart policy", restart_policy()),
-        ("replicas", json!(extension.proxy_replicas)),
+        (REPLICAS, json!(replicas)),
         ("update policy", policy("rollback", order, extension.proxy_update_delay)),
         ("rollback policy", policy("pause", order, extension.proxy_update_delay)),
         // The routing mesh needs a virtual IP. Without it, one address less on each network.
@@ -118,6 +121,15 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
     fields
 }
 
+/// On which nodes proxies run.
+pub(super) fn proxy_constraints(extension: &Extension, has_active_worker: bool) -> Vec<String> {
+    match &extension.proxy_constraints {
+        Some(constraints) => constraints.clone(),
+        None if has_active_worker => vec!["node.role==worker".to_owned()],
+        None => Vec::new(),
+    }
+}
+
 /// The fields of an extension service.
 pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, Field> {
     // Interlock's own had no others than -D, so that files with options alone mean them beside what makes it connect.
@@ -135,7 +147,7 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
         ("constraints", json!(extension.constraints)),
         ("placement preferences", preferences(&extension.placement_preferences)),
         ("restart policy", restart_policy()),
-        ("replicas", json!(1)),
+        (REPLICAS, json!(1)),
         // Two at once do no harm, and an answer comes from the old one until the new one works.
         ("update policy", policy("rollback", "start-first", Duration::ZERO)),
         ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
@@ -157,7 +169,7 @@ pub(super) fn core(image: &str) -> BTreeMap<String, Field> {
         ("arguments", json!(["reconcile", "--config", SETTINGS_PATH])),
         ("constraints", json!(["node.role==manager"])),
         ("restart policy", restart_policy()),
-        ("replicas", json!(1)),
+        (REPLICAS, json!(1)),
         // Two at once that have different settings would undo each other's work. Without core, proxies go on with what they have.
         ("update policy", policy("rollback", "stop-first", Duration::ZERO)),
         ("rollback policy", policy("pause", "stop-first", Duration::ZERO)),
