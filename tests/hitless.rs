@@ -198,10 +198,11 @@ async fn deliveries_are_switched_both_ways_on_a_living_system() {
     assert!(container["Secrets"].as_array().is_none_or(Vec::is_empty), "{container}");
     assert_eq!(container.get("ReadOnly"), None, "{container}");
     assert_eq!(networks(&world), 1);
-    // What was only there for it goes as soon as no rollback could need it: the identity and the network.
+    // What was only there for it goes as soon as no rollback could need it and it is no longer new: the identity and the network.
     route(&mut world.swarm(), "blog", "demo");
     world.swarm().settle();
     world.converge(&mut mind).await;
+    world.age(&mut mind).await;
     let snapshot = world.observe().await.unwrap().snapshot;
     assert!(!snapshot.secrets.iter().any(|secret| secret.name.starts_with(ownership::IDENTITY_PREFIX)));
     assert!(!snapshot.networks.iter().any(|network| network.name == "interlock-default"));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use crate::acting::{self, Cores, Part};
 use crate::certificates;
 use crate::core_name;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
@@ -41,6 +42,8 @@ pub struct Inputs {
     pub memory: Memory,
     /// How new revisions get to running proxies that follow core.
     pub delivery: Delivery,
+    /// Whether another core may act instead of this one: so it is for whoever goes on for ever.
+    pub takes_turns: bool,
 }
 
 /// How new revisions get to running proxies that follow core. Others always get them by new tasks.
@@ -57,7 +60,8 @@ impl Inputs {
     /// What a fresh process knows: nothing but this.
     pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
         let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
-        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
+        let delivery = Delivery::default();
+        Self { snapshot, settings, renderings, reports, memory, delivery, takes_turns: false }
     }
 }
 
@@ -86,6 +90,8 @@ pub struct Memory {
     pub versions: Versions,
     /// How the proxies' rolls went.
     pub rolls: Rolls,
+    /// What other cores did.
+    pub cores: Cores,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -153,7 +159,7 @@ struct Routed {
 }
 
 fn route(inputs: &Inputs) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
     let (model, mut problems) = model::read(snapshot, settings, known);
@@ -267,7 +273,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
     let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
@@ -311,13 +317,25 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         }
         clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
     }
-    let wanted = Desired { networks: control.networks, clusters };
+    let newest = desired::Newest::of(snapshot);
+    let wanted = Desired { networks: control.networks, clusters, newest };
     let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
-    let (mut plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
+    let before = attempts;
+    let (mut plan, mut attempts, told) = plan::diff(snapshot, &wanted, &before);
     problems.extend(told);
     // Of one that waits for something else already, that is told.
     resting.retain(|rest| plan.waiting.iter().all(|waiting| waiting.cluster != rest.cluster));
     plan.waiting.extend(resting);
+    let mut cores = Cores::default();
+    if *takes_turns {
+        let part;
+        (part, cores) = acting::part(snapshot, &memory.cores);
+        if part != Part::Acts {
+            // Nothing of the plan is attempted.
+            (plan, attempts) = (Plan::default(), before);
+        }
+        problems.extend(part.problem());
+    }
     let served = served(inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
@@ -342,6 +360,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             waits: Waits::default(),
             versions,
             rolls,
+            cores,
         },
     }
 }

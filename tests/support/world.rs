@@ -191,6 +191,18 @@ impl World {
         panic!("still at work after 12 passes:\n{last}");
     }
 
+    /// Passes once more when what was just made is not new any more, and unused objects go.
+    pub async fn age(&self, mind: &mut Mind) {
+        const NEW: std::time::Duration = std::time::Duration::from_secs(61);
+        match &self.backing {
+            Backing::Fake { handle, .. } => {
+                handle.swarm().tick(NEW);
+            }
+            Backing::Real => tokio::time::sleep(NEW).await,
+        }
+        self.converge(mind).await;
+    }
+
     /// What interlock made, without what differs from run to run: ids and versions.
     pub async fn made(&self) -> Vec<String> {
         let snapshot = self.observe().await.unwrap().snapshot;

@@ -198,6 +198,8 @@ fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
     let ours = |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
     let mut gone: Vec<_> = snapshot.services.iter().filter(ours).collect();
     gone.retain(|service| !wanted.contains(service.spec.name.as_str()));
+    gone.retain(|service| !desired.newest.wants_service(&service.spec.name));
+    gone.retain(|service| !garbage::is_new(snapshot, Some(service.created_at)));
     gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     let step = |service: &Service| Step {
         cluster: ownership::cluster_of(&service.spec.labels),

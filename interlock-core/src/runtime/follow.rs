@@ -80,7 +80,9 @@ impl Follower {
         let pace = Pace::new(settings.poll_interval);
         let own_checkers = control::own_checkers(&settings, options.checker.as_deref());
         let mut world = World::new(settings, options.delivery);
-        Arc::make_mut(&mut world.inputs).reports.own_checkers = own_checkers;
+        let inputs = Arc::make_mut(&mut world.inputs);
+        inputs.reports.own_checkers = own_checkers;
+        inputs.takes_turns = true;
         Self {
             pace,
             world,
