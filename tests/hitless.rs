@@ -87,6 +87,7 @@ async fn a_network_that_proxies_lack_replaces_them_and_both_generations_get_what
     let (world, mut mind) = deployed(hitless()).await;
     route(&mut world.swarm(), "late", "back");
     world.swarm().settle();
+    world.gather(&mut mind).await;
     let (outcome, observation) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.to_string().contains("networks attached: back"), "{}", outcome.plan);
     assert!(restarts(&outcome.plan));
@@ -134,7 +135,7 @@ async fn a_network_stays_as_long_as_anybody_uses_it_and_goes_when_nobody_does() 
     world.swarm().settle();
     let plan = world.pass(&mut mind).await.unwrap();
     assert!(plan.is_empty(), "{plan}");
-    world.swarm().tick(Duration::from_secs(61));
+    world.swarm().tick(Duration::from_secs(8));
     let plan = world.pass(&mut mind).await.unwrap();
     assert!(plan.to_string().contains("networks detached: back"), "{plan}");
     world.swarm().settle();
@@ -391,6 +392,7 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
     let mut mind = Mind::default();
     world.converge(&mut mind).await;
     label(&world, "shop", &[("ssl_cert", "old.pem")]);
+    world.gather(&mut mind).await;
     let (outcome, observation) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.to_string().contains("secrets attached: old.pem"), "{}", outcome.plan);
     assert!(restarts(&outcome.plan));
@@ -411,6 +413,9 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
         label(&world, "shop", &[("ssl_cert", to)]);
         // A core that was just started knows the service's previous labels.
         let mut mind = if fresh { Mind::default() } else { std::mem::take(&mut mind) };
+        if !fresh {
+            world.gather(&mut mind).await;
+        }
         let (outcome, observation) = world.decide(&mut mind).await.unwrap();
         let texts = delivered(&outcome);
         assert_eq!(texts.iter().filter(|text| shows(text, from)).count(), 1, "{texts:?}");

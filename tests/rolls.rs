@@ -173,6 +173,7 @@ async fn tasks_of_both_kinds_are_served_while_an_update_is_paused() {
     world.swarm().script.fate_when(PROXY, move |task| many(task.spec), Fate::FailOnStart { exit: 1 });
     route(&mut world.swarm(), "late", "back");
     world.swarm().settle();
+    world.gather(&mut mind).await;
     assert!(restarts(&world.pass(&mut mind).await.unwrap()));
     world.swarm().settle();
     assert_eq!(world.swarm().service_json(PROXY)["UpdateStatus"]["State"], "paused");

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use crate::acting::{self, Cores, Part};
 use crate::certificates;
@@ -115,6 +116,8 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// What to remember.
     pub memory: Memory,
+    /// When time alone may change what there is to do.
+    pub next: Option<Timestamp>,
 }
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
@@ -284,6 +287,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
     let (mut idle, mut rolls, mut resting) = (Idle::new(), Rolls::new(), Vec::new());
+    let next = generations.values().filter_map(|found| found.next).min();
     let wanted_generations =
         generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
     for (cluster, extension) in desired::clusters(settings) {
@@ -348,6 +352,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         secrets,
         plan,
         problems: problem::limited(problems),
+        next,
         memory: Memory {
             last_good: model.last_good,
             paces: model.paces,

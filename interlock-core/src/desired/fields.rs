@@ -230,15 +230,9 @@ fn tmpfs(target: &str, bytes: u64) -> Value {
     json!({ "Type": "tmpfs", "Target": target, "TmpfsOptions": { "SizeBytes": bytes, "Mode": 0o1777 } })
 }
 
-/// The agent waits up to 10 s for core before its proxy listens.
+/// Our own image asks by itself. The agent waits up to 10 s for core before its proxy listens.
 fn agent_health_check() -> Value {
-    json!({
-        "Test": ["CMD", "interlock", "proxy", "health"],
-        "Interval": nanos(Duration::from_secs(2)),
-        "Timeout": nanos(Duration::from_secs(3)),
-        "Retries": 3,
-        "StartPeriod": nanos(Duration::from_secs(20)),
-    })
+    patient(json!(["CMD", "interlock", "proxy", "health"]), Duration::from_secs(20))
 }
 
 /// Our own image asks by itself. Stock images differ in what they have: curl, wget or neither. Where there is neither, that the master process
@@ -248,12 +242,19 @@ fn health_check() -> Value {
     let script = format!(
         "if command -v interlock >/dev/null; then interlock proxy health; elif command -v wget >/dev/null; then wget -q -O /dev/null {url}; elif command -v curl >/dev/null; then curl -fs -o /dev/null {url}; fi"
     );
+    patient(json!(["CMD-SHELL", script]), Duration::ZERO)
+}
+
+/// A check that often says that a proxy has come up, and ends none in a hurry. On a node without processor time checks fail
+/// by themselves, while the proxy answers requests. An agent finds an NGINX that died without any check, so what is left to
+/// find is one that hangs. Core's own check gives up sooner: without core, proxies go on.
+fn patient(test: Value, start_period: Duration) -> Value {
     json!({
-        "Test": ["CMD-SHELL", script],
+        "Test": test,
         "Interval": nanos(Duration::from_secs(2)),
-        "Timeout": nanos(Duration::from_secs(3)),
-        "Retries": 3,
-        "StartPeriod": 0,
+        "Timeout": nanos(Duration::from_secs(10)),
+        "Retries": 15,
+        "StartPeriod": nanos(start_period),
     })
 }
 
@@ -270,6 +271,20 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Core's check gives up after 10 s of failures, or 25 s without processor time: see deploy/Dockerfile.
+    #[test]
+    fn a_proxy_is_ended_later_than_core_because_of_its_checks() {
+        for check in [agent_health_check(), health_check()] {
+            let seconds = |key: &str| check[key].as_u64().unwrap_or_default() / 1_000_000_000;
+            let retries = check["Retries"].as_u64().unwrap_or_default();
+            assert!(retries * seconds("Interval") >= 30, "checks that fail at once: {check}");
+            assert!(
+                retries * (seconds("Interval") + seconds("Timeout")) >= 180,
+                "checks without processor time: {check}"
+            );
+        }
+    }
 
     #[test]
     fn options_stand_behind_what_makes_an_extension_connect_and_commands_instead_of_it() {

@@ -14,7 +14,7 @@ use crate::desired::{self, AgentFile, ConfigFile, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
-use crate::snapshot::{Config, Service, UpdateState};
+use crate::snapshot::{Config, Mode, Service, Task, UpdateState};
 
 impl ServiceDiff<'_> {
     /// One roll at a time: what changes during one goes into the next. A roll or a rollback in which no task comes up for
@@ -24,7 +24,19 @@ impl ServiceDiff<'_> {
         if self.is_late(service) || self.hangs_back(service) {
             return None;
         }
-        Some(format!("service {} is still being updated", self.wanted.name))
+        let so_far = self.so_far(service).unwrap_or_default();
+        Some(format!("service {} is still being updated{so_far}", self.wanted.name))
+    }
+
+    /// How many tasks are new, for people, where that shows in what they mount.
+    fn so_far(&self, service: &Service) -> Option<String> {
+        let Mode::Replicated(all) = service.spec.mode else { return None };
+        if service.previous.as_ref()?.configs == service.spec.configs {
+            return None;
+        }
+        let is_new = |task: &&Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
+        let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
+        Some(format!(" ({} of {all} tasks are new)", tasks.filter(is_new).count()))
     }
 
     /// Ends a roll in which no task comes up for longer than one can need: no node meets a constraint, an image cannot be had, a port is taken.
