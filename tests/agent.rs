@@ -70,6 +70,30 @@ async fn core_hears_which_certificates_nginx_cannot_use() {
     agent.stop().await;
 }
 
+/// Where core is away, or has no name or address, each new proxy would refuse connections for as long as it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_core_that_answers_is_waited_for() {
+    let (node, mut core) = (Node::new(), Core::start());
+    core.kill();
+    node.mount(1);
+    let (reaches, reached) = tokio::sync::watch::channel(false);
+    let wait = Duration::from_secs(600);
+    let start = || node.start_reaching(core.address, GENERATION, wait, "nginx", reached.clone());
+    let agent = start();
+    node.serves(1);
+    agent.stop().await;
+
+    // One that answers may have a newer one.
+    reaches.send_replace(true);
+    let agent = start();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!node.listens());
+    core.resume();
+    core.send(node.revision(2));
+    node.serves(2);
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_the_mounted_copy_is_served() {
     let (node, mut core) = (Node::new(), Core::start());

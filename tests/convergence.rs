@@ -62,8 +62,10 @@ async fn a_crash_after_any_call_converges_with_nothing_orphaned() {
     for scenario in Scenario::all() {
         let undisturbed = world(&scenario).await;
         let before = undisturbed.swarm().writes();
-        undisturbed.converge(&mut Mind::default()).await;
+        let mut mind = Mind::default();
+        undisturbed.converge(&mut mind).await;
         let calls = undisturbed.swarm().writes() - before;
+        undisturbed.age(&mut mind).await;
         let expected = undisturbed.made().await;
         for call in 1..=calls {
             for commits in [true, false] {
@@ -79,7 +81,9 @@ async fn a_crash_after_any_call_converges_with_nothing_orphaned() {
                 assert!(world.swarm().script.crashed(), "{}: call {call} never came", scenario.name);
                 world.swarm().script.revive();
                 world.swarm().settle();
-                world.converge(&mut Mind::default()).await;
+                let mut mind = Mind::default();
+                world.converge(&mut mind).await;
+                world.age(&mut mind).await;
                 assert_eq!(
                     world.made().await,
                     expected,

@@ -15,6 +15,7 @@ use interlock_core::render::{RenderError, Suspect};
 use interlock_core::settings::Settings;
 use interlock_core::trust::Authority;
 use interlock_testkit::Swarm;
+use interlock_testkit::script::Fate;
 use serde_json::{Value, json};
 use support::settings;
 use support::world::{Mind, World, route, with_authority};
@@ -86,6 +87,7 @@ async fn a_network_that_proxies_lack_replaces_them_and_both_generations_get_what
     let (world, mut mind) = deployed(hitless()).await;
     route(&mut world.swarm(), "late", "back");
     world.swarm().settle();
+    world.gather(&mut mind).await;
     let (outcome, observation) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.to_string().contains("networks attached: back"), "{}", outcome.plan);
     assert!(restarts(&outcome.plan));
@@ -133,7 +135,7 @@ async fn a_network_stays_as_long_as_anybody_uses_it_and_goes_when_nobody_does() 
     world.swarm().settle();
     let plan = world.pass(&mut mind).await.unwrap();
     assert!(plan.is_empty(), "{plan}");
-    world.swarm().tick(Duration::from_secs(61));
+    world.swarm().tick(Duration::from_secs(8));
     let plan = world.pass(&mut mind).await.unwrap();
     assert!(plan.to_string().contains("networks detached: back"), "{plan}");
     world.swarm().settle();
@@ -197,10 +199,11 @@ async fn deliveries_are_switched_both_ways_on_a_living_system() {
     assert!(container["Secrets"].as_array().is_none_or(Vec::is_empty), "{container}");
     assert_eq!(container.get("ReadOnly"), None, "{container}");
     assert_eq!(networks(&world), 1);
-    // What was only there for it goes as soon as no rollback could need it: the identity and the network.
+    // What was only there for it goes as soon as no rollback could need it and it is no longer new: the identity and the network.
     route(&mut world.swarm(), "blog", "demo");
     world.swarm().settle();
     world.converge(&mut mind).await;
+    world.age(&mut mind).await;
     let snapshot = world.observe().await.unwrap().snapshot;
     assert!(!snapshot.secrets.iter().any(|secret| secret.name.starts_with(ownership::IDENTITY_PREFIX)));
     assert!(!snapshot.networks.iter().any(|network| network.name == "interlock-default"));
@@ -345,7 +348,7 @@ async fn h5_changed_labels_that_are_refused_leave_the_route_as_it_serves() {
 /// What an extension refuses is counted for its own service cluster.
 #[tokio::test]
 async fn refusals_of_one_service_cluster_do_not_count_for_another() {
-    let east = "[Extensions.east]\nServiceCluster = \"east\"\nPublishMode = \"host\"\nPublishedPort = 8080\nPublishedSSLPort = 8444\n";
+    let east = "[Extensions.east]\nServiceCluster = \"east\"\nPublishMode = \"host\"\nPublishedPort = 8090\nPublishedSSLPort = 8453\n";
     let (mut swarm, names) = (with_shop(), ["one", "two", "three"]);
     names.iter().chain(&["odd"]).for_each(|name| route(&mut swarm, name, "demo"));
     swarm.settle();
@@ -389,6 +392,7 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
     let mut mind = Mind::default();
     world.converge(&mut mind).await;
     label(&world, "shop", &[("ssl_cert", "old.pem")]);
+    world.gather(&mut mind).await;
     let (outcome, observation) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.to_string().contains("secrets attached: old.pem"), "{}", outcome.plan);
     assert!(restarts(&outcome.plan));
@@ -409,6 +413,9 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
         label(&world, "shop", &[("ssl_cert", to)]);
         // A core that was just started knows the service's previous labels.
         let mut mind = if fresh { Mind::default() } else { std::mem::take(&mut mind) };
+        if !fresh {
+            world.gather(&mut mind).await;
+        }
         let (outcome, observation) = world.decide(&mut mind).await.unwrap();
         let texts = delivered(&outcome);
         assert_eq!(texts.iter().filter(|text| shows(text, from)).count(), 1, "{texts:?}");
@@ -459,7 +466,9 @@ async fn a_certificate_that_is_no_secret_keeps_the_last_good_route() {
 async fn a_roll_that_takes_too_long_is_taken_back() {
     let (mut world, mut mind) = deployed(hitless()).await;
     let before = spec(&world);
-    world.settings = settings(&format!("{HITLESS}ProxyConstraints = [\"node.hostname==node2\"]\n"));
+    let has = |spec: &Value| spec["TaskTemplate"]["ContainerSpec"]["Image"] == "slow:1";
+    world.swarm().script.fate_when(PROXY, move |task| has(task.spec), Fate::StartAfter(Duration::from_secs(3600)));
+    world.settings = settings(&format!("{HITLESS}ProxyImage = \"slow:1\"\n"));
     let _roll = world.pass(&mut mind).await.unwrap();
     world.swarm().tick(Duration::from_secs(30));
     let plan = world.pass(&mut mind).await.unwrap();

@@ -443,3 +443,18 @@ async fn a_core_of_another_name_is_in_the_way_of_a_second_one() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn whoever_installs_hears_that_proxies_lack_nodes() {
+    let site = Site::new(Swarm::new());
+    let text = "[Extensions.default]\nPublishMode = \"host\"\n";
+    let mut problems = Vec::new();
+    let tell = |progress| {
+        if let Progress::Problem(problem) = progress {
+            problems.push(problem.to_string());
+        }
+    };
+    runtime::install(&core(text), None, &site.options(), Duration::from_secs(60), tell).await.unwrap();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("2 are asked for and only 1 node can take one"), "{problems:?}");
+}

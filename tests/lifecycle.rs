@@ -3,12 +3,16 @@
 
 mod support;
 
+use std::time::Duration;
+
+use interlock_core::ownership;
 use interlock_core::plan::Plan;
 use interlock_core::problem::Effect;
 use interlock_testkit::Swarm;
+use interlock_testkit::script::{Fault, Rule};
 use serde_json::{Value, json};
 use support::settings;
-use support::world::{Mind, World, route};
+use support::world::{Mind, World, route, with_authority};
 
 const PROXY: &str = "interlock-proxy";
 
@@ -227,6 +231,7 @@ async fn an_extension_that_the_settings_lose_takes_its_proxies_along_and_no_othe
     world.converge(&mut mind).await;
     assert!(world.swarm().find_service("interlock-proxy-east").is_some());
     let before = world.swarm().service_json(PROXY);
+    world.age(&mut mind).await;
     world.settings = settings("[Extensions.default]");
     world.converge(&mut mind).await;
     assert!(world.swarm().find_service("interlock-proxy-east").is_none());
@@ -295,4 +300,92 @@ async fn a_large_configuration_is_split_and_a_larger_one_refused() {
         refused.problems
     );
     assert!(!refused.plan.steps.iter().any(|step| step.restarts_tasks), "{}", refused.plan);
+}
+
+const TWO: &str = "EndpointOverride = \"core.test:8080\"\n[Extensions.default]\n[Extensions.two]\n\
+                   ServiceCluster = \"two\"\nHitlessServiceUpdate = true\n\
+                   PublishedPort = 8090\nPublishedSSLPort = 8453\n";
+
+/// Somebody may have made it for a service that comes next.
+#[tokio::test]
+async fn what_was_made_a_moment_ago_is_not_removed() {
+    let (world, mut mind) = deployed().await;
+    let network = ownership::proxy_network(&"two".parse().unwrap());
+    let labels = json!({ ownership::OWNER: ownership::OWNER_VALUE, ownership::CLUSTER: "two" });
+    world.swarm().create_network(json!({ "Name": network, "Driver": "overlay", "Labels": labels })).unwrap();
+    let config = format!("{}two.0.agent", ownership::CONFIG_PREFIX);
+    world.swarm().create_config(json!({ "Name": config, "Labels": labels, "Data": "YQ==" })).unwrap();
+    for _ in 0..5 {
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "{plan}");
+        world.swarm().tick(Duration::from_secs(11));
+    }
+    world.swarm().tick(Duration::from_secs(10));
+    let plan = world.pass(&mut mind).await.unwrap();
+    assert_eq!(plan.steps.len(), 2, "{plan}");
+}
+
+/// A core that is about to be replaced has older settings than its service mounts.
+#[tokio::test]
+async fn what_the_newest_settings_on_the_swarm_want_is_not_removed() {
+    let mut swarm = with_authority(with_shop());
+    let labels = json!({ ownership::OWNER: ownership::OWNER_VALUE });
+    let unknown = "[Extensions.default]\n[Novelties]\nKey = 1\n";
+    for (name, text) in [("two", TWO), ("unknown", unknown)] {
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+        let name = format!("{}{name}", ownership::SETTINGS_PREFIX);
+        swarm.create_config(json!({ "Name": name, "Labels": labels, "Data": data })).unwrap();
+    }
+    let mount = |name: &str| format!("{}{name}", ownership::SETTINGS_PREFIX);
+    let core = swarm
+        .service("interlock-core")
+        .label(ownership::OWNER, ownership::OWNER_VALUE)
+        .label(ownership::TYPE, ownership::TYPE_CORE)
+        .secret(ownership::AUTHORITY_SECRET);
+    core.config(&mount("two"), "/etc/interlock/config.toml").create();
+    swarm
+        .service("two-shop")
+        .label("com.docker.lb.hosts", "two.example.com")
+        .label("com.docker.lb.port", "8080")
+        .label("com.docker.lb.service_cluster", "two")
+        .network("demo")
+        .create();
+    swarm.settle();
+    let mut world = World::new(swarm, settings(TWO)).await;
+    world.converge(&mut Mind::default()).await;
+    world.swarm().tick(Duration::from_secs(100));
+    world.settings = settings("[Extensions.default]\n");
+    let plan = world.pass(&mut Mind::default()).await.unwrap();
+    assert!(plan.is_empty(), "{plan}");
+    assert!(world.swarm().find_service("interlock-proxy-two").is_some());
+
+    // Settings of a later version may want anything.
+    let id = world.swarm().configs().find(|config| config.name() == mount("unknown")).unwrap().meta.id.clone();
+    let remount = |spec: &mut Value| {
+        let config = &mut spec["TaskTemplate"]["ContainerSpec"]["Configs"][0];
+        (config["ConfigID"], config["ConfigName"]) = (json!(id), json!(mount("unknown")));
+    };
+    world.swarm().edit_service("interlock-core", remount).unwrap();
+    let plan = world.pass(&mut Mind::default()).await.unwrap();
+    assert!(plan.is_empty(), "{plan}");
+
+    // Where core's own settings are the newest, what they do not want goes.
+    world.swarm().remove_service("interlock-core").unwrap();
+    world.swarm().settle();
+    let plan = world.pass(&mut Mind::default()).await.unwrap();
+    assert!(plan.to_string().contains("- service interlock-proxy-two"), "{plan}");
+}
+
+/// The list of a service's tasks is a 404 when the service is gone.
+#[tokio::test]
+async fn a_service_that_goes_between_two_reads_is_gone_and_no_error() {
+    let (world, _) = deployed().await;
+    let late = Fault::Delay(Duration::from_millis(500));
+    world.swarm().script.rule(Rule::method("GET", "/services", late).times(1));
+    let goes = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        world.swarm().remove_service(PROXY).unwrap();
+    };
+    let (observed, ()) = tokio::join!(world.observe(), goes);
+    assert!(observed.unwrap().snapshot.services.iter().all(|service| service.spec.name != PROXY));
 }

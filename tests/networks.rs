@@ -246,7 +246,7 @@ async fn h6_a_network_that_fails_is_tried_alone_and_an_honest_one_goes_first() {
     assert_eq!(world.swarm().running(PROXY).len(), 2);
 }
 
-/// Rolls lie half a minute apart, whatever one service does, and the first is at once.
+/// Rolls lie half a minute apart, whatever one service does, and the first is soon.
 #[tokio::test]
 async fn g4_a_service_that_moves_to_and_fro_replaces_proxies_once_in_30_seconds() {
     let (world, mut mind) = deployed(&["demo", "one", "two"]).await;
@@ -263,7 +263,7 @@ async fn g4_a_service_that_moves_to_and_fro_replaces_proxies_once_in_30_seconds(
     })
     .await;
     let times: Vec<_> = rolls.iter().map(|(second, _)| *second).collect();
-    assert!(times[0] < 10, "{times:?}");
+    assert!(times[0] <= 30, "{times:?}");
     assert!(times.windows(2).all(|two| two[1] - two[0] >= 30), "{times:?}");
     assert!(times.len() <= 3, "{times:?}");
 }
@@ -323,4 +323,45 @@ async fn h8_a_service_whose_labels_flap_waits_and_others_do_not() {
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     assert!(text(&outcome).contains("max_fails=240"));
     assert_eq!(outcome.problems, []);
+}
+
+/// A stack comes piece by piece, and each roll costs every proxy.
+#[tokio::test]
+async fn fifty_networks_at_once_are_one_roll() {
+    let names: Vec<_> = (0..50).map(|n| format!("net{n}")).collect();
+    let all: Vec<_> = ["demo"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let (world, mut mind) = deployed(&all).await;
+    let rolls = passes(&world, &mut mind, 100, |second, world| {
+        let second = usize::try_from(second).unwrap();
+        for name in names.iter().skip(second * 3).take(3) {
+            route(&mut world.swarm(), &format!("of-{name}"), name);
+        }
+    })
+    .await;
+    let times: Vec<_> = rolls.iter().map(|(second, _)| *second).collect();
+    assert_eq!(times.len(), 1, "{times:?}");
+    assert!(times[0] <= 25, "{times:?}");
+    assert_eq!(attached(&world).len(), 51);
+}
+
+/// `docker stack rm` cannot remove a network that proxies have.
+#[tokio::test]
+async fn a_network_is_given_back_soon_after_its_last_user_has_gone() {
+    let (world, mut mind) = deployed(&["demo", "back", "next"]).await;
+    route(&mut world.swarm(), "late", "back");
+    route(&mut world.swarm(), "other", "next");
+    let _attach = passes(&world, &mut mind, 90, |_, _| ()).await;
+    assert_eq!(attached(&world), set(&["demo", "back", "next"]));
+    // Two that go one after the other are one roll.
+    let rolls = passes(&world, &mut mind, 12, |second, world| match second {
+        0 => world.swarm().remove_service("late").unwrap(),
+        4 => world.swarm().remove_service("other").unwrap(),
+        _ => {}
+    })
+    .await;
+    let times: Vec<_> = rolls.iter().map(|(second, _)| *second).collect();
+    assert!(times.len() == 1 && times[0] < 10, "{times:?}");
+    assert_eq!(attached(&world), set(&["demo"]));
+    world.swarm().settle();
+    world.swarm().remove_network("back").unwrap();
 }

@@ -173,6 +173,7 @@ async fn tasks_of_both_kinds_are_served_while_an_update_is_paused() {
     world.swarm().script.fate_when(PROXY, move |task| many(task.spec), Fate::FailOnStart { exit: 1 });
     route(&mut world.swarm(), "late", "back");
     world.swarm().settle();
+    world.gather(&mut mind).await;
     assert!(restarts(&world.pass(&mut mind).await.unwrap()));
     world.swarm().settle();
     assert_eq!(world.swarm().service_json(PROXY)["UpdateStatus"]["State"], "paused");
@@ -316,4 +317,147 @@ async fn start_first_where_every_node_has_a_proxy_is_taken_back_and_told() {
     world.swarm().settle();
     assert_eq!(running(&world), before);
     assert_eq!(world.swarm().service_json(PROXY)["Spec"]["UpdateConfig"]["Order"], "start-first");
+}
+
+const DOWN: &str = "node3";
+
+fn status(world: &World) -> Value {
+    world.swarm().service_json(PROXY)["UpdateStatus"]["State"].clone()
+}
+
+fn replicas(world: &World) -> Value {
+    world.swarm().service_json(PROXY)["Spec"]["Mode"]["Replicated"]["Replicas"].clone()
+}
+
+fn drain(world: &World, node: &str, availability: &str) {
+    world.swarm().edit_node(node, |spec| spec["Availability"] = json!(availability));
+}
+
+async fn told(world: &World, mind: &mut Mind) -> String {
+    let (outcome, _) = world.decide(mind).await.unwrap();
+    outcome.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A task that no node can take stays pending, and Swarm waits for it without a limit.
+#[tokio::test]
+async fn there_are_no_more_host_mode_proxies_than_nodes_that_can_take_one() {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo").overlay("back");
+    swarm.edit_node(DOWN, |spec| spec["Availability"] = json!("drain"));
+    route(&mut swarm, "shop", "demo");
+    swarm.settle();
+    let world = World::new(swarm, settings(HITLESS)).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    assert_eq!((replicas(&world), world.swarm().running(PROXY).len()), (json!(1), 1));
+    let said = told(&world, &mut mind).await;
+    assert!(said.contains("2 are asked for and only 1 node can take one (node node3 is drained)"), "{said}");
+    assert!(said.contains("set ProxyReplicas = 1, free or add a node"), "{said}");
+
+    // A roll reaches its end.
+    route(&mut world.swarm(), "late", "back");
+    world.swarm().settle();
+    world.swarm().tick(Duration::from_secs(60));
+    world.converge(&mut mind).await;
+    assert_eq!(status(&world), "completed");
+
+    // A node that comes gets one, and nothing is told any more; one that goes takes its own along.
+    let before = world.swarm().running(PROXY)[0].meta.id.clone();
+    drain(&world, DOWN, "active");
+    world.converge(&mut mind).await;
+    assert_eq!((replicas(&world), world.swarm().running(PROXY).len()), (json!(2), 2));
+    assert_eq!(told(&world, &mut mind).await, "");
+    world.swarm().set_node_state(DOWN, "down");
+    world.converge(&mut mind).await;
+    assert_eq!(replicas(&world), json!(1));
+    assert!(world.swarm().running(PROXY).iter().any(|task| task.meta.id == before), "no task was replaced");
+    // While a leader is elected, nothing is known of any node.
+    for node in ["node1", "node2", DOWN] {
+        world.swarm().set_node_state(node, "unknown");
+    }
+    world.converge(&mut mind).await;
+    assert_eq!(replicas(&world), json!(2));
+}
+
+#[tokio::test]
+async fn a_host_port_of_another_service_takes_its_nodes_away() {
+    let mut swarm = with_authority(Swarm::three_nodes()).overlay("demo");
+    route(&mut swarm, "shop", "demo");
+    swarm.service("other").publish_host(8443, 443).constraint("node.hostname==node2").create();
+    swarm.settle();
+    let world = World::new(swarm, settings(HITLESS)).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    assert_eq!((replicas(&world), world.swarm().running(PROXY).len()), (json!(1), 1));
+    let said = told(&world, &mut mind).await;
+    assert!(said.contains("service other has port 8443 of node node2"), "{said}");
+    world.swarm().service("more").publish_host(8443, 443).constraint("node.hostname==node3").create();
+    world.swarm().settle();
+    assert_eq!(told(&world, &mut Mind::default()).await, said, "who has a port keeps it");
+}
+
+/// Somebody asked for more by hand, or an earlier version did: the roll hangs, and so does the rollback.
+#[tokio::test]
+async fn a_roll_that_waits_for_a_node_is_taken_back_soon_and_its_rollback_is_cut_short() {
+    for fresh in [false, true] {
+        let (mut world, mut mind) = deployed(HITLESS).await;
+        // The roll begins while two nodes are there, and one goes before it is through.
+        fate_of_image(&world, "slow", Fate::StartAfter(Duration::from_secs(5)));
+        world.settings = settings(&with_image(HITLESS, "slow:1"));
+        assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+        world.swarm().tick(Duration::from_secs(2));
+        for node in ["node2", DOWN] {
+            drain(&world, node, if node == DOWN { "drain" } else { "active" });
+        }
+        let by_hand = |spec: &mut Value| spec["Mode"]["Replicated"]["Replicas"] = json!(4);
+        world.swarm().edit_service(PROXY, by_hand).unwrap();
+        if fresh {
+            mind = Mind::default();
+        }
+        let mut seconds = 0;
+        while !(replicas(&world) == json!(1) && status(&world) != "updating" && status(&world) != "rollback_started") {
+            world.swarm().tick(Duration::from_secs(1));
+            let _plan = world.pass(&mut mind).await.unwrap();
+            seconds += 1;
+            assert!(seconds < 60, "fresh {fresh}: {} {}", status(&world), replicas(&world));
+        }
+        world.swarm().settle();
+        world.swarm().tick(Duration::from_secs(60));
+        world.converge(&mut mind).await;
+        assert_eq!(world.swarm().running(PROXY).len(), 1);
+        assert!(container(&world)["Image"].as_str().unwrap().contains("slow"), "it was not the image that failed");
+    }
+}
+
+/// A roll whose tasks come up is no reason to wait with their number; one that may be bad is.
+#[tokio::test]
+async fn the_number_of_proxies_changes_during_a_roll_that_works_and_after_one_that_failed() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    let slow = format!("{}ProxyUpdateDelay = \"5m\"\n", with_image(HITLESS, "slow:1"));
+    fate_of_image(&world, "slow", Fate::StartAfter(Duration::from_secs(5)));
+    world.settings = settings(&slow);
+    assert!(restarts(&world.pass(&mut mind).await.unwrap()));
+    world.swarm().tick(Duration::from_secs(1));
+    let one = settings(&format!("{slow}ProxyReplicas = 1\n"));
+    world.settings = one.clone();
+    assert!(world.pass(&mut mind).await.unwrap().is_empty(), "it may still be bad");
+    for _ in 0..10 {
+        world.swarm().tick(Duration::from_secs(1));
+        let _plan = world.pass(&mut mind).await.unwrap();
+    }
+    assert_eq!(replicas(&world), json!(1));
+    world.swarm().settle();
+
+    fate_of_image(&world, "broken", no_such_image());
+    world.settings = settings(&with_image(HITLESS, "broken:1"));
+    for _ in 0..3 {
+        let _plan = world.pass(&mut mind).await.unwrap();
+        world.swarm().settle();
+    }
+    assert_eq!(replicas(&world), json!(2), "the settings say two again, and it is no reason to try the image again");
+    for _ in 0..3 {
+        world.swarm().tick(Duration::from_secs(100));
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "{plan}");
+        assert!(told(&world, &mut mind).await.contains("No such image"));
+    }
 }

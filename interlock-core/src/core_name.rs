@@ -8,26 +8,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use crate::acting;
 use crate::names::{NetworkId, ServiceId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::Settings;
 use crate::snapshot::{Network, STACK_LABEL, Service, ServiceSpec, Snapshot, UpdateState};
 
-/// Core's own service, if it carries our labels.
+/// Core's own service, if it carries our labels: the one that we are a task of, else the oldest.
 pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    snapshot.services.iter().find(|service| ownership::is_core(snapshot, service))
+    let mut cores = snapshot.services.iter().filter(|service| ownership::is_core(snapshot, service));
+    match &snapshot.core {
+        Some(own) => cores.find(|service| service.id == *own),
+        None => cores.min_by_key(|service| (service.created_at, &service.id)),
+    }
 }
 
-/// Core's service: the one that we are a task of, else the one that is ours, else whichever has the authority. Somebody may have deployed
-/// core by hand, and whoever asks need not be a task of it.
+/// Core's service: the one that we are a task of, else the one that acts. Somebody may have deployed core by hand, and
+/// whoever asks need not be a task of it.
 pub(crate) fn any_core(snapshot: &Snapshot) -> Option<&Service> {
     let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
     let by_hand = || {
         let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service));
         cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
     };
-    own.or_else(|| core_service(snapshot)).or_else(by_hand)
+    let acts = || acting::candidates(snapshot).into_iter().next();
+    own.or_else(acts).or_else(|| core_service(snapshot)).or_else(by_hand)
 }
 
 /// Where peers find core, as a name and a port. Its service has no virtual IP in between: each task has an address of its own.

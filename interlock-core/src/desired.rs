@@ -15,7 +15,9 @@ mod core;
 mod extension;
 mod fields;
 mod hardening;
+mod newest;
 mod proxy;
+mod room;
 mod service;
 mod strangers;
 
@@ -24,8 +26,11 @@ pub use control::{Control, control};
 pub use core::{core, core_networks};
 pub use extension::extension;
 pub use fields::Field;
-pub(crate) use fields::path_of;
+pub(crate) use fields::{REPLICAS, path_of};
+pub use newest::Newest;
 pub use proxy::proxy;
+pub use room::lack_of_nodes;
+pub(crate) use room::room;
 pub use service::{
     ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target,
 };
@@ -41,6 +46,8 @@ pub struct Desired {
     pub networks: BTreeMap<String, Labels>,
     /// The objects of each service cluster.
     pub clusters: BTreeMap<Cluster, Objects>,
+    /// What the newest settings on the Swarm want, if these are others.
+    pub newest: Newest,
 }
 
 /// The objects of one service cluster.

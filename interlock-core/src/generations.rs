@@ -13,6 +13,7 @@ use crate::snapshot::{Service, ServiceSpec, Snapshot, Task, UpdateState};
 mod rolls;
 mod servable;
 
+use rolls::QUIET_FOR;
 pub use rolls::{Added, Roll, Rolls};
 pub(crate) use rolls::{Admitted, Needs, needs};
 pub use servable::{Certificates, Shown};
@@ -70,9 +71,9 @@ pub enum Attached {
     Secret(SecretId),
 }
 
-/// How long what nobody else uses stays attached. Its owner may want to remove it, and cannot while proxies use it;
-/// detaching replaces them, so what goes within this time goes together.
-const IDLE: SignedDuration = SignedDuration::from_secs(60);
+/// How long what nobody else uses stays attached. Its owner may want to remove it (`docker stack rm`), and cannot while
+/// proxies use it.
+const IDLE: SignedDuration = SignedDuration::from_secs(8);
 
 /// What the tasks of a service cluster's proxies have and shall have.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +90,8 @@ pub struct Generations {
     pub roll: Option<Roll>,
     /// Of what is needed, what new tasks get now.
     pub(crate) admitted: Admitted,
+    /// When time alone changes this.
+    pub(crate) next: Option<Timestamp>,
 }
 
 /// What decides, besides what is on the Swarm.
@@ -120,8 +123,8 @@ pub(crate) fn decide(
     let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let Some(service) = service else {
         let live = BTreeSet::from([needed.clone()]);
-        let admitted = Admitted::default();
-        return Generations { live, wanted: needed, running: BTreeSet::new(), idle: Idle::new(), roll: None, admitted };
+        let (running, idle, admitted) = (BTreeSet::new(), Idle::new(), Admitted::default());
+        return Generations { live, wanted: needed, running, idle, roll: None, admitted, next: None };
     };
     let hitless = extension.hitless_service_update;
     let deployed = Attachments::of(snapshot, cluster, &service.spec);
@@ -133,7 +136,7 @@ pub(crate) fn decide(
     if !hitless {
         let live = BTreeSet::from([needed.clone()]);
         let (running, idle) = (BTreeSet::new(), Idle::new());
-        return Generations { live, wanted: needed, running, idle, roll: Some(roll), admitted };
+        return Generations { live, wanted: needed, running, idle, roll: Some(roll), admitted, next: None };
     }
     let rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
     let mut live = BTreeSet::from([deployed.clone()]);
@@ -148,7 +151,9 @@ pub(crate) fn decide(
     let specs = [Some(&service.spec), service.previous.as_ref()].into_iter().flatten();
     let running =
         specs.filter(|spec| runs(snapshot, service, spec)).map(|spec| Attachments::of(snapshot, cluster, spec));
-    Generations { wanted, live, running: running.collect(), idle, roll: Some(roll), admitted }
+    let next = idle.values().map(|since| since.checked_add(IDLE).unwrap_or(now)).chain(admitted.next);
+    let next = next.filter(|next| *next > now).min();
+    Generations { wanted, live, running: running.collect(), idle, roll: Some(roll), admitted, next }
 }
 
 /// Whether a task of a service serves that was started with this spec. Its agent's file, a config object, says what it has.
@@ -187,12 +192,15 @@ fn wanted(
         .collect();
     let replaced_anyway =
         !needed.networks.is_subset(&deployed.networks) || !needed.secrets.is_subset(&deployed.secrets);
+    let for_long = |since: &Timestamp, time| !admitted.rests && now.duration_since(*since) >= time;
+    let is_due = idle.values().any(|since| for_long(since, IDLE));
     let goes = |attached: Attached| {
         // What the settings do not list goes at once, and where proxies would not be attached.
         let unwanted = matches!(&attached, Attached::Network(id) if fixed || unwanted.contains(id));
         let at_once = replaced_anyway || unwanted;
         match idle.get(&(cluster.clone(), attached)) {
-            Some(since) => at_once || (!admitted.rests && now.duration_since(*since) >= IDLE),
+            // What has been idle for a moment goes along with what is due.
+            Some(since) => at_once || (is_due && for_long(since, QUIET_FOR)),
             None => false,
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::acting;
 use crate::desired;
 use crate::names::{Cluster, Fingerprint};
 use crate::ownership;
@@ -36,9 +37,10 @@ pub struct Deployed<'a> {
     pub works: bool,
 }
 
-/// The core that is there: the service that mounts the authority. Of several the first by name.
+/// The core that is there: the service that mounts the authority, whatever its name. Of several the one that acts.
 pub fn deployed(snapshot: &Snapshot) -> Option<Deployed<'_>> {
-    let service = cores(snapshot).min_by_key(|service| &service.spec.name)?;
+    let acts = acting::candidates(snapshot).into_iter().next();
+    let service = acts.or_else(|| cores(snapshot).min_by_key(|service| &service.spec.name))?;
     let mounted = service.spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX));
     let config = mounted.and_then(|mount| snapshot.configs.iter().find(|config| config.id == mount.id));
     let settings = config.filter(|config| ownership::is_ours(&config.labels)).map(|config| config.data.as_str());
@@ -79,8 +81,7 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
 
 /// A core that has another name: two of them would change each other's work for ever.
 fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
-    let others = cores(snapshot).filter(|service| service.spec.name != name && works(service));
-    let service = others.min_by_key(|service| &service.spec.name)?;
+    let service = acting::candidates(snapshot).into_iter().find(|service| service.spec.name != name)?;
     let there = &service.spec.name;
     let right = match ownership::is_core(snapshot, service) {
         true => format!("bring that one up to date: add --name {there}"),

@@ -45,6 +45,7 @@ pub mod reconcile;
 
 pub mod state;
 
+mod acting;
 mod certificates;
 mod core_name;
 mod hash;

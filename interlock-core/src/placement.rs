@@ -14,8 +14,8 @@ pub(crate) fn is_possible<'c>(nodes: &[Node], constraints: impl Iterator<Item = 
     nodes.is_empty() || nodes.iter().any(|node| constraints.clone().all(|one| meets(node, one)))
 }
 
-/// What this version cannot judge is left to Swarm.
-fn meets(node: &Node, constraint: &str) -> bool {
+/// Whether a node meets a constraint. What this version cannot judge is left to Swarm.
+pub(crate) fn meets(node: &Node, constraint: &str) -> bool {
     let (key, wanted, equal) = match (constraint.split_once("=="), constraint.split_once("!=")) {
         (Some((key, value)), _) => (key, value, true),
         (_, Some((key, value))) => (key, value, false),

@@ -102,8 +102,10 @@ pub struct Options {
 /// How long things may take.
 #[derive(Debug, Clone)]
 pub struct Times {
-    /// How long to wait at the start for core's revision before an older one is served. Default: 10 s.
+    /// How long to wait at the start for the revision of a core that answers, before an older one is served. Default: 10 s.
     pub core: Duration,
+    /// How long to wait at the start for a core to answer. Default: 1 s.
+    pub reach: Duration,
     /// How long nginx may take to check a configuration. Default: 60 s.
     pub check: Duration,
     /// How long nginx may take to look at the certificates before core hears of this proxy. Default: 3 s.
@@ -138,6 +140,7 @@ impl Default for Options {
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
+                reach: Duration::from_secs(1),
                 check: Duration::from_secs(60),
                 trial: Duration::from_secs(3),
                 serve: Duration::from_secs(10),
@@ -169,6 +172,8 @@ pub enum Delivery {
         agent: AgentFile,
         /// The way to core.
         client: Client,
+        /// Whether core was ever reached on it.
+        reached: watch::Receiver<bool>,
         /// Whose signature configurations need; `None` for a core of a version that signed nothing.
         seal: Option<Seal>,
     },
@@ -226,16 +231,18 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
     let boot;
     let generation;
     let mut sealed = None;
+    let mut reached = None;
     match delivery {
         Delivery::Classic { config } => {
             boot = Boot::InPlace(config);
             generation = CLASSIC.to_owned();
         }
-        Delivery::Hitless { agent, client, seal } => {
+        Delivery::Hitless { agent, client, reached: reaches_core, seal } => {
             if agent.kind != Kind::Nginx {
                 return Err(Error::Unsupported(agent.kind));
             }
             sealed.clone_from(&seal);
+            reached = Some(reaches_core);
             boot = Boot::Aside(agent.boot.into(), options.manifest.clone());
             generation = agent.generation.to_string();
             let hostname = nix::unistd::gethostname().unwrap_or_default();
@@ -270,6 +277,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         seal: sealed,
         program,
         wanted,
+        reached,
         running,
         answers,
         times: options.times,

@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
+use crate::acting::{self, Cores, Part};
 use crate::certificates;
 use crate::core_name;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
@@ -42,6 +44,8 @@ pub struct Inputs {
     pub memory: Memory,
     /// How new revisions get to running proxies that follow core.
     pub delivery: Delivery,
+    /// Whether another core may act instead of this one: so it is for whoever goes on for ever.
+    pub takes_turns: bool,
 }
 
 /// How new revisions get to running proxies that follow core. Others always get them by new tasks.
@@ -58,7 +62,8 @@ impl Inputs {
     /// What a fresh process knows: nothing but this.
     pub fn new(snapshot: Snapshot, settings: Settings) -> Self {
         let (renderings, reports, memory) = (Renderings::new(), Reports::default(), Memory::default());
-        Self { snapshot, settings, renderings, reports, memory, delivery: Delivery::default() }
+        let delivery = Delivery::default();
+        Self { snapshot, settings, renderings, reports, memory, delivery, takes_turns: false }
     }
 }
 
@@ -89,6 +94,8 @@ pub struct Memory {
     pub rolls: Rolls,
     /// Options of the settings that a proxy's checker does not take.
     pub refused_options: RefusedOptions,
+    /// What other cores did.
+    pub cores: Cores,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -112,6 +119,8 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// What to remember.
     pub memory: Memory,
+    /// When time alone may change what there is to do.
+    pub next: Option<Timestamp>,
 }
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
@@ -167,7 +176,7 @@ struct Routed {
 }
 
 fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _ } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
     let (model, mut problems) = model::read(snapshot, settings, known);
@@ -283,16 +292,18 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 }
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery } = inputs;
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
     let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
+    problems.extend(desired::lack_of_nodes(snapshot, settings));
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
     let (mut idle, mut rolls, mut resting) = (Idle::new(), Rolls::new(), Vec::new());
+    let next = generations.values().filter_map(|found| found.next).min();
     let wanted_generations =
         generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
     for (cluster, extension) in desired::clusters(settings) {
@@ -326,13 +337,25 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         }
         clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
     }
-    let wanted = Desired { networks: control.networks, clusters };
+    let newest = desired::Newest::of(snapshot);
+    let wanted = Desired { networks: control.networks, clusters, newest };
     let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
-    let (mut plan, attempts, told) = plan::diff(snapshot, &wanted, &attempts);
+    let before = attempts;
+    let (mut plan, mut attempts, told) = plan::diff(snapshot, &wanted, &before);
     problems.extend(told);
     // Of one that waits for something else already, that is told.
     resting.retain(|rest| plan.waiting.iter().all(|waiting| waiting.cluster != rest.cluster));
     plan.waiting.extend(resting);
+    let mut cores = Cores::default();
+    if *takes_turns {
+        let part;
+        (part, cores) = acting::part(snapshot, &memory.cores);
+        if part != Part::Acts {
+            // Nothing of the plan is attempted.
+            (plan, attempts) = (Plan::default(), before);
+        }
+        problems.extend(part.problem());
+    }
     let served = served(inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
@@ -345,6 +368,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         secrets,
         plan,
         problems: problem::limited(problems),
+        next,
         memory: Memory {
             last_good: model.last_good,
             paces: model.paces,
@@ -358,6 +382,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             versions,
             rolls,
             refused_options: memory.refused_options.clone(),
+            cores,
         },
     }
 }

@@ -509,6 +509,10 @@ pub struct Secret {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// When it was created, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub created_at: Option<Timestamp>,
     /// Whose identity it holds, where the authority's signature says so. Names, labels and numbers prove nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,

@@ -27,7 +27,13 @@ static ALONE: LazyLock<Inputs> = LazyLock::new(|| {
     let Ok(mut snapshot) = snapshot else { panic!("the fixture is wrong: {snapshot:?}") };
     for label in TABLE.iter().filter(|label| label.syntax.contains("secret")) {
         let name = label.example.to_owned();
-        snapshot.secrets.push(Secret { id: name.as_str().into(), name, labels: Labels::new(), identity: None });
+        snapshot.secrets.push(Secret {
+            id: name.as_str().into(),
+            name,
+            labels: Labels::new(),
+            created_at: None,
+            identity: None,
+        });
     }
     Inputs::new(snapshot, Settings::default())
 });

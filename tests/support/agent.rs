@@ -179,6 +179,19 @@ impl Node {
 
     /// Starts an agent that runs a program in place of nginx.
     pub fn start_program(&self, core: SocketAddr, generation: &str, wait: Duration, program: &str) -> Agent {
+        // This channel cannot tell: core is waited for as one that answers.
+        self.start_reaching(core, generation, wait, program, watch::channel(true).1)
+    }
+
+    /// Starts an agent whose way to core says whether it reached core.
+    pub fn start_reaching(
+        &self,
+        core: SocketAddr,
+        generation: &str,
+        wait: Duration,
+        program: &str,
+        reached: watch::Receiver<bool>,
+    ) -> Agent {
         let agent = self.agent_file(core, generation);
         let channel = Endpoint::from_shared(format!("http://{core}")).unwrap().connect_lazy();
         let run = tempfile::tempdir_in(self.folder.path()).unwrap();
@@ -208,7 +221,7 @@ impl Node {
             cluster: agent.cluster.clone(),
             generation: agent.generation.clone(),
         };
-        let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel), seal: Some(seal) };
+        let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel), reached, seal: Some(seal) };
         let task = tokio::spawn(proxy::run(options, delivery, received));
         Agent { orders, task, run }
     }

@@ -44,7 +44,9 @@ pub async fn stopped_after(world: &World, steps: usize, name: &str) {
     let failed = world.apply(&begun, &observation).await;
     assert!(failed.is_empty(), "{name}: {failed:?}");
     world.settle().await;
-    world.converge(&mut Mind::default()).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    world.age(&mut mind).await;
     let snapshot = world.observe().await.unwrap().snapshot;
     let is_ours =
         |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(&snapshot, service);

@@ -187,8 +187,43 @@ impl World {
                 return;
             }
             self.settle().await;
+            if last.is_empty() {
+                self.pause().await;
+            }
         }
         panic!("still at work after 12 passes:\n{last}");
+    }
+
+    /// Passes, and lets the time go by in which core waits for more networks and secrets to come.
+    pub async fn gather(&self, mind: &mut Mind) {
+        let plan = self.pass(mind).await.unwrap();
+        assert!(plan.is_empty() && plan.to_string().contains("no more networks and secrets come"), "{plan}");
+        for _ in 0..3 {
+            self.pause().await;
+        }
+    }
+
+    /// Passes once more when what was just made is not new any more, and unused objects go.
+    pub async fn age(&self, mind: &mut Mind) {
+        const NEW: std::time::Duration = std::time::Duration::from_secs(61);
+        match &self.backing {
+            Backing::Fake { handle, .. } => {
+                handle.swarm().tick(NEW);
+            }
+            Backing::Real => tokio::time::sleep(NEW).await,
+        }
+        self.converge(mind).await;
+    }
+
+    /// Lets a second pass: some decisions depend on the time alone.
+    async fn pause(&self) {
+        let second = std::time::Duration::from_secs(1);
+        match &self.backing {
+            Backing::Fake { handle, .. } => {
+                handle.swarm().tick(second);
+            }
+            Backing::Real => tokio::time::sleep(second).await,
+        }
     }
 
     /// What interlock made, without what differs from run to run: ids and versions.

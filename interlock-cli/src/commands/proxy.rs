@@ -10,6 +10,7 @@ use interlock_core::grpc::{MESSAGE_LIMIT, tls};
 use interlock_core::proxy::{self, Delivery, Options, Seal, health};
 use interlock_core::settings::Settings;
 use interlock_core::trust::Identity;
+use tokio::sync::watch;
 
 use crate::args::{Global, HealthArgs, ProxyArgs, ProxyCommand};
 use crate::failure::Failure;
@@ -35,13 +36,13 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
             Some(agent) => {
                 tracing::info!(cluster = agent.cluster.title(), "following core at {}", agent.core);
                 let identity = identity(&agent, &args.identity)?;
-                let client = connect(&agent, &identity)?;
+                let (client, reached) = connect(&agent, &identity)?;
                 let seal = agent.authority.as_ref().map(|_| Seal {
                     authority: identity.authority.clone(),
                     cluster: agent.cluster.clone(),
                     generation: agent.generation.clone(),
                 });
-                Delivery::Hitless { agent, client, seal }
+                Delivery::Hitless { agent, client, reached, seal }
             }
             None => {
                 tracing::info!("no agent file: serving {}", args.config.display());
@@ -58,7 +59,7 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
 
 fn is_healthy(args: &HealthArgs) -> Result<ExitCode, Failure> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio.block_on(health::ask(args.health_address))?;
+    tokio.block_on(health::ask_for_docker(args.health_address))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,9 +84,9 @@ fn identity(agent: &AgentFile, file: &Path) -> Result<Identity, Failure> {
     }
 }
 
-/// The way to core. It connects when it is used.
-fn connect(agent: &AgentFile, identity: &Identity) -> Result<proxy::Client, Failure> {
-    let channel = tls::channel_knowing(&agent.core, identity, &agent.addresses)
+/// The way to core, and whether core was ever reached. It connects when it is used.
+fn connect(agent: &AgentFile, identity: &Identity) -> Result<(proxy::Client, watch::Receiver<bool>), Failure> {
+    let (channel, reached) = tls::channel_knowing(&agent.core, identity, &agent.addresses)
         .map_err(|error| Failure::input(AGENT_FILE, error))?;
-    Ok(proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT))
+    Ok((proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT), reached))
 }

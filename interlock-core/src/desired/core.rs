@@ -41,6 +41,7 @@ pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, t
             .collect(),
         labels: Labels::new(),
         again: false,
+        most: None,
         content: Ok(Content {
             revision: None,
             networks: networks.collect(),

@@ -30,6 +30,7 @@ pub fn extension(
             .collect(),
         labels: crate::snapshot::Labels::new(),
         again: false,
+        most: None,
         content: Ok(Content {
             revision: None,
             networks: vec![peer.network.clone()],

@@ -28,6 +28,9 @@ impl Field {
 /// The user of our images, by its number: nobody else's files are readable for it.
 pub(super) const USER: u32 = 10_001;
 
+/// The field with the number of tasks.
+pub(crate) const REPLICAS: &str = "replicas";
+
 const LABEL: &str = "label ";
 const CONTAINER_LABEL: &str = "container label ";
 
@@ -47,7 +50,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
     ("placement preferences", &["TaskTemplate", "Placement", "Preferences"]),
     ("restart policy", &["TaskTemplate", "RestartPolicy"]),
-    ("replicas", &["Mode", "Replicated", "Replicas"]),
+    (REPLICAS, &["Mode", "Replicated", "Replicas"]),
     ("update policy", &["UpdateConfig"]),
     ("rollback policy", &["RollbackConfig"]),
     ("endpoint mode", &["EndpointSpec", "Mode"]),
@@ -67,14 +70,14 @@ pub(crate) fn path_of(name: &str) -> Option<Vec<String>> {
 }
 
 /// The fields of a proxy service.
-pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker: bool) -> BTreeMap<String, Field> {
+pub(super) fn proxy(
+    cluster: &Cluster,
+    extension: &Extension,
+    has_active_worker: bool,
+    replicas: u64,
+) -> BTreeMap<String, Field> {
     let published_on_host = extension.publish_mode == PublishMode::Host;
     let hitless = extension.hitless_service_update;
-    let constraints = match &extension.proxy_constraints {
-        Some(constraints) => json!(constraints),
-        None if has_active_worker => json!(["node.role==worker"]),
-        None => json!([]),
-    };
     // A port that is published on the host is free for the new task only when the old one is gone.
     let order = if published_on_host { "stop-first" } else { "start-first" };
     let port = |target: u16, published: u16| {
@@ -91,10 +94,10 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
         ("stop signal", json!(extension.proxy_stop_signal)),
         ("stop grace period", json!(nanos(extension.proxy_stop_grace_period))),
         ("health check", if hitless { agent_health_check() } else { health_check() }),
-        ("constraints", constraints),
+        ("constraints", json!(proxy_constraints(extension, has_active_worker))),
         ("placement preferences", preferences(&extension.proxy_placement_preferences)),
         ("restart policy", restart_policy()),
-        ("replicas", json!(extension.proxy_replicas)),
+        (REPLICAS, json!(replicas)),
         ("update policy", policy("rollback", order, extension.proxy_update_delay)),
         ("rollback policy", policy("pause", order, extension.proxy_update_delay)),
         // The routing mesh needs a virtual IP. Without it, one address less on each network.
@@ -118,6 +121,15 @@ pub(super) fn proxy(cluster: &Cluster, extension: &Extension, has_active_worker:
     fields
 }
 
+/// On which nodes proxies run.
+pub(super) fn proxy_constraints(extension: &Extension, has_active_worker: bool) -> Vec<String> {
+    match &extension.proxy_constraints {
+        Some(constraints) => constraints.clone(),
+        None if has_active_worker => vec!["node.role==worker".to_owned()],
+        None => Vec::new(),
+    }
+}
+
 /// The fields of an extension service.
 pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, Field> {
     // Interlock's own had no others than -D, so that files with options alone mean them beside what makes it connect.
@@ -135,7 +147,7 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
         ("constraints", json!(extension.constraints)),
         ("placement preferences", preferences(&extension.placement_preferences)),
         ("restart policy", restart_policy()),
-        ("replicas", json!(1)),
+        (REPLICAS, json!(1)),
         // Two at once do no harm, and an answer comes from the old one until the new one works.
         ("update policy", policy("rollback", "start-first", Duration::ZERO)),
         ("rollback policy", policy("pause", "start-first", Duration::ZERO)),
@@ -157,7 +169,7 @@ pub(super) fn core(image: &str) -> BTreeMap<String, Field> {
         ("arguments", json!(["reconcile", "--config", SETTINGS_PATH])),
         ("constraints", json!(["node.role==manager"])),
         ("restart policy", restart_policy()),
-        ("replicas", json!(1)),
+        (REPLICAS, json!(1)),
         // Two at once that have different settings would undo each other's work. Without core, proxies go on with what they have.
         ("update policy", policy("rollback", "stop-first", Duration::ZERO)),
         ("rollback policy", policy("pause", "stop-first", Duration::ZERO)),
@@ -218,15 +230,9 @@ fn tmpfs(target: &str, bytes: u64) -> Value {
     json!({ "Type": "tmpfs", "Target": target, "TmpfsOptions": { "SizeBytes": bytes, "Mode": 0o1777 } })
 }
 
-/// The agent waits up to 10 s for core before its proxy listens.
+/// Our own image asks by itself. The agent waits up to 10 s for core before its proxy listens.
 fn agent_health_check() -> Value {
-    json!({
-        "Test": ["CMD", "interlock", "proxy", "health"],
-        "Interval": nanos(Duration::from_secs(2)),
-        "Timeout": nanos(Duration::from_secs(3)),
-        "Retries": 3,
-        "StartPeriod": nanos(Duration::from_secs(20)),
-    })
+    patient(json!(["CMD", "interlock", "proxy", "health"]), Duration::from_secs(20))
 }
 
 /// Our own image asks by itself. Stock images differ in what they have: curl, wget or neither. Where there is neither, that the master process
@@ -236,12 +242,19 @@ fn health_check() -> Value {
     let script = format!(
         "if command -v interlock >/dev/null; then interlock proxy health; elif command -v wget >/dev/null; then wget -q -O /dev/null {url}; elif command -v curl >/dev/null; then curl -fs -o /dev/null {url}; fi"
     );
+    patient(json!(["CMD-SHELL", script]), Duration::ZERO)
+}
+
+/// A check that often says that a proxy has come up, and ends none in a hurry. On a node without processor time checks fail
+/// by themselves, while the proxy answers requests. An agent finds an NGINX that died without any check, so what is left to
+/// find is one that hangs. Core's own check gives up sooner: without core, proxies go on.
+fn patient(test: Value, start_period: Duration) -> Value {
     json!({
-        "Test": ["CMD-SHELL", script],
+        "Test": test,
         "Interval": nanos(Duration::from_secs(2)),
-        "Timeout": nanos(Duration::from_secs(3)),
-        "Retries": 3,
-        "StartPeriod": 0,
+        "Timeout": nanos(Duration::from_secs(10)),
+        "Retries": 15,
+        "StartPeriod": nanos(start_period),
     })
 }
 
@@ -258,6 +271,20 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Core's check gives up after 10 s of failures, or 25 s without processor time: see deploy/Dockerfile.
+    #[test]
+    fn a_proxy_is_ended_later_than_core_because_of_its_checks() {
+        for check in [agent_health_check(), health_check()] {
+            let seconds = |key: &str| check[key].as_u64().unwrap_or_default() / 1_000_000_000;
+            let retries = check["Retries"].as_u64().unwrap_or_default();
+            assert!(retries * seconds("Interval") >= 30, "checks that fail at once: {check}");
+            assert!(
+                retries * (seconds("Interval") + seconds("Timeout")) >= 180,
+                "checks without processor time: {check}"
+            );
+        }
+    }
 
     #[test]
     fn options_stand_behind_what_makes_an_extension_connect_and_commands_instead_of_it() {

@@ -3,7 +3,7 @@
 use super::control::{Control, Peer};
 use super::{
     AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
-    RouteSecret, SECONDS_TO_START, fields, hardening, has_active_worker,
+    RouteSecret, SECONDS_TO_START, fields, hardening, has_active_worker, room,
 };
 use crate::generations::Attachments;
 use crate::hash;
@@ -42,7 +42,8 @@ pub fn proxy(
             hitless,
         }
     });
-    let mut fields = fields::proxy(cluster, extension, has_active_worker(snapshot));
+    let room = room(snapshot, extension);
+    let mut fields = fields::proxy(cluster, extension, has_active_worker(snapshot), room.replicas());
     if hitless {
         // Of an image of somebody else's it is not known whether it starts without.
         fields.extend(hardening::no_new_privileges(snapshot, &extension.proxy_service_name));
@@ -59,6 +60,7 @@ pub fn proxy(
         labels: version.into_iter().collect(),
         content,
         again: false,
+        most: room.most(),
     })
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AGENT_FILE;
-use super::fields::{Field, USER};
+use super::fields::{Field, REPLICAS, USER};
 use crate::hash;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::ownership;
@@ -65,6 +65,8 @@ pub struct OwnService {
     pub content: Result<Content, NoContent>,
     /// Whether it is tried although an update to it failed.
     pub again: bool,
+    /// The most tasks that it may ask for, whoever asks: that many nodes can take one. `None` for any number.
+    pub most: Option<u64>,
 }
 
 /// Names for what a service should become.
@@ -190,10 +192,11 @@ impl OwnService {
         labels
     }
 
-    /// Names for all of this: equal ones ask for the same service. What core sends to running tasks is no part of it: other routes do not make
-    /// an image work that did not.
+    /// Names for all of this: equal ones ask for the same service. What core sends to running tasks is no part of it, and
+    /// neither is the number of tasks: other routes or more tasks do not make an image work that did not.
     pub(crate) fn target(&self) -> Target {
-        let fields: BTreeMap<_, _> = self.fields.iter().map(|(name, field)| (name, field.fingerprint())).collect();
+        let fields = self.fields.iter().filter(|(name, _)| *name != REPLICAS);
+        let fields: BTreeMap<_, _> = fields.map(|(name, field)| (name, field.fingerprint())).collect();
         let hash = |value: Value| hash::hex16(value.to_string().as_bytes());
         let content = self.content.as_ref().ok().map(|content| {
             let counts = |config: &&ConfigFile| !content.hitless || config.target == AGENT_FILE;

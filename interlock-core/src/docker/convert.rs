@@ -254,8 +254,8 @@ pub(super) fn secret(json: &[u8]) -> Decoded<Secret> {
 }
 
 fn convert_secret(secret: wire::Stored<'_>) -> Secret {
-    let wire::Stored { id, created_at: _, spec: wire::StoredSpec { name, labels, data: _ } } = secret;
-    Secret { id: SecretId::new(id), name, labels: labels.0, identity: None }
+    let wire::Stored { id, created_at, spec: wire::StoredSpec { name, labels, data: _ } } = secret;
+    Secret { id: SecretId::new(id), name, labels: labels.0, created_at: time(&created_at), identity: None }
 }
 
 impl<T> Word<T> {

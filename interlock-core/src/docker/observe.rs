@@ -36,12 +36,7 @@ impl Client {
     pub async fn observe(&self, now: Timestamp) -> Result<Observation, Error> {
         let wanted = with_filters("/tasks", &wanted());
         let (services, tasks, networks, nodes, configs, secrets) = tokio::try_join!(
-            async {
-                let services = self.list("services", "/services", convert::services).await?;
-                let ours: BTreeSet<_> = services.value.iter().filter(|read| read.spec.is_some()).map(id_of).collect();
-                let tasks = self.tasks_of(&ours).await?;
-                Ok((services, tasks))
-            },
+            self.read_services(),
             self.list("tasks", &wanted, |json| convert::tasks(json, |_| false)),
             self.read_networks(),
             self.read_nodes(),
@@ -212,6 +207,21 @@ impl Client {
         Ok(self.read_secrets().await?.value)
     }
 
+    /// Reads all services, and all tasks of our own. A service that goes between the two calls answers the second one with
+    /// 404: then both are made again.
+    async fn read_services(&self) -> Result<(Read<Vec<convert::ReadService>>, Read<Vec<Task>>), Error> {
+        let mut tries = 0;
+        loop {
+            let services = self.list("services", "/services", convert::services).await?;
+            let ours: BTreeSet<_> = services.value.iter().filter(|read| read.spec.is_some()).map(id_of).collect();
+            match self.tasks_of(&ours).await {
+                Ok(tasks) => return Ok((services, tasks)),
+                Err(error) if error.kind() == ErrorKind::Gone && tries < MOST_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     async fn read_networks(&self) -> Result<Read<Vec<Network>>, Error> {
         self.list("networks", &with_filters("/networks", &json!({ "scope": ["swarm"] })), convert::networks).await
     }
@@ -262,6 +272,9 @@ impl Client {
         Ok(Read { value, busy })
     }
 }
+
+/// How often a read is made again because something went in the middle of it.
+const MOST_TRIES: usize = 10;
 
 /// What a list call read, and how long parsing took.
 struct Read<T> {

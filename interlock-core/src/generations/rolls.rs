@@ -32,6 +32,12 @@ pub struct Roll {
     asked: BTreeMap<Attached, (BTreeSet<String>, Timestamp)>,
     /// Services for which proxies were replaced.
     payers: BTreeMap<String, Pause>,
+    /// Since when proxies lack what is needed; `None` of what was lacking at the first look.
+    lacking: BTreeMap<Attached, Option<Timestamp>>,
+    /// Since when a roll waits for more to come.
+    gathers: Option<Timestamp>,
+    /// Whether this is the first look.
+    is_first: bool,
 }
 
 /// Something that was in an update that failed.
@@ -59,6 +65,10 @@ pub struct Added {
 
 /// Between two rolls for what proxies lack lies at least so much.
 const REST: SignedDuration = SignedDuration::from_secs(30);
+/// A roll for what proxies lack waits until nothing more has come for so long: a stack comes piece by piece.
+pub(super) const QUIET_FOR: SignedDuration = SignedDuration::from_secs(3);
+/// The longest that it waits for that.
+const GATHER: SignedDuration = SignedDuration::from_secs(30);
 /// What failed is tried again after so long, and after twice as long each time.
 const RETRY: SignedDuration = SignedDuration::from_secs(60);
 /// The longest pause.
@@ -106,6 +116,8 @@ pub(crate) struct Kept {
 enum Why {
     /// Proxies were replaced a moment ago.
     Rest,
+    /// More may come that goes into the same roll.
+    More,
     /// It was in an update that failed.
     Failed(Timestamp),
     /// Those who need it have had proxies replaced this often.
@@ -123,6 +135,8 @@ pub(crate) struct Admitted {
     pub(crate) again: bool,
     /// Whether proxies keep what they have, since they were replaced a moment ago.
     pub(crate) rests: bool,
+    /// When time alone changes this.
+    pub(crate) next: Option<Timestamp>,
 }
 
 impl Roll {
@@ -144,8 +158,13 @@ impl Roll {
             held: BTreeMap::new(),
             asked: BTreeMap::new(),
             payers: BTreeMap::new(),
+            lacking: BTreeMap::new(),
+            gathers: None,
+            is_first: true,
         };
+        let is_first = before.is_none();
         let mut roll = before.cloned().unwrap_or_else(new);
+        roll.is_first = is_first;
         roll.seen(service, deployed, now);
         roll.failed(service, deployed, previous, planned, now);
         // It is not known how an update goes that has not begun.
@@ -234,6 +253,12 @@ impl Roll {
         let mut due = Vec::new();
         let mut others = false;
         let missing = needed.without(&self.deployed);
+        let first = (!self.is_first).then_some(now);
+        self.lacking.retain(|attached, _| missing.contains(attached));
+        for attached in &missing {
+            self.lacking.entry(attached.clone()).or_insert(first);
+        }
+        let mut fresh = Vec::new();
         for attached in &missing {
             let owners = needs.get(attached);
             let why = match self.held.get(attached) {
@@ -247,10 +272,18 @@ impl Roll {
                 None => owners.filter(|_| hitless).and_then(|owners| self.often(owners, now)),
             };
             others |= why.is_none() && !self.held.contains_key(attached);
-            if let Some(why) = why {
-                admitted.keep(attached, why);
+            match why {
+                Some(why) => admitted.keep(attached, why),
+                None if hitless && owners.is_some() && !self.held.contains_key(attached) => fresh.push(attached),
+                None => {}
             }
         }
+        let more = self.gathers_until(&fresh, now);
+        if more.is_some() {
+            fresh.into_iter().for_each(|attached| admitted.keep(attached, Why::More));
+        }
+        let rest = self.changed.map(|changed| after(changed, REST)).filter(|_| rests);
+        admitted.next = rest.into_iter().chain(more).min();
         // One at a time, and nobody else's beside it.
         due.sort();
         let is_rolling = service.update.as_ref().is_some_and(|update| update.state.in_progress());
@@ -268,6 +301,22 @@ impl Roll {
             self.asked.insert(attached, (owners, now));
         }
         admitted
+    }
+
+    /// Until when a roll for these waits for more of the kind. Who needs something else each second makes nobody wait for
+    /// longer than [`GATHER`].
+    fn gathers_until(&mut self, fresh: &[&Attached], now: Timestamp) -> Option<Timestamp> {
+        let since: Option<Vec<_>> =
+            fresh.iter().map(|attached| self.lacking.get(*attached).copied().flatten()).collect();
+        // What lacked at the first look may have done so for long.
+        let Some((oldest, newest)) = since.and_then(|since| Some((*since.iter().min()?, *since.iter().max()?))) else {
+            self.gathers = None;
+            return None;
+        };
+        let began = self.gathers.map_or(oldest, |gathers| gathers.min(oldest));
+        let until = after(newest, QUIET_FOR).min(after(began, GATHER));
+        self.gathers = (now < until).then_some(began);
+        self.gathers.map(|_| until)
     }
 
     /// Whether all who need it have had proxies replaced too often.
@@ -290,6 +339,9 @@ impl Admitted {
 
     /// What waits for a moment, for whoever looks on; empty for nothing.
     pub(crate) fn waiting(&self, snapshot: &Snapshot) -> Option<String> {
+        if self.kept.iter().any(|kept| kept.why == Why::More) {
+            return Some("proxies are replaced once, when no more networks and secrets come for 3 s".to_owned());
+        }
         let resting = self.kept.iter().filter(|kept| kept.why == Why::Rest);
         let names: Vec<_> = resting.map(|kept| kept.what.title(snapshot)).collect();
         (!names.is_empty())
@@ -302,7 +354,7 @@ impl Admitted {
         for Kept { what, why } in &self.kept {
             let title = what.title(snapshot);
             let (wrong, right) = match why {
-                Why::Rest => continue,
+                Why::Rest | Why::More => continue,
                 Why::Failed(until) => (
                     format!("{title} was new to the proxies in an update that failed"),
                     format!("see `docker service ps {proxies}`; it is tried again, alone, after {until:.0}"),

@@ -14,6 +14,7 @@ use crate::snapshot::{Labels, Service, Snapshot};
 
 mod garbage;
 mod rolls;
+mod scale;
 mod service;
 
 pub(crate) use rolls::looked_at;
@@ -29,6 +30,9 @@ pub struct Attempt {
     pub planned: Option<Planned>,
     /// The one that is under way.
     pub rolling: Option<Rolling>,
+    /// What Swarm said when the last one that was planned failed, if the number of tasks was changed since: then Swarm says
+    /// nothing of it any more.
+    pub failed: Option<String>,
 }
 
 /// An update that was planned.
@@ -47,6 +51,10 @@ pub struct Planned {
 pub struct Rolling {
     /// When it began, as Swarm says: which one it is. Swarm's clock is not ours, so how long it takes is counted by ours.
     pub began: Option<jiff::Timestamp>,
+    /// Whether it is a rollback. Swarm may give it the time of the update that it takes back.
+    pub back: bool,
+    /// Whether a task came up since it was first seen: then what it asks for works.
+    pub proven: bool,
     /// When it was first seen, or when a task came up last since then; later by the time in which nobody looked.
     pub moved: jiff::Timestamp,
     /// When it was looked at last.
@@ -190,6 +198,8 @@ fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
     let ours = |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
     let mut gone: Vec<_> = snapshot.services.iter().filter(ours).collect();
     gone.retain(|service| !wanted.contains(service.spec.name.as_str()));
+    gone.retain(|service| !desired.newest.wants_service(&service.spec.name));
+    gone.retain(|service| !garbage::is_new(snapshot, Some(service.created_at)));
     gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     let step = |service: &Service| Step {
         cluster: ownership::cluster_of(&service.spec.labels),

@@ -11,8 +11,10 @@ use crate::render::nginx::HEALTH_PORT;
 /// Where a proxy answers its own container's health check: `127.0.0.1:18989`.
 pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), HEALTH_PORT);
 
-/// How long an answer may take.
+/// How long an answer may take while a reload is watched.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for Docker's health check, which has 10 s. An nginx without processor time answers late, as it does to clients.
+const PATIENCE_OF_DOCKER: Duration = Duration::from_secs(8);
 /// How much of an answer is read.
 const LONGEST: u64 = 4096;
 
@@ -22,9 +24,9 @@ pub enum Unwell {
     /// Nobody listens, or the connection broke.
     #[error("nginx does not answer on {0}: {1}")]
     Silent(SocketAddr, #[source] std::io::Error),
-    /// It took longer than 2 s.
-    #[error("nginx did not answer on {0} within 2 s")]
-    Slow(SocketAddr),
+    /// It took too long.
+    #[error("nginx did not answer on {0} within {1:?}")]
+    Slow(SocketAddr, Duration),
     /// Somebody answered something else.
     #[error("nginx answers \"{1}\" on {0}")]
     Strange(SocketAddr, String),
@@ -36,6 +38,19 @@ pub enum Unwell {
 ///
 /// When there is no answer within 2 s, or one with another status than 200.
 pub async fn ask(address: SocketAddr) -> Result<String, Unwell> {
+    ask_within(address, PATIENCE).await
+}
+
+/// The same with the patience of Docker's health check: 8 s.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub async fn ask_for_docker(address: SocketAddr) -> Result<String, Unwell> {
+    ask_within(address, PATIENCE_OF_DOCKER).await
+}
+
+async fn ask_within(address: SocketAddr, patience: Duration) -> Result<String, Unwell> {
     let answer = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
@@ -43,7 +58,7 @@ pub async fn ask(address: SocketAddr) -> Result<String, Unwell> {
         stream.take(LONGEST).read_to_end(&mut answer).await?;
         Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| Unwell::Slow(address))?;
+    let answer = tokio::time::timeout(patience, answer).await.map_err(|_| Unwell::Slow(address, patience))?;
     let answer = answer.map_err(|error| Unwell::Silent(address, error))?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();

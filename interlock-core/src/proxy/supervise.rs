@@ -57,6 +57,8 @@ pub(super) struct Supervisor {
     pub(super) times: Times,
     pub(super) health: SocketAddr,
     pub(super) master: Option<Master>,
+    /// Whether core was ever reached; `None` where nobody follows core.
+    pub(super) reached: Option<watch::Receiver<bool>>,
     /// What it serves, or served before it crashed.
     pub(super) current: Option<Candidate>,
     /// The hash of what was refused last.
@@ -94,10 +96,26 @@ impl Supervisor {
         }
     }
 
-    /// Waits for core's first word, so that nobody is served what is long outdated.
+    /// Waits for core's first word, so that nobody is served what is long outdated. A core that does not answer is not waited
+    /// for: what is mounted is as new as the last roll.
     async fn hear_from_core(&mut self) {
         if let Boot::InPlace(_) = self.boot {
             return;
+        }
+        if let Some(reached) = &mut self.reached {
+            let reach = timeout(self.times.reach, reached.wait_for(|reached| *reached));
+            let heard = self.wanted.wait_for(Option::is_some);
+            let unreached = tokio::select! {
+                reached = reach => !matches!(reached, Ok(Ok(_))),
+                _ = heard => false,
+            };
+            if unreached {
+                tracing::warn!(
+                    "core did not answer within {}: what is mounted is served meanwhile",
+                    humantime::format_duration(self.times.reach)
+                );
+                return;
+            }
         }
         let heard = timeout(self.times.core, self.wanted.wait_for(Option::is_some)).await.is_ok();
         if !heard {

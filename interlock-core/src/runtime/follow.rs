@@ -70,6 +70,8 @@ pub(super) struct Follower {
     worked: bool,
     /// Whether anything was ever read.
     worked_ever: bool,
+    /// When time alone may change what there is to do.
+    again_at: Option<Instant>,
 }
 
 impl Follower {
@@ -80,7 +82,9 @@ impl Follower {
         let pace = Pace::new(settings.poll_interval);
         let own_checkers = control::own_checkers(&settings, options.checker.as_deref());
         let mut world = World::new(settings, options.delivery);
-        Arc::make_mut(&mut world.inputs).reports.own_checkers = own_checkers;
+        let inputs = Arc::make_mut(&mut world.inputs);
+        inputs.reports.own_checkers = own_checkers;
+        inputs.takes_turns = true;
         Self {
             pace,
             world,
@@ -98,6 +102,7 @@ impl Follower {
             reads: FuturesUnordered::new(),
             worked: false,
             worked_ever: false,
+            again_at: None,
         }
     }
 
@@ -352,7 +357,8 @@ impl Follower {
         let may_act = matches!(self.state, State::Watching);
         let changed = self.debounce.due().is_some_and(|due| due <= now);
         let thinks = changed && (may_act || self.may_think());
-        let again = may_act && self.holds.over(now);
+        let is_time = self.again_at.is_some_and(|at| at <= now);
+        let again = may_act && (self.holds.over(now) || is_time);
         if !(thinks || again) {
             return;
         }
@@ -372,8 +378,11 @@ impl Follower {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, mut memory } =
+        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, mut memory, next } =
             outcome;
+        let observed_at = inputs.snapshot.observed_at;
+        self.again_at =
+            next.and_then(|next| Duration::try_from(next.duration_since(observed_at)).ok()).map(|time| now + time);
         inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.
@@ -459,7 +468,7 @@ impl Follower {
     /// When to look again, if nothing happens before.
     fn wake_at(&self, renew_at: Instant) -> Instant {
         let decide = match self.state {
-            State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).min(),
+            State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).chain(self.again_at).min(),
             State::Behind(..) | State::Applying(..) if self.may_think() => self.debounce.due(),
             State::Behind(..) | State::Applying(..) => None,
         };

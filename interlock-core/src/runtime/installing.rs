@@ -9,6 +9,7 @@ use super::applying::{Stop, apply};
 use super::telling::chain;
 use super::timing::BEGIN;
 use super::{Error, Options, Progress};
+use crate::desired::lack_of_nodes;
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Core};
 use crate::names::{Cluster, Fingerprint, ServiceId};
@@ -47,7 +48,7 @@ pub async fn install(
         }
         (plan, problem)
     };
-    work(options, limit, decide, progress).await
+    work(options, limit, |snapshot| lack_of_nodes(snapshot, &core.settings), decide, progress).await
 }
 
 /// Makes the networks and the authority for a core that is deployed by hand. `adopts` as for [`install()`].
@@ -64,7 +65,7 @@ pub async fn authority(
 ) -> Result<Installed, Error> {
     let decide =
         |snapshot: &Snapshot, made: Option<&Fingerprint>| install::authority(snapshot, settings, adopts.or(made));
-    work(options, limit, decide, progress).await
+    work(options, limit, |_| Vec::new(), decide, progress).await
 }
 
 /// Removes what is ours. Ends when it is gone. Returns how many steps were done.
@@ -78,15 +79,18 @@ pub async fn uninstall(
     limit: Duration,
     progress: impl FnMut(Progress),
 ) -> Result<usize, Error> {
-    let removed = work(options, limit, |snapshot, _| install::uninstall(snapshot, keep_authority), progress).await;
+    let decide = |snapshot: &Snapshot, _: Option<&Fingerprint>| install::uninstall(snapshot, keep_authority);
+    let removed = work(options, limit, |_| Vec::new(), decide, progress).await;
     removed.map(|removed| removed.steps)
 }
 
 const POLL: Duration = Duration::from_millis(300);
 
+/// Works until `decide` has nothing more to do. `warns`: what to report of the Swarm as it is found.
 async fn work(
     options: &Options,
     limit: Duration,
+    warns: impl Fn(&Snapshot) -> Vec<Problem>,
     decide: impl Fn(&Snapshot, Option<&Fingerprint>) -> (Plan, Option<Problem>),
     mut progress: impl FnMut(Progress),
 ) -> Result<Installed, Error> {
@@ -94,12 +98,16 @@ async fn work(
     // Networks are listed until their last task is gone, long after they were removed.
     let mut done = BTreeSet::new();
     let (mut updated, mut touched) = (BTreeSet::new(), None::<Instant>);
+    let mut warned = false;
     let working = async {
         let client = Client::connect_with(&options.endpoint, options.deadlines).await?;
         loop {
             let observation = client.observe((options.clock)()).await?;
             if let Some(failed) = failed(&observation.snapshot, &updated) {
                 return Err(failed);
+            }
+            if !std::mem::replace(&mut warned, true) {
+                warns(&observation.snapshot).into_iter().for_each(|problem| progress(Progress::Problem(problem)));
             }
             let made = client.made_authority();
             let (mut plan, problem) = decide(&observation.snapshot, made.as_ref());

@@ -57,8 +57,8 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
     }
 }
 
-/// Two sets of proxies that both publish on their hosts can have the same port, on different nodes; otherwise a port is published
-/// once.
+/// A port is published once. Two service clusters that both publish on their hosts can share one if their
+/// constraints keep them on different nodes.
 fn claim_port<'e>(
     reader: &mut Reader<'_>,
     claims: &mut Vec<(u16, &'e Extension, usize)>,
@@ -66,21 +66,67 @@ fn claim_port<'e>(
     extension: &'e Extension,
     offset: usize,
 ) {
-    let both_on_hosts =
-        |other: &Extension| other.publish_mode == PublishMode::Host && extension.publish_mode == PublishMode::Host;
-    let clash = claims
-        .iter()
-        .find(|(taken, other, _)| *taken == port && (other.name == extension.name || !both_on_hosts(other)));
+    let on_hosts = |one: &Extension| one.publish_mode == PublishMode::Host;
+    let apart = |other: &Extension| on_hosts(other) && on_hosts(extension) && are_apart(other, extension);
+    let clash =
+        claims.iter().find(|(taken, other, _)| *taken == port && (other.name == extension.name || !apart(other)));
     if let Some((_, other, first)) = clash {
         let line = reader.line(*first);
         let path = format!("Extensions.{}", extension.name);
         let wrong = match other.name == extension.name {
             true => format!("claims published port {port} twice"),
+            false if on_hosts(other) && on_hosts(extension) => format!(
+                "claims published port {port}, as Extensions.{} in line {line} does, and a node could run proxies of \
+                 both; choose another port, or keep them apart by ProxyConstraints: the same key with different values",
+                other.name
+            ),
             false => format!("claims published port {port}, as Extensions.{} in line {line} does", other.name),
         };
         reader.error(path, offset, wrong);
     }
     claims.push((port, extension, offset));
+}
+
+/// Whether constraints keep two service clusters on different nodes, whatever nodes there are: both have a constraint
+/// for the same key, and one node cannot meet the two.
+fn are_apart(one: &Extension, other: &Extension) -> bool {
+    let constraints = |extension: &Extension| {
+        let all = extension.proxy_constraints.iter().flatten();
+        all.filter_map(|constraint| Constraint::read(constraint)).collect::<Vec<_>>()
+    };
+    let others = constraints(other);
+    constraints(one).iter().any(|one| others.iter().any(|other| one.excludes(other)))
+}
+
+/// A constraint as far as two can exclude each other. Swarm does not care about upper and lower case in values.
+struct Constraint {
+    key: String,
+    value: String,
+    equal: bool,
+}
+
+impl Constraint {
+    fn read(text: &str) -> Option<Self> {
+        let (key, value, equal) = match (text.split_once("=="), text.split_once("!=")) {
+            (Some((key, value)), _) => (key, value, true),
+            (None, Some((key, value))) => (key, value, false),
+            (None, None) => return None,
+        };
+        let [key, value] = [key, value].map(|part| part.trim().to_owned());
+        // One address can lie in two networks.
+        let is_ip = key.eq_ignore_ascii_case("node.ip");
+        (!is_ip).then(|| Self { key, value: value.to_lowercase(), equal })
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        let differs = self.value != other.value;
+        self.key == other.key
+            && match (self.equal, other.equal) {
+                (true, true) => differs,
+                (true, false) | (false, true) => !differs,
+                (false, false) => false,
+            }
+    }
 }
 
 fn claim<K: Ord>(

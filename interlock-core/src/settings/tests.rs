@@ -155,9 +155,34 @@ fn extensions_cannot_claim_the_same() {
 }
 
 #[test]
-fn proxies_on_different_hosts_may_have_the_same_ports() {
-    let second = "[Extensions.second]\nServiceCluster = \"second\"\nPublishMode = \"host\"\n";
-    assert!(Settings::parse(&format!("{GOOD}\n{second}")).is_ok());
+fn proxies_have_the_same_host_ports_only_where_constraints_keep_them_apart() {
+    let two = |first: &str, second: &str| {
+        let of = |name: &str, constraints: &str| {
+            let place =
+                if constraints.is_empty() { String::new() } else { format!("ProxyConstraints = [{constraints}]\n") };
+            format!("[Extensions.{name}]\nServiceCluster = \"{name}\"\nPublishMode = \"host\"\n{place}")
+        };
+        Settings::parse(&format!("{}{}", of("east", first), of("west", second)))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    for (first, second) in [
+        (r#""node.labels.region==east""#, r#""node.labels.region==west""#),
+        (r#""node.role==worker", "node.labels.region == east""#, r#""node.labels.region!=EAST""#),
+    ] {
+        assert_eq!(two(first, second), Ok(()), "{first} and {second}");
+    }
+    for (first, second) in [
+        ("", ""),
+        (r#""node.labels.region==east""#, ""),
+        (r#""node.labels.region==east""#, r#""node.labels.region==East""#),
+        (r#""node.labels.region==east""#, r#""node.labels.zone==west""#),
+        (r#""node.labels.region!=east""#, r#""node.labels.region!=west""#),
+        (r#""node.ip==10.0.0.0/8""#, r#""node.ip==10.1.0.0/16""#),
+    ] {
+        let wrong = two(first, second).unwrap_err();
+        assert!(wrong.contains("claims published port 8080, as Extensions.east in line 1 does, and a node"), "{wrong}");
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn h6_what_failed_is_left_out_at_once_and_tried_alone_later_and_later() {
     story.looks(1, "demo evil honest");
     assert_eq!(story.rolled(), ["evil honest"], "it is not known which of them is bad");
     // Both are held. What comes now is not.
-    story.looks(2, "demo evil honest other");
+    story.looks(5, "demo evil honest other");
     assert_eq!(story.rolled()[1..], ["other"]);
     story.looks(300, "demo evil honest other");
     assert!(story.rolled().contains(&"honest"), "{:?}", story.rolls);
@@ -195,6 +195,26 @@ fn h8_who_needs_something_new_again_and_again_waits_longer_and_longer() {
     assert!(pauses.windows(2).all(|two| two[1] > two[0]) && pauses[0] >= 30, "{pauses:?}");
     assert!((5..=8).contains(&pauses.len()), "{pauses:?}");
     let before = story.rolls.len();
-    rolls(&mut story, 3600, 3602, "calm");
-    assert_eq!(story.rolls[before..].iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>(), ["calm"], "at once");
+    rolls(&mut story, 3600, 3605, "calm");
+    assert_eq!(story.rolls[before..].iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>(), ["calm"], "soon");
+}
+
+/// A stack comes piece by piece. Whoever starts with less than is needed does not wait.
+#[test]
+fn what_comes_together_is_one_roll() {
+    let mut story = Story::new("demo");
+    story.looks(1, "demo first");
+    assert_eq!(story.rolls, [(1, "first".to_owned())]);
+    story.looks(60, "demo first");
+    for n in 0..50 {
+        let all: Vec<_> = (0..=n).map(|n| format!("s{n}")).collect();
+        story.looks(i64::from(n % 2), &format!("demo first {}", all.join(" ")));
+    }
+    let all: Vec<_> = (0..50).map(|n| format!("s{n}")).collect();
+    let needed = format!("demo first {}", all.join(" "));
+    let kept = story.look(&needed);
+    assert!(kept.kept.iter().all(|kept| kept.why == Why::More) && kept.next > Some(story.now));
+    story.looks(4, &needed);
+    assert_eq!(story.rolls.len(), 2, "{:?}", story.rolls);
+    assert_eq!(story.rolls[1].1.split(' ').count(), 50);
 }

@@ -12,6 +12,7 @@ use http::Uri;
 use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -38,15 +39,19 @@ const LAST: Duration = Duration::from_secs(2);
 ///
 /// When the identity cannot be used, or the address is none.
 pub fn channel(core: &str, identity: &Identity) -> Result<Channel, Error> {
-    channel_knowing(core, identity, &[])
+    channel_knowing(core, identity, &[]).map(|(channel, _)| channel)
 }
 
-/// The same, for who knows addresses where core was, too.
+/// The same, for who knows addresses where core was, too. The second value says whether a core was ever reached.
 ///
 /// # Errors
 ///
 /// As [`channel`].
-pub fn channel_knowing(core: &str, identity: &Identity, addresses: &[SocketAddr]) -> Result<Channel, Error> {
+pub fn channel_knowing(
+    core: &str,
+    identity: &Identity,
+    addresses: &[SocketAddr],
+) -> Result<(Channel, watch::Receiver<bool>), Error> {
     let connector = TlsConnector::from(Arc::new(client(identity)?));
     let endpoint = Endpoint::from_shared(format!("http://{core}"))
         .map_err(|error| Error::Certificate(format!("{core} is no address: {error}")))?
@@ -54,11 +59,16 @@ pub fn channel_knowing(core: &str, identity: &Identity, addresses: &[SocketAddr]
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
     let known = Arc::new(Mutex::new(Known::told(addresses)));
+    let (reaches, reached) = watch::channel(false);
     let connect = move |uri: Uri| {
-        let (connector, known) = (connector.clone(), known.clone());
-        async move { connect(&connector, &uri, &known).await.map(TokioIo::new) }
+        let (connector, known, reaches) = (connector.clone(), known.clone(), reaches.clone());
+        async move {
+            let stream = connect(&connector, &uri, &known).await?;
+            reaches.send_replace(true);
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
     };
-    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(connect)))
+    Ok((endpoint.connect_with_connector_lazy(tower::service_fn(connect)), reached))
 }
 
 /// Where core is at `host:port`, or at `host` with the usual port: all addresses of the name.

@@ -2,14 +2,27 @@
 //!
 //! Whatever a spec, a previous spec or a live task refers to stays: Swarm starts tasks from it, and goes back to it. Anybody's spec counts: who may
 //! create services may mount what is ours, and Swarm would refuse to remove it, again and again.
+//!
+//! What is new stays, too: somebody may have made it for a service that comes next. So does what the newest settings on
+//! the Swarm want, which a core with older ones does not know.
 
 use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::{Desired, Objects};
 use crate::names::{Cluster, ServiceId};
 use crate::ownership;
 use crate::plan::{Action, Step};
 use crate::snapshot::{Config, Secret, Service, ServiceSpec, Snapshot};
+
+/// For so long after it was made an object is new.
+const NEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether something was made a moment ago. A time far ahead says that clocks differ, and nothing of the age.
+pub(super) fn is_new(snapshot: &Snapshot, created: Option<Timestamp>) -> bool {
+    created.is_some_and(|created| snapshot.observed_at.duration_since(created).abs() < NEW)
+}
 
 /// The objects of one service cluster that are not used and shall not be, once these steps are done.
 pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, steps: &[Step]) -> Vec<Step> {
@@ -75,6 +88,7 @@ fn unused_configs(
     let mine = |config: &&Config| ownership::cluster_of(&config.labels).as_ref() == Some(cluster);
     let unused = |config: &&Config| !keep.contains(config.name.as_str()) && !live.contains(&config.id);
     let configs = sorted_configs(snapshot).into_iter().filter(mine).filter(unused);
+    let configs = configs.filter(|config| !is_new(snapshot, Some(config.created_at)));
     configs.map(remove_config).collect()
 }
 
@@ -82,20 +96,25 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
     let used: BTreeSet<_> = specs.iter().flat_map(|spec| &spec.secrets).collect();
     let wanted = objects.services().filter_map(|service| service.content.as_ref().ok()?.identity.as_ref());
     let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
-    let unused = |secret: &Secret| !used.contains(&secret.id) && !wanted.contains(secret.name.as_str());
+    let unused = |secret: &Secret| {
+        let is_used = used.contains(&secret.id) || wanted.contains(secret.name.as_str());
+        !is_used && !is_new(snapshot, secret.created_at)
+    };
     let mine = sorted_identities(snapshot).into_iter().filter(|(of, secret)| *of == cluster && unused(secret));
     mine.map(|(of, secret)| remove_identity(of, secret)).collect()
 }
 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
 pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) -> Vec<Step> {
+    let is_gone = |cluster: &Cluster| !desired.clusters.contains_key(cluster) && !desired.newest.wants_cluster(cluster);
     let gone = |labels: &crate::snapshot::Labels| {
-        ownership::cluster_of(labels).is_none_or(|cluster| !desired.clusters.contains_key(&cluster))
+        ownership::cluster_of(labels).map_or(!desired.newest.is_unknown, |cluster| is_gone(&cluster))
     };
     let others = of_others(snapshot, &BTreeSet::new(), steps);
     let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
+    let configs = configs.filter(|config| !is_new(snapshot, Some(config.created_at)));
     let identities = sorted_identities(snapshot).into_iter();
-    let identities = identities.filter(|(cluster, _)| !desired.clusters.contains_key(*cluster));
+    let identities = identities.filter(|(cluster, secret)| is_gone(cluster) && !is_new(snapshot, secret.created_at));
     configs
         .map(remove_config)
         .chain(identities.map(|(cluster, secret)| remove_identity(cluster, secret)))
@@ -113,6 +132,7 @@ fn unused_networks(snapshot: &Snapshot, desired: &Desired) -> impl Iterator<Item
         .iter()
         .filter(|network| ownership::is_ours(&network.labels) && network.labels.contains_key(ownership::CLUSTER))
         .filter(|network| !desired.networks.contains_key(&network.name) && !used.contains(&network.id))
+        .filter(|network| !desired.newest.wants_network(&network.name) && !is_new(snapshot, network.created_at))
         .collect();
     unused.sort_by(|a, b| a.name.cmp(&b.name));
     unused.into_iter().map(|network| Step {

@@ -14,17 +14,29 @@ use crate::desired::{self, AgentFile, ConfigFile, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
-use crate::snapshot::{Config, Service, UpdateState};
+use crate::snapshot::{Config, Mode, Service, Task, UpdateState};
 
 impl ServiceDiff<'_> {
-    /// One roll at a time: what changes during one goes into the next. A roll in which no task comes up for longer than one can need is
-    /// not waited for, since Swarm itself sets no limit.
+    /// One roll at a time: what changes during one goes into the next. A roll or a rollback in which no task comes up for
+    /// longer than one can need is not waited for, since Swarm itself sets no limit.
     pub(super) fn still_rolling(&self, service: &Service) -> Option<String> {
-        let update = service.update.as_ref().filter(|update| update.state.in_progress())?;
-        if update.state == UpdateState::Updating && self.is_late(service) {
+        service.update.as_ref().filter(|update| update.state.in_progress())?;
+        if self.is_late(service) || self.hangs_back(service) {
             return None;
         }
-        Some(format!("service {} is still being updated", self.wanted.name))
+        let so_far = self.so_far(service).unwrap_or_default();
+        Some(format!("service {} is still being updated{so_far}", self.wanted.name))
+    }
+
+    /// How many tasks are new, for people, where that shows in what they mount.
+    fn so_far(&self, service: &Service) -> Option<String> {
+        let Mode::Replicated(all) = service.spec.mode else { return None };
+        if service.previous.as_ref()?.configs == service.spec.configs {
+            return None;
+        }
+        let is_new = |task: &&Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
+        let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
+        Some(format!(" ({} of {all} tasks are new)", tasks.filter(is_new).count()))
     }
 
     /// Ends a roll in which no task comes up for longer than one can need: no node meets a constraint, an image cannot be had, a port is taken.
@@ -35,7 +47,8 @@ impl ServiceDiff<'_> {
             return None;
         }
         let began = update.started_at.map(|began| format!(" since {began:.0}")).unwrap_or_default();
-        Some(self.roll_back(service, format!("its update has been under way{began}, and is taken back")))
+        let why = if self.lacks_nodes(service) { ", it asks for more tasks than nodes can take" } else { "" };
+        Some(self.roll_back(service, format!("its update has been under way{began}{why}, and is taken back")))
     }
 
     /// Takes a failed update back that Swarm left where it was, before another one is made.
@@ -58,19 +71,21 @@ impl ServiceDiff<'_> {
     pub(super) fn rolling(&self, service: &Service) -> Option<Rolling> {
         let update = service.update.as_ref().filter(|update| update.state.in_progress())?;
         let known = self.attempt.and_then(|attempt| attempt.rolling.as_ref());
-        let known = known.filter(|rolling| rolling.began == update.started_at);
+        let back = update.state == UpdateState::RollbackStarted;
+        let known = known.filter(|rolling| rolling.began == update.started_at && rolling.back == back);
         let tasks = self.snapshot.tasks.iter().filter(|task| task.service == service.id && task.serves());
         let mut up: BTreeSet<_> = tasks.map(|task| task.id.clone()).collect();
         let seen = self.snapshot.observed_at;
-        let (mut moved, mut apart) = (seen, SignedDuration::ZERO);
+        let (mut moved, mut apart, mut proven) = (seen, SignedDuration::ZERO, false);
         if let Some(known) = known {
-            apart = known.apart;
-            if up.is_subset(&known.up) {
-                moved = known.moved;
+            (apart, proven) = (known.apart, known.proven);
+            match up.is_subset(&known.up) {
+                true => moved = known.moved,
+                false => proven = true,
             }
             up.extend(known.up.iter().cloned());
         }
-        Some(Rolling { began: update.started_at, moved, seen, apart, up })
+        Some(Rolling { began: update.started_at, back, proven, moved, seen, apart, up })
     }
 
     fn is_late(&self, service: &Service) -> bool {
@@ -78,7 +93,9 @@ impl ServiceDiff<'_> {
         let since = moved.map(|moved| self.snapshot.observed_at.duration_since(moved)).unwrap_or_default();
         // Somebody may have given the service more time than the settings do.
         let live = service.spec.seconds_between_tasks.saturating_add(desired::SECONDS_TO_START);
-        since > SignedDuration::from_secs(i64::try_from(live.max(self.wanted.seconds_per_task)).unwrap_or(i64::MAX))
+        let longest =
+            if self.lacks_nodes(service) { SECONDS_WITHOUT_NODES } else { live.max(self.wanted.seconds_per_task) };
+        since > SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX))
     }
 
     /// An update that Swarm took back is not tried again until the inputs ask for something else.
@@ -86,10 +103,14 @@ impl ServiceDiff<'_> {
         if self.wanted.again {
             return None;
         }
+        let planned = self.attempt.and_then(|attempt| attempt.planned.as_ref());
+        if let Some(said) = self.attempt.and_then(|attempt| attempt.failed.as_ref()) {
+            let was_tried = planned.is_some_and(|planned| planned.target.is_like(&self.wanted.target()));
+            return was_tried.then(|| self.failed(service, said));
+        }
         // Whoever installs core again wants it tried again.
         let update =
             service.update.as_ref().filter(|update| update.state.failed() && self.wanted.role != Role::Core)?;
-        let planned = self.attempt.and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.filter(|planned| planned.before != update.started_at);
         let was_tried = match planned {
             Some(planned) => planned.target.is_like(&self.wanted.target()),
@@ -138,6 +159,9 @@ impl ServiceDiff<'_> {
         differs && content.configs.iter().all(existed)
     }
 }
+
+/// For so long a roll that asks for more tasks than nodes can take may show no new task.
+const SECONDS_WITHOUT_NODES: u64 = 15;
 
 /// The least time between two looks at a roll that counts in full: passes take time, too.
 const LOOK: SignedDuration = SignedDuration::from_secs(15);

@@ -68,14 +68,24 @@ impl ServiceDiff<'_> {
     }
 
     fn update(&self, service: &Service) -> (Vec<Step>, Outcome) {
-        let planned = self.attempt.and_then(|attempt| attempt.planned.clone());
-        let mut outcome =
-            Outcome { attempt: Attempt { planned, rolling: self.rolling(service) }, ..Outcome::default() };
+        let changes = self.changes(service);
+        let (steps, mut outcome) = self.update_whole(service, changes.clone());
+        if steps.is_empty()
+            && let Some(step) = self.scaled(service, &changes, &mut outcome.attempt)
+        {
+            return (vec![step], outcome);
+        }
+        (steps, outcome)
+    }
+
+    fn update_whole(&self, service: &Service, changes: Vec<Change>) -> (Vec<Step>, Outcome) {
+        let known = self.attempt.cloned().unwrap_or_default();
+        let attempt = Attempt { rolling: self.rolling(service), ..known };
+        let mut outcome = Outcome { attempt, ..Outcome::default() };
         if let Some(reason) = self.still_rolling(service) {
             outcome.waiting = Some(reason);
             return (Vec::new(), outcome);
         }
-        let changes = self.changes(service);
         outcome.delivered = self.delivered(service, &changes);
         if let Some(step) = self.stalled(service) {
             outcome.problem = Some(self.failed(service, "it takes longer than its tasks can need"));
@@ -104,6 +114,7 @@ impl ServiceDiff<'_> {
         }
         let before = super::rolls::started_at(service);
         outcome.attempt.planned = Some(Planned { target: self.wanted.target(), before, added: self.added(service) });
+        outcome.attempt.failed = None;
         steps.push(self.update_step(service, changes));
         (steps, outcome)
     }
@@ -120,7 +131,7 @@ impl ServiceDiff<'_> {
         networks.map(Attached::Network).chain(secrets.map(Attached::Secret)).collect()
     }
 
-    fn update_step(&self, service: &Service, changes: Vec<Change>) -> Step {
+    pub(super) fn update_step(&self, service: &Service, changes: Vec<Change>) -> Step {
         let summaries: Vec<_> =
             changes.iter().map(|change| change.summary.as_str()).filter(|s| !s.is_empty()).collect();
         let reason =
@@ -235,6 +246,7 @@ impl ServiceDiff<'_> {
     fn changes(&self, service: &Service) -> Vec<Change> {
         let applied = service.spec.labels.get(ownership::APPLIED).and_then(|text| serde_json::from_str(text).ok());
         let mut changes = self.field_changes(&applied.unwrap_or(Value::Null));
+        changes.extend(self.fewer_tasks(service, &changes));
         let mut boots_what_it_should = true;
         if let Ok(content) = &self.wanted.content {
             changes.extend(self.attachment_changes(service, content));
