@@ -157,8 +157,14 @@ pub(crate) struct InstallArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// How long it may take until core runs, like 90s or 5m.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    /// Wait until core runs and all extensions and proxies serve. This is the default.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Wait until core runs, and for nothing else.
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+    /// How long the whole may take, like 90s or 10m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
 }
 
@@ -167,6 +173,9 @@ pub(crate) struct UninstallArgs {
     /// Leave the authority: what is installed later knows its certificates again.
     #[arg(long)]
     pub(crate) keep_authority: bool,
+    /// Do not ask. Needed where standard input is no terminal.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Print what would be removed, and remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

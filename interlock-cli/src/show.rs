@@ -51,6 +51,18 @@ pub(crate) fn note(text: &str) {
     err(&format!("{DIM}{text}{DIM:#}\n"));
 }
 
+pub(crate) fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Asks at the terminal, and takes anything but `y` and `yes` for a no.
+pub(crate) fn confirmed(question: &str) -> bool {
+    err(question);
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer).is_ok();
+    read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 /// Rewrites the last line of a terminal.
 pub(crate) fn progress(text: &str) {
     err(&format!("\r\x1b[2K{text}"));

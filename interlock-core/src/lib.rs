@@ -37,6 +37,7 @@ pub mod desired;
 pub mod ownership;
 mod placement;
 pub mod plan;
+pub(crate) mod shortages;
 
 pub mod install;
 pub mod reconcile;

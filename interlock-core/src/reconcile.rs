@@ -23,6 +23,7 @@ use crate::render::{self, RenderError, Rendering, Renderings};
 use crate::reports::{Reports, VersionInUse, Versions, Waits};
 use crate::routes::{self, Routes};
 use crate::settings::{Extension, Settings};
+use crate::shortages::Shortages;
 use crate::snapshot::{Network, Snapshot};
 use crate::template;
 
@@ -86,6 +87,8 @@ pub struct Memory {
     pub versions: Versions,
     /// How the proxies' rolls went.
     pub rolls: Rolls,
+    /// Which services lack tasks, and since when.
+    pub shortages: Shortages,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -273,6 +276,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     problems.extend(told);
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
+    let (shortages, told) = memory.shortages.renewed(snapshot, settings, &model);
+    problems.extend(told);
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
@@ -341,6 +346,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             waits: Waits::default(),
             versions,
             rolls,
+            shortages,
         },
     }
 }

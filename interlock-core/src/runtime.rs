@@ -46,12 +46,14 @@ mod follow;
 mod installing;
 mod once;
 mod read;
+mod serving;
 mod telling;
 mod timing;
 mod world;
 
 pub use installing::{Installed, authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
+pub use serving::serving;
 
 use control::Control;
 use follow::{Ended, Follower};

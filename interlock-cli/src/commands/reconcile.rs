@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use interlock_core::extension::Checker;
 use interlock_core::install;
@@ -136,17 +137,25 @@ fn failed(report: &Report) -> BTreeMap<&str, &String> {
     report.failed.iter().map(|(cluster, reason)| (plan::title(cluster.as_ref()), reason)).collect()
 }
 
+/// How many lines about what is waited for stand in a log before they get rare.
+const MOST_NOTES: usize = 20;
+/// The least time between two of them then.
+const BETWEEN_NOTES: Duration = Duration::from_secs(5);
+
 /// Tells a person what `--once` does: steps on standard output as they are done, on a terminal also what it waits for.
 pub(crate) struct Teller {
     text: bool,
     live: bool,
     waiting: bool,
+    noted: Instant,
+    notes: usize,
     pub(crate) done: Vec<Step>,
 }
 
 impl Teller {
     pub(crate) fn new(format: Format) -> Self {
-        Self { text: format == Format::Text, live: show::stderr_is_terminal(), waiting: false, done: Vec::new() }
+        let (text, live) = (format == Format::Text, show::stderr_is_terminal());
+        Self { text, live, waiting: false, noted: Instant::now(), notes: 0, done: Vec::new() }
     }
 
     pub(crate) fn tell(&mut self, progress: Progress) {
@@ -162,9 +171,17 @@ impl Teller {
             Progress::Failed(step, reason) => {
                 show::warning(&format!("{} {}: {reason}", step.action.verb(), step.action.object()))
             }
-            Progress::Waiting(what) if self.live && !what.is_empty() => {
+            Progress::Waiting(what) if what.is_empty() => {}
+            Progress::Waiting(what) if self.live => {
                 self.waiting = true;
                 show::progress(&format!("waiting: {}", what.join("; ")));
+            }
+            // In a log each change is a line, and where there are many, not each.
+            Progress::Waiting(what)
+                if self.text && (self.notes < MOST_NOTES || self.noted.elapsed() >= BETWEEN_NOTES) =>
+            {
+                (self.noted, self.notes) = (Instant::now(), self.notes + 1);
+                show::note(&format!("waiting: {}", what.join("; ")));
             }
             Progress::Retrying(reason) => show::warning(&format!("{reason}; trying again")),
             _ => {}

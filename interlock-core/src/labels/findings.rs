@@ -25,6 +25,11 @@ impl Findings {
         }
     }
 
+    /// Whether a label breaks its contract.
+    pub(super) fn any_bad(&self) -> bool {
+        self.listed.iter().any(|finding| finding.kind == FindingKind::Bad)
+    }
+
     /// Those that are listed, in the keys' order, and how many more of each kind there are.
     pub(super) fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, usize>) {
         self.listed.sort_by(|a, b| a.key.cmp(&b.key));
