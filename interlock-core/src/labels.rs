@@ -188,7 +188,8 @@ pub fn read(labels: &Labels) -> Reading {
         named.for_each(|(_, own)| *own = inherit(std::mem::take(own), &base));
     }
     read.retain(|_, route| route.asks_for_requests());
-    if read.is_empty() && !findings.any_bad() {
+    // Where something else is wrong, a misspelt label most likely, that is the reason.
+    if read.is_empty() && findings.is_empty() {
         without_hosts(labels, &keys, &mut findings);
     }
     let (findings, more) = findings.into_parts();
@@ -253,6 +254,13 @@ fn without_hosts(labels: &Labels, keys: &[(&String, &'static Label, RouteName)],
     let value = labels.get(*key).map_or("", String::as_str);
     let right = "add com.docker.lb.hosts=shop.example.com, or com.docker.lb.default_backend=true";
     findings.add(key, value, FindingKind::Inert, || Invalid::new("asks for no requests without a host", right));
+}
+
+/// The values of the labels that name hosts, as they are written.
+pub(crate) fn hosts(labels: &Labels) -> impl Iterator<Item = &str> {
+    const HOSTS: &str = "com.docker.lb.hosts";
+    let own = labels.range(HOSTS.to_owned()..).take_while(|(key, _)| key.starts_with(HOSTS));
+    own.map(|(_, value)| value.as_str())
 }
 
 /// The networks that any route of a service lets in by `allow`.

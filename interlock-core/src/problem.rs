@@ -73,6 +73,23 @@ pub enum Effect {
     Stale,
 }
 
+impl Effect {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeftOut => "left_out",
+            Self::LastGood => "last_good",
+            Self::Ignored => "ignored",
+            Self::Overruled => "overruled",
+            Self::Kept => "kept",
+            Self::NoTls => "no_tls",
+            Self::Served => "served",
+            Self::NoRequests => "no_requests",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,7 +3,7 @@
 //! A [`Snapshot`] is read as a whole or not at all, and it is what state files and fixtures hold: `interlock snapshot` writes
 //! one, `--state` reads one. Such files get shared, so nothing enters a snapshot that an owner would not want to show. Of labels it holds
 //! only those in the namespaces that interlock reads. It holds names on networks, and nobody's environment, commands, mounts or secret
-//! contents.
+//! contents. Of a task that does not run it holds what Swarm says of it, which may name an image, a command or a folder.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -25,9 +25,9 @@ impl Findings {
         }
     }
 
-    /// Whether a label breaks its contract.
-    pub(super) fn any_bad(&self) -> bool {
-        self.listed.iter().any(|finding| finding.kind == FindingKind::Bad)
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
     }
 
     /// Those that are listed, in the keys' order, and how many more of each kind there are.

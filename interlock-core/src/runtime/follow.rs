@@ -372,8 +372,9 @@ impl Follower {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, mut memory } =
+        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, live, mut memory } =
             outcome;
+        self.told.routes(live);
         inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.
@@ -382,7 +383,7 @@ impl Follower {
             return;
         }
         inputs.memory = memory;
-        self.told.outcome(&problems, &plan);
+        self.told.outcome(&problems, &plan, &inputs.snapshot.services);
         let steps = self.holds.allowed(plan.steps, now);
         if steps.is_empty() {
             return;

@@ -149,7 +149,7 @@ impl Once {
     /// Plans, and notes what has to be waited for.
     fn decide(&mut self, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
         let (outcome, renderings) = reconcile_embedded(&self.world.inputs);
-        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, memory } = outcome;
+        let Outcome { plan, problems, memory, .. } = outcome;
         let inputs = std::sync::Arc::make_mut(&mut self.world.inputs);
         inputs.memory = memory;
         inputs.renderings = renderings;
