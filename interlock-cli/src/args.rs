@@ -16,7 +16,7 @@ use interlock_core::{ownership, proxy};
 #[derive(Debug, Parser)]
 #[command(name = "interlock", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage, settings or state file; 3 with --exit-code: changes are pending."
+    after_help = "Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage, settings or state file; 3 with --exit-code: changes are pending; 4 with --exit-code: something is not served, or cannot be deployed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -103,7 +103,8 @@ pub(crate) struct ReconcileArgs {
     /// Print what would be done, with a diff of each generated file, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Exit with 3 when there is something to do. Only with --dry-run or --state.
+    /// Exit with 4 when there are errors among the problems, else with 3 when there is something to do or to wait for. Only with --dry-run
+    /// or --state.
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// Take the Swarm's state from a file instead of Docker; - is standard input. Implies --dry-run.
@@ -122,7 +123,8 @@ pub(crate) struct ReconcileArgs {
     /// exist is as good as none.
     #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
     pub(crate) authority: PathBuf,
-    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to the proxies.
+    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to extensions and proxies.
+    /// With --dry-run, --state and --once it checks what extensions with an Image would render, too.
     #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM")]
     pub(crate) checker: Option<String>,
     /// The container that this runs in, by which core finds its own service.

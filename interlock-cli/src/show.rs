@@ -97,11 +97,11 @@ fn coloured(line: &str) -> String {
 }
 
 /// A unified diff of one generated file; empty when nothing changed.
-pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
+pub(crate) fn diff(path: &str, whose: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
-    let mut text = format!("\n{BOLD}--- {path} (deployed){BOLD:#}\n{BOLD}+++ {path} (planned){BOLD:#}\n");
+    let mut text = format!("\n{BOLD}--- {path} ({whose}){BOLD:#}\n{BOLD}+++ {path} (planned){BOLD:#}\n");
     let diff = TextDiff::from_lines(old, new);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", hunk.header().to_string().trim_end());

@@ -40,6 +40,7 @@ use crate::settings::Settings;
 use crate::trust::Authority;
 
 mod applying;
+mod checked;
 mod control;
 mod due;
 mod follow;
@@ -51,6 +52,7 @@ mod telling;
 mod timing;
 mod world;
 
+pub use checked::reconcile_checked;
 pub use installing::{Installed, authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
 pub use serving::serving;

@@ -6,17 +6,19 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::applying::{Stop, apply};
+use super::checked::reconcile_checked;
 use super::telling::{Told, chain};
 use super::timing::{BEGIN, Backoff};
 use super::world::World;
 use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
+use crate::extension::Checker;
 use crate::install;
 use crate::names::Cluster;
 use crate::ownership;
 use crate::plan::Step;
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::reconcile::{Outcome, reconcile_embedded};
+use crate::reconcile::Outcome;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 
@@ -134,7 +136,7 @@ impl Once {
                 }
             }
             let took = start.elapsed();
-            let steps = self.decide(progress);
+            let steps = self.decide(options.checker.as_deref(), progress).await;
             if !steps.is_empty() {
                 self.apply(&client, steps, progress).await?;
                 continue;
@@ -147,10 +149,10 @@ impl Once {
     }
 
     /// Plans, and notes what has to be waited for.
-    fn decide(&mut self, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
-        let (outcome, renderings) = reconcile_embedded(&self.world.inputs);
-        let Outcome { plan, problems, memory, .. } = outcome;
+    async fn decide(&mut self, checker: Option<&Checker>, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
         let inputs = std::sync::Arc::make_mut(&mut self.world.inputs);
+        let (outcome, renderings) = reconcile_checked(inputs, checker).await;
+        let Outcome { plan, problems, memory, .. } = outcome;
         inputs.memory = memory;
         inputs.renderings = renderings;
         let (begun, _) = self.told.problems(&problems);
