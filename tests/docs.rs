@@ -35,6 +35,25 @@ fn the_list_of_labels_is_current() {
     is_current("labels.md", &text);
 }
 
+/// What the proxies answer stands there as they answer it, and each section that is linked is there.
+#[test]
+fn the_troubleshooting_page_says_what_proxies_say() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+    let source = std::fs::read_to_string(root.join("interlock-core/src/render/nginx/servers.rs")).unwrap();
+    let bodies: Vec<_> =
+        source.split("503 Service Unavailable: ").skip(1).filter_map(|it| it.split('"').next()).collect();
+    assert_eq!(bodies.len(), 4);
+    for body in bodies {
+        assert!(page.contains(&format!("| `{body}` |")), "{body} is missing");
+    }
+    let titles: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let anchors: Vec<_> = titles.iter().map(|title| title.to_lowercase().replace(' ', "-")).collect();
+    for link in page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(anchors.iter().any(|anchor| anchor == link), "#{link} leads nowhere");
+    }
+}
+
 #[test]
 fn the_list_of_settings_is_current() {
     let mut text = String::new();

@@ -19,7 +19,6 @@ const WITHOUT_EFFECT_THERE: &[(&str, &str)] = &[
     ("TLSKey", "how core reaches the engine"),
     ("AllowInsecure", "how core reaches the engine"),
     ("LogLevel", "what core logs"),
-    ("LogFormat", "what core logs"),
     ("Kind", "this version supports nginx alone"),
 ];
 

@@ -77,6 +77,7 @@ fn task(service: u32, number: u32, network: &Network, node: &Node) -> Task {
         host_ports: Vec::new(),
         configs: Vec::new(),
         error: String::new(),
+        ended_at: None,
     }
 }
 

@@ -16,7 +16,7 @@ use interlock_core::{ownership, proxy};
 #[derive(Debug, Parser)]
 #[command(name = "interlock", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage, settings or state file; 3 with --exit-code: changes are pending."
+    after_help = "Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage, settings or state file; 3 with --exit-code: changes are pending; 4 with --exit-code: something is not served, or cannot be deployed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -103,7 +103,8 @@ pub(crate) struct ReconcileArgs {
     /// Print what would be done, with a diff of each generated file, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Exit with 3 when there is something to do. Only with --dry-run or --state.
+    /// Exit with 4 when there are errors among the problems, else with 3 when there is something to do or to wait for. Only with --dry-run
+    /// or --state.
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// Take the Swarm's state from a file instead of Docker; - is standard input. Implies --dry-run.
@@ -122,7 +123,8 @@ pub(crate) struct ReconcileArgs {
     /// exist is as good as none.
     #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
     pub(crate) authority: PathBuf,
-    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to the proxies.
+    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to extensions and proxies.
+    /// With --dry-run, --state and --once it checks what extensions with an Image would render, too.
     #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM")]
     pub(crate) checker: Option<String>,
     /// The container that this runs in, by which core finds its own service.
@@ -157,8 +159,14 @@ pub(crate) struct InstallArgs {
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// How long it may take until core runs, like 90s or 5m.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    /// Wait until core runs and all extensions and proxies serve. This is the default.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Wait until core runs, and for nothing else.
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+    /// How long the whole may take, like 90s or 10m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
 }
 
@@ -167,6 +175,9 @@ pub(crate) struct UninstallArgs {
     /// Leave the authority: what is installed later knows its certificates again.
     #[arg(long)]
     pub(crate) keep_authority: bool,
+    /// Do not ask. Needed where standard input is no terminal.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Print what would be removed, and remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -1,6 +1,7 @@
 //! One module a command.
 
 pub(crate) mod completions;
+mod dry_run;
 pub(crate) mod extension;
 pub(crate) mod init;
 pub(crate) mod install;

@@ -51,6 +51,18 @@ pub(crate) fn note(text: &str) {
     err(&format!("{DIM}{text}{DIM:#}\n"));
 }
 
+pub(crate) fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Asks at the terminal, and takes anything but `y` and `yes` for a no.
+pub(crate) fn confirmed(question: &str) -> bool {
+    err(question);
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer).is_ok();
+    read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 /// Rewrites the last line of a terminal.
 pub(crate) fn progress(text: &str) {
     err(&format!("\r\x1b[2K{text}"));
@@ -85,11 +97,11 @@ fn coloured(line: &str) -> String {
 }
 
 /// A unified diff of one generated file; empty when nothing changed.
-pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
+pub(crate) fn diff(path: &str, whose: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
-    let mut text = format!("\n{BOLD}--- {path} (deployed){BOLD:#}\n{BOLD}+++ {path} (planned){BOLD:#}\n");
+    let mut text = format!("\n{BOLD}--- {path} ({whose}){BOLD:#}\n{BOLD}+++ {path} (planned){BOLD:#}\n");
     let diff = TextDiff::from_lines(old, new);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", hunk.header().to_string().trim_end());

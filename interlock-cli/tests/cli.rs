@@ -332,7 +332,7 @@ async fn a_core_that_is_there_keeps_its_image_and_its_settings() {
     let fake = Fake::new(|_| ());
     let settings = fake.settings("PollInterval = \"7s\"\n[Extensions.default]\nPublishedPort = 8081\n");
     let installs = async |more: &[&str]| {
-        let (code, out, err) = fake.run(&[&["install"], more].concat(), "warn").await;
+        let (code, out, err) = fake.run(&[&["install", "--no-wait"], more].concat(), "warn").await;
         assert_eq!(code, 0, "{out}{err}");
         let spec = fake.handle.swarm().service_json("interlock-core")["Spec"]["TaskTemplate"]["ContainerSpec"].clone();
         let config = spec["Configs"][0]["ConfigName"].as_str().unwrap().to_owned();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::core_name;
 use crate::model::Model;
 use crate::names::{Cluster, NetworkId, SecretId};
 use crate::problem::{Effect, Problem, Severity, Subject};
@@ -35,6 +36,22 @@ pub use service::{
     ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target,
 };
 pub(crate) use service::{config_refs, network_refs, secret_refs};
+
+/// The services of extensions and proxies that the settings ask for, with what each of their fields is to be.
+pub(crate) fn applied(snapshot: &Snapshot, settings: &Settings) -> Vec<(String, BTreeMap<String, String>)> {
+    let core = core_name::address(snapshot, settings);
+    let hashes = |fields: BTreeMap<String, Field>| -> BTreeMap<_, _> {
+        fields.into_iter().map(|(name, field)| (name, field.fingerprint())).collect()
+    };
+    let services = clusters(settings).flat_map(|(cluster, extension)| {
+        let renders = extension.image.is_some();
+        let renders = renders.then(|| (extension.service_name.clone(), hashes(fields::extension(extension, &core))));
+        let replicas = room(snapshot, extension).replicas();
+        let proxies = fields::proxy(&cluster, extension, has_active_worker(snapshot), replicas);
+        renders.into_iter().chain([(extension.proxy_service_name.clone(), hashes(proxies))])
+    });
+    services.collect()
+}
 
 /// The longest that a new task may take until it runs, its image included.
 pub(crate) const SECONDS_TO_START: u64 = 120;

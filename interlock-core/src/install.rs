@@ -11,6 +11,11 @@ use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, Service, Snapshot};
 
+mod pending;
+
+pub(crate) use pending::not_running;
+pub use pending::{Pending, failed, pending};
+
 /// What `interlock install` shall set up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Core {

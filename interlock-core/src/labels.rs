@@ -188,6 +188,10 @@ pub fn read(labels: &Labels) -> Reading {
         named.for_each(|(_, own)| *own = inherit(std::mem::take(own), &base));
     }
     read.retain(|_, route| route.asks_for_requests());
+    // Where something else is wrong, a misspelt label most likely, that is the reason.
+    if read.is_empty() && findings.is_empty() {
+        without_hosts(labels, &keys, &mut findings);
+    }
     let (findings, more) = findings.into_parts();
     Reading { routes: read, findings, more }
 }
@@ -241,6 +245,22 @@ fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], f
         let right = "write the name of a route that has, or give this one hosts by the same suffix";
         findings.add(key, value, kind, || Invalid::new(format!("is for a route that has no hosts: {route}"), right));
     }
+}
+
+/// What is said about labels that ask for no requests: one of them, the port if it is there.
+fn without_hosts(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], findings: &mut Findings) {
+    let plain = || keys.iter().filter(|(_, label, route)| route.as_str().is_empty() && label.key != "hosts");
+    let Some((key, ..)) = plain().find(|(_, label, _)| label.key == "port").or_else(|| plain().next()) else { return };
+    let value = labels.get(*key).map_or("", String::as_str);
+    let right = "add com.docker.lb.hosts=shop.example.com, or com.docker.lb.default_backend=true";
+    findings.add(key, value, FindingKind::Inert, || Invalid::new("asks for no requests without a host", right));
+}
+
+/// The values of the labels that name hosts, as they are written.
+pub(crate) fn hosts(labels: &Labels) -> impl Iterator<Item = &str> {
+    const HOSTS: &str = "com.docker.lb.hosts";
+    let own = labels.range(HOSTS.to_owned()..).take_while(|(key, _)| key.starts_with(HOSTS));
+    own.map(|(_, value)| value.as_str())
 }
 
 /// The networks that any route of a service lets in by `allow`.

@@ -153,6 +153,7 @@ pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Mode
         if ownership::is_our_proxy(service) {
             continue;
         }
+        problems.extend(misplaced(&service.spec));
         let refusal = known.refused.and_then(|refused| refused.get(&service.id));
         if let Some(refusal) = refusal.filter(|refusal| *refusal.labels == service.spec.labels) {
             let read = still_served(&world, &budgets, service, refusal);
@@ -317,6 +318,25 @@ impl Refusal {
             effect,
         }
     }
+}
+
+/// Labels that somebody gave to the containers: in a stack file under `labels`, where `deploy.labels` is meant.
+fn misplaced(spec: &ServiceSpec) -> Option<Problem> {
+    let (first, more) = spec.misplaced.split_first()?;
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(", and {more} more like it"),
+    };
+    Some(Problem {
+        severity: Severity::Warning,
+        subject: Subject::Service(spec.name.clone()),
+        label: Some(shown(first)),
+        value: None,
+        wrong: format!("is a label of its containers, not of the service{more}"),
+        right: "move it from `labels` to `deploy.labels` in the stack file; with docker service, use --label"
+            .to_owned(),
+        effect: Effect::Ignored,
+    })
 }
 
 fn refused_by_checker(service: &str, refusal: &CheckerRefusal, is_served: bool) -> Problem {

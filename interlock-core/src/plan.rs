@@ -198,6 +198,39 @@ pub struct Change {
     pub summary: String,
 }
 
+impl Change {
+    /// The summary with the value of before, which stands in the spec that is deployed. `None` where that says no more.
+    pub(crate) fn with_old(&self, spec: &Value) -> Option<String> {
+        let old = self.path.iter().try_fold(spec, |at, key| at.get(key.as_str())).unwrap_or(&Value::Null);
+        let old = if old.is_null() { "none".to_owned() } else { brief(old) };
+        let new = self.value.as_ref().map_or_else(|| "none".to_owned(), brief);
+        let (name, said) = self.summary.split_once(": ")?;
+        let says_it = said == new || (said == "removed" && self.value.is_none());
+        (says_it && old != new && new != CHANGED && old != CHANGED).then(|| format!("{name}: {old} → {new}"))
+    }
+}
+
+/// What stands for a value that is too long to show.
+const CHANGED: &str = "changed";
+
+/// A value for people: as short as it can be.
+pub(crate) fn brief(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => CHANGED.to_owned(),
+        Value::Array(ports) if ports.iter().any(|port| port.get("TargetPort").is_some()) => {
+            let word =
+                |port: &Value, key: &str| port.get(key).map(Value::to_string).unwrap_or_default().replace('"', "");
+            let port = |port: &Value| {
+                format!("{}:{} {}", word(port, "PublishedPort"), word(port, "TargetPort"), word(port, "PublishMode"))
+            };
+            ports.iter().map(port).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => CHANGED.to_owned(),
+        other => crate::problem::shown(&other.to_string()),
+    }
+}
+
 impl Step {
     /// For whom it is, for people: the service cluster's name, or `core`.
     pub fn title(&self) -> &str {

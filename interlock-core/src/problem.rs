@@ -67,6 +67,27 @@ pub enum Effect {
     NoTls,
     /// All is served as the labels say, which is hardly what was meant.
     Served,
+    /// No task can take requests.
+    NoRequests,
+    /// Proxies serve what they have, and nothing newer.
+    Stale,
+}
+
+impl Effect {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeftOut => "left_out",
+            Self::LastGood => "last_good",
+            Self::Ignored => "ignored",
+            Self::Overruled => "overruled",
+            Self::Kept => "kept",
+            Self::NoTls => "no_tls",
+            Self::Served => "served",
+            Self::NoRequests => "no_requests",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 impl fmt::Display for Effect {
@@ -79,6 +100,8 @@ impl fmt::Display for Effect {
             Self::Kept => "what is deployed stays",
             Self::NoTls => "its hosts are not served over TLS",
             Self::Served => "it is served all the same",
+            Self::NoRequests => "it gets no requests",
+            Self::Stale => "changes are not served",
         })
     }
 }
@@ -150,12 +173,12 @@ fn shortened(text: &str, longest: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
     for c in text.chars() {
-        let escaped: String = if c == '\'' || c == '"' || (c.is_ascii() && !c.is_ascii_control()) || c.is_alphanumeric()
-        {
-            c.to_string()
-        } else {
-            c.escape_default().collect()
-        };
+        let escaped: String =
+            if matches!(c, '\'' | '"' | '…') || (c.is_ascii() && !c.is_ascii_control()) || c.is_alphanumeric() {
+                c.to_string()
+            } else {
+                c.escape_default().collect()
+            };
         length += escaped.len();
         if length > longest {
             shown.push('…');

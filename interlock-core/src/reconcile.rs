@@ -24,8 +24,9 @@ use crate::problem::{self, Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
 use crate::render::{self, RenderError, Rendering, Renderings};
 use crate::reports::{Reports, VersionInUse, Versions, Waits};
-use crate::routes::{self, Routes};
+use crate::routes::{self, Live, LiveRoutes, Place, Routes};
 use crate::settings::{Extension, Settings};
+use crate::shortages::Shortages;
 use crate::snapshot::{Network, Snapshot};
 use crate::template;
 
@@ -96,6 +97,8 @@ pub struct Memory {
     pub refused_options: RefusedOptions,
     /// What other cores did.
     pub cores: Cores,
+    /// Which services lack tasks, and since when.
+    pub shortages: Shortages,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -117,6 +120,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// What is wrong, sorted.
     pub problems: Vec<Problem>,
+    /// The routes that proxies which run have files for now. A service cluster of which that is not known is left out.
+    pub live: LiveRoutes,
     /// What to remember.
     pub memory: Memory,
     /// When time alone may change what there is to do.
@@ -172,6 +177,8 @@ struct Routed {
     shown: Shown,
     secrets: SecretNames,
     versions: Versions,
+    /// The routes of each generation that runs.
+    live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
     problems: Vec<Problem>,
 }
 
@@ -189,6 +196,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let mut secrets = SecretNames::new();
     let mut unconfirmed = BTreeSet::new();
     let mut versions = Versions::new();
+    let mut live = BTreeMap::new();
     let nothing = Routes::default();
     let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     for (cluster, extension) in desired::clusters(settings) {
@@ -232,13 +240,15 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
                 unconfirmed.insert(key.clone());
             }
             let proxy = ProxySettings { overlays: overlays(snapshot, attachments), ..proxy.clone() };
-            let config = match &part {
-                Cow::Borrowed(_) => proxy_config::build(&cluster, proxy, whole),
-                Cow::Owned(part) => {
-                    let (routes, _) = routes::resolve(part, settings.host_policy);
-                    proxy_config::build(&cluster, proxy, routes.get(&cluster).unwrap_or(&nothing))
-                }
+            let resolved = match &part {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(part) => Some(routes::resolve(part, settings.host_policy).0),
             };
+            let of_part = resolved.as_ref().map_or(whole, |routes| routes.get(&cluster).unwrap_or(&nothing));
+            let config = proxy_config::build(&cluster, proxy, of_part);
+            if found.running.contains(attachments) || !extension.hitless_service_update {
+                live.insert(key.clone(), routes::live(of_part));
+            }
             let certificates = generations::shown(&part, &cluster);
             if !certificates.is_empty() {
                 shown.insert(key.clone(), certificates);
@@ -247,7 +257,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, problems }
+    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, problems }
 }
 
 /// The subnets of the networks of applications that proxies with these attachments have, sorted.
@@ -293,12 +303,14 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
-    let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, mut problems } = routed;
+    let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, mut problems } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(desired::lack_of_nodes(snapshot, settings));
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
+    let (shortages, told) = memory.shortages.renewed(snapshot, settings, &model);
+    problems.extend(told);
     let accepted = accepted(&configs, renderings, &memory.accepted);
     let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
@@ -361,7 +373,15 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     problems.extend(told);
     let hitless = |cluster: &Cluster| settings.extension(cluster.as_str()).is_some_and(|e| e.hitless_service_update);
     let deliveries = accepted.iter().filter(|((cluster, _), _)| hitless(cluster));
+    let is_accepted = |key: &(Cluster, Generation)| {
+        let revision = accepted.get(key).map(|rendering| &rendering.revision);
+        let is_current = |config: &ProxyConfig| {
+            revision == Some(&config.revision) && (hitless(&key.0) || is_mounted(inputs, &key.0, config))
+        };
+        configs.get(key).is_some_and(is_current)
+    };
     Outcome {
+        live: live_of_clusters(live, is_accepted),
         deliveries: deliveries.map(|(key, rendering)| (key.clone(), rendering.clone())).collect(),
         proxy_configs: configs,
         generations: wanted_generations,
@@ -383,8 +403,34 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             rolls,
             refused_options: memory.refused_options.clone(),
             cores,
+            shortages,
         },
     }
+}
+
+/// Whether the tasks of a service cluster's proxies have all been started with this.
+fn is_mounted(inputs: &Inputs, cluster: &Cluster, config: &ProxyConfig) -> bool {
+    let extension = inputs.settings.extension(cluster.as_str());
+    let mut services = inputs.snapshot.services.iter();
+    let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
+    service.is_some_and(|service| {
+        let is_updated = service.update.as_ref().is_some_and(|update| update.state.in_progress());
+        let mounted = service.spec.labels.get(ownership::REVISION);
+        !is_updated && mounted.is_some_and(|revision| revision == config.revision.as_str())
+    })
+}
+
+/// The routes of all generations of a service cluster that run, where all of them have files for theirs.
+fn live_of_clusters(
+    live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
+    is_accepted: impl Fn(&(Cluster, Generation)) -> bool,
+) -> LiveRoutes {
+    let behind: BTreeSet<_> = live.keys().filter(|key| !is_accepted(key)).map(|(cluster, _)| cluster.clone()).collect();
+    let mut of_clusters = LiveRoutes::new();
+    for ((cluster, _), routes) in live.into_iter().filter(|((cluster, _), _)| !behind.contains(cluster)) {
+        of_clusters.entry(cluster).or_default().extend(routes);
+    }
+    of_clusters
 }
 
 fn objects(

@@ -21,6 +21,11 @@ pub struct Routes<'a> {
     pub default: Option<VirtualHost<'a>>,
 }
 
+mod live;
+
+pub(crate) use live::live;
+pub use live::{Live, LiveRoutes, Place};
+
 /// What one host pattern serves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VirtualHost<'a> {

@@ -40,18 +40,22 @@ use crate::settings::Settings;
 use crate::trust::Authority;
 
 mod applying;
+mod checked;
 mod control;
 mod due;
 mod follow;
 mod installing;
 mod once;
 mod read;
+mod serving;
 mod telling;
 mod timing;
 mod world;
 
+pub use checked::reconcile_checked;
 pub use installing::{Installed, authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
+pub use serving::serving;
 
 use control::Control;
 use follow::{Ended, Follower};

@@ -194,6 +194,8 @@ pub struct Extension {
     pub proxy_version: Option<ProxyVersion>,
     /// What services may come to.
     pub budget: Budget,
+    /// How the log lines of the extension and of the agents look: as core's.
+    pub log_format: LogFormat,
     /// The options of its kind.
     pub options: ProxyOptions,
 }
@@ -431,6 +433,7 @@ impl Extension {
             proxy_protocol: false,
             proxy_version: None,
             budget: Budget::default(),
+            log_format: LogFormat::default(),
             options: ProxyOptions::Nginx(Box::default()),
         }
     }

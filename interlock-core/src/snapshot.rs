@@ -3,7 +3,7 @@
 //! A [`Snapshot`] is read as a whole or not at all, and it is what state files and fixtures hold: `interlock snapshot` writes
 //! one, `--state` reads one. Such files get shared, so nothing enters a snapshot that an owner would not want to show. Of labels it holds
 //! only those in the namespaces that interlock reads. It holds names on networks, and nobody's environment, commands, mounts or secret
-//! contents.
+//! contents. Of a task that does not run it holds what Swarm says of it, which may name an image, a command or a folder.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,6 +25,16 @@ pub fn is_read(key: &str) -> bool {
         || key.starts_with("interlock.")
         || key == STACK_LABEL
         || key == "type"
+}
+
+/// Whether a label under this key may ask for routes.
+pub(crate) fn names_routes(key: &str) -> bool {
+    is_for_services(key) || key.starts_with("interlock.")
+}
+
+/// Whether labels under this key mean something on services alone. Those of Interlock 1 were on containers.
+pub(crate) fn is_for_services(key: &str) -> bool {
+    key.starts_with("com.docker.lb.") || key.starts_with("com.docker.ucp.mesh.http")
 }
 
 /// The label by which `docker stack deploy` marks what belongs to a stack.
@@ -49,7 +59,8 @@ pub struct Snapshot {
     /// All services, ours included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
-    /// Tasks that Swarm wants ready or running, and all tasks of our own services.
+    /// Tasks that Swarm wants ready or running, and all tasks of our own services. Of a labelled service that lacks tasks also the one
+    /// that ended last with a reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
     /// Config objects that carry our ownership label, and templates of operators' own, with their data.
@@ -286,6 +297,9 @@ pub struct ServiceSpec {
     /// Secrets mounted in its tasks, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretId>,
+    /// The keys of labels of interlock's that its containers have and the service has not: somebody wrote them in the wrong place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misplaced: Vec<String>,
     /// Of core's own service: its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -428,15 +442,24 @@ pub struct Task {
     /// Of our own services' tasks: the config objects it was started with, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<ConfigId>,
-    /// Of our own services' tasks: why it failed.
+    /// Why it waits or ended, in Swarm's words: at most 300 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// When it ended, if it did and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Task {
     /// Whether requests may be sent to it: Swarm reports it running (with a health check: healthy) and wants it running.
     pub fn serves(&self) -> bool {
         self.desired == TaskState::Running && self.state == TaskState::Running
+    }
+
+    /// Whether Swarm wants it to run, now or soon.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.desired, TaskState::Ready | TaskState::Running)
     }
 }
 

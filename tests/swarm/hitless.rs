@@ -17,7 +17,7 @@ async fn a2_a3_k1_changes_reach_proxies_without_new_tasks() {
     let site = Site::new("").await;
     site.settings("interlock-proxy-nginx", HITLESS);
     site.network("demo").await;
-    let installed = site.install();
+    let installed = site.install_and_wait();
     assert!(installed.contains("+ service interlock-core"), "{installed}");
     site.eventually("anything.test", "/", |answer| answer.status == 503 && answer.headers_like("x-").is_empty()).await;
     assert_eq!(site.install(), "nothing to do\n");

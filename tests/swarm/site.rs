@@ -160,14 +160,23 @@ impl Site {
         found.unwrap_or_else(|| panic!("{service} runs nowhere: {nodes}\n{}", self.look()))
     }
 
-    /// `interlock install`, which has to succeed. Returns what it printed.
+    /// `interlock install`, which has to succeed, and waits for core alone. Returns what it printed.
     pub(crate) fn install(&self) -> String {
         self.install_from(&self.image("interlock"))
     }
 
     /// The same with core's image of this name.
     pub(crate) fn install_from(&self, image: &str) -> String {
-        let output = self.command("install").args(["--image", image]).output().unwrap();
+        self.install_with(&["--image", image, "--no-wait"])
+    }
+
+    /// The same, and waits until extensions and proxies serve.
+    pub(crate) fn install_and_wait(&self) -> String {
+        self.install_with(&["--image", &self.image("interlock")])
+    }
+
+    fn install_with(&self, args: &[&str]) -> String {
+        let output = self.command("install").args(args).output().unwrap();
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.look());
         String::from_utf8(output.stdout).unwrap()
     }
@@ -175,7 +184,7 @@ impl Site {
     /// `interlock uninstall`, which has to succeed.
     pub(crate) fn uninstall(&self) {
         let mut command = self.binary();
-        let output = command.args(["uninstall", "--host", &self.lab.host]).output().unwrap();
+        let output = command.args(["uninstall", "--yes", "--host", &self.lab.host]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -1,6 +1,7 @@
 //! `interlock install` and `interlock uninstall`
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use interlock_core::install::{self, Core};
 use interlock_core::plan::Plan;
@@ -44,9 +45,18 @@ pub(crate) fn install(global: &Global, args: &InstallArgs) -> Result<ExitCode, F
         return planned(&plan, problem, args.format);
     }
     let mut teller = Teller::new(args.format);
+    let start = Instant::now();
     let work = runtime::install(&core, adopts, &options, args.timeout, |told| teller.tell(told));
-    let worked = tokio.block_on(work);
-    done(teller, worked, args.format)?;
+    let installed = tokio.block_on(work);
+    let left = Duration::from_secs(args.timeout.saturating_sub(start.elapsed()).as_secs());
+    let serves = match &installed {
+        Ok(_) if !args.no_wait => {
+            tokio.block_on(runtime::serving(&core.settings, &options, left, |told| teller.tell(told)))
+        }
+        _ => Ok(()),
+    };
+    done(teller, installed, args.format)?;
+    serves?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,7 +98,22 @@ pub(crate) fn uninstall(global: &Global, args: &UninstallArgs) -> Result<ExitCod
         let (plan, problem) = install::uninstall(&snapshot, args.keep_authority);
         return planned(&plan, problem, args.format);
     }
-    let options = Options::new(engine::endpoint(&global.docker, &settings)?);
+    let endpoint = engine::endpoint(&global.docker, &settings)?;
+    if !args.yes {
+        if !show::stdin_is_terminal() {
+            return Err(Failure::input(
+                "uninstall",
+                "add --yes: there is no terminal to ask at; --dry-run shows what it removes",
+            ));
+        }
+        let snapshot = tokio.block_on(observe(global, &settings))?;
+        let (plan, problem) = install::uninstall(&snapshot, args.keep_authority);
+        planned(&plan, problem, Format::Text)?;
+        if !plan.is_empty() && !show::confirmed("Remove all of this? Routes end at once. [y/N] ") {
+            return Err(Failure::Work("nothing was removed".into()));
+        }
+    }
+    let options = Options::new(endpoint);
     let mut teller = Teller::new(args.format);
     let work = runtime::uninstall(args.keep_authority, &options, args.timeout, |told| teller.tell(told));
     let worked = tokio.block_on(work);

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use interlock_core::docker::{Observation, OwnSpecs};
 use interlock_core::extension::Checker;
 use interlock_core::install;
 use interlock_core::plan::{self, Step};
-use interlock_core::reconcile::{Delivery, Inputs, Outcome, reconcile_embedded};
-use interlock_core::render::Renderings;
+use interlock_core::reconcile::Delivery;
 use interlock_core::runtime::{self, Options, Progress, Report};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dry_run::{Look, dry_run};
 use crate::args::{Format, Global, ReconcileArgs};
 use crate::failure::Failure;
 use crate::inputs::Loaded;
@@ -30,7 +32,8 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
     if let Some(file) = &args.state {
         let (snapshot, loaded) = inputs::state(file, config)?;
         logging::start(global, &loaded.settings);
-        return Ok(dry_run(snapshot, loaded.settings, args));
+        let look = Look { snapshot, settings: loaded.settings, specs: OwnSpecs::default() };
+        return inputs::runtime()?.block_on(dry_run(look, args));
     }
     let settings = inputs::settings(config)?.settings;
     let _rest = match args.once || args.dry_run {
@@ -55,22 +58,22 @@ pub(crate) fn run(global: &Global, args: &ReconcileArgs) -> Result<ExitCode, Fai
             let client = inputs::connect(&global.docker, &settings).await?.with_authority(authority);
             Ok::<_, Failure>(client.observe(jiff::Timestamp::now()).await?)
         };
-        let snapshot = tokio.block_on(observed)?.snapshot;
-        return Ok(dry_run(snapshot, settings, args));
+        let Observation { snapshot, specs, .. } = tokio.block_on(observed)?;
+        return tokio.block_on(dry_run(Look { snapshot, settings, specs }, args));
     }
     let mut options = Options::new(endpoint);
     if args.classic {
         options.delivery = Delivery::ByNewTasks;
     }
     options.authority = inputs::authority(&args.authority)?.map(Arc::new);
+    if let Some(program) = &args.checker {
+        options.checker = Some(Arc::new(tokio.block_on(Checker::find(program))?));
+    }
     if args.once {
         return tokio.block_on(once(settings, &options, args));
     }
     options.container.clone_from(&args.container);
     tokio.block_on(async {
-        if let Some(program) = &args.checker {
-            options.checker = Some(Arc::new(Checker::find(program).await?));
-        }
         let liveness = Liveness::at(&args.alive)?;
         liveness.during(runtime::run(settings, options, shutdown()?)).await?;
         Ok(ExitCode::SUCCESS)
@@ -142,17 +145,25 @@ fn failed(report: &Report) -> BTreeMap<&str, &String> {
     report.failed.iter().map(|(cluster, reason)| (plan::title(cluster.as_ref()), reason)).collect()
 }
 
+/// How many lines about what is waited for stand in a log before they get rare.
+const MOST_NOTES: usize = 20;
+/// The least time between two of them then.
+const BETWEEN_NOTES: Duration = Duration::from_secs(5);
+
 /// Tells a person what `--once` does: steps on standard output as they are done, on a terminal also what it waits for.
 pub(crate) struct Teller {
     text: bool,
     live: bool,
     waiting: bool,
+    noted: Instant,
+    notes: usize,
     pub(crate) done: Vec<Step>,
 }
 
 impl Teller {
     pub(crate) fn new(format: Format) -> Self {
-        Self { text: format == Format::Text, live: show::stderr_is_terminal(), waiting: false, done: Vec::new() }
+        let (text, live) = (format == Format::Text, show::stderr_is_terminal());
+        Self { text, live, waiting: false, noted: Instant::now(), notes: 0, done: Vec::new() }
     }
 
     pub(crate) fn tell(&mut self, progress: Progress) {
@@ -168,9 +179,17 @@ impl Teller {
             Progress::Failed(step, reason) => {
                 show::warning(&format!("{} {}: {reason}", step.action.verb(), step.action.object()))
             }
-            Progress::Waiting(what) if self.live && !what.is_empty() => {
+            Progress::Waiting(what) if what.is_empty() => {}
+            Progress::Waiting(what) if self.live => {
                 self.waiting = true;
                 show::progress(&format!("waiting: {}", what.join("; ")));
+            }
+            // In a log each change is a line, and where there are many, not each.
+            Progress::Waiting(what)
+                if self.text && (self.notes < MOST_NOTES || self.noted.elapsed() >= BETWEEN_NOTES) =>
+            {
+                (self.noted, self.notes) = (Instant::now(), self.notes + 1);
+                show::note(&format!("waiting: {}", what.join("; ")));
             }
             Progress::Retrying(reason) => show::warning(&format!("{reason}; trying again")),
             _ => {}
@@ -183,42 +202,4 @@ impl Teller {
             show::progress("");
         }
     }
-}
-
-fn dry_run(snapshot: Snapshot, settings: Settings, args: &ReconcileArgs) -> ExitCode {
-    let inputs = Inputs::new(snapshot, settings);
-    let (outcome, renderings) = reconcile_embedded(&inputs);
-    match args.format {
-        Format::Text => {
-            show::problems(&outcome.problems);
-            show::out(&show::plan(&outcome.plan));
-            show::out(&diffs(&inputs, &outcome, &renderings));
-        }
-        Format::Json => show::out(&format!("{:#}\n", as_json(&outcome))),
-    }
-    if args.exit_code && !outcome.plan.is_empty() { ExitCode::from(3) } else { ExitCode::SUCCESS }
-}
-
-pub(crate) fn as_json(outcome: &Outcome) -> serde_json::Value {
-    json!({ "plan": outcome.plan, "problems": outcome.problems })
-}
-
-/// What changes in each generated file, compared with what the proxy services mount now.
-fn diffs(inputs: &Inputs, outcome: &Outcome, renderings: &Renderings) -> String {
-    let mut text = String::new();
-    let new =
-        renderings.iter().filter(|((cluster, generation), _)| outcome.generations.get(cluster) == Some(generation));
-    for ((cluster, _), rendering) in new {
-        let Some(extension) = inputs.settings.extension(cluster.as_str()) else { continue };
-        let service = inputs.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
-        let deployed = |path: &str| {
-            let mount = service?.spec.configs.iter().find(|mount| mount.target == path)?;
-            let config = inputs.snapshot.configs.iter().find(|config| config.id == mount.id)?;
-            Some(config.data.as_str())
-        };
-        for file in rendering.result.iter().flatten() {
-            text += &show::diff(&file.path, deployed(&file.path).unwrap_or_default(), &file.content);
-        }
-    }
-    text
 }

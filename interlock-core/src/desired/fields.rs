@@ -9,7 +9,7 @@ use super::hardening;
 use crate::hash;
 use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
-use crate::settings::{Extension, PublishMode};
+use crate::settings::{Extension, LogFormat, PublishMode};
 
 /// One field of a service's spec as the settings ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +90,7 @@ pub(super) fn proxy(
     };
     let mut fields = named([
         ("image", json!(extension.proxy_image)),
-        ("arguments", json!(extension.proxy_args)),
+        ("arguments", json!(agent_arguments(extension))),
         ("stop signal", json!(extension.proxy_stop_signal)),
         ("stop grace period", json!(nanos(extension.proxy_stop_grace_period))),
         ("health check", if hitless { agent_health_check() } else { health_check() }),
@@ -137,7 +137,7 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
     let arguments = if are_options {
         let kind = extension.kind.to_string();
         let usual = ["extension", &kind, "--core", core].map(str::to_owned);
-        json!([&usual[..], &extension.args].concat())
+        json!([&usual[..], &log_arguments(extension, &extension.args), &extension.args].concat())
     } else {
         json!(extension.args)
     };
@@ -160,6 +160,24 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
     ]);
     fields.extend(labels(&extension.labels, &extension.container_labels));
     fields
+}
+
+/// The arguments of the proxies. Only in hitless delivery they are known to be those of an agent.
+fn agent_arguments(extension: &Extension) -> Vec<String> {
+    let format = match extension.hitless_service_update {
+        true => log_arguments(extension, &extension.proxy_args),
+        false => Vec::new(),
+    };
+    [&format[..], &extension.proxy_args].concat()
+}
+
+/// What makes a program of interlock's log as core does. The default is left out, so that nothing is replaced for it.
+fn log_arguments(extension: &Extension, own: &[String]) -> Vec<String> {
+    let is_said = own.iter().any(|argument| argument.starts_with("--log-format"));
+    match extension.log_format {
+        LogFormat::Json if !is_said => vec!["--log-format".to_owned(), "json".to_owned()],
+        LogFormat::Json | LogFormat::Text => Vec::new(),
+    }
 }
 
 /// The fields of core's own service.

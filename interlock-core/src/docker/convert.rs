@@ -1,5 +1,6 @@
 //! From the API's answers to the snapshot: small, total, and only the parts that decisions depend on.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
@@ -11,10 +12,15 @@ use serde_json::Value;
 use super::wire::{self, Word};
 use crate::names::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 use crate::ownership;
+use crate::problem;
+use crate::snapshot;
 use crate::snapshot::{
     Availability, Config, ConfigMount, Mode, Network, Node, NodeState, Platform, PublishMode, PublishedPort, Role,
     Secret, Service, ServiceSpec, Task, TaskNetwork, TaskState, UpdateStatus, VirtualIp,
 };
+
+/// How many labels in the wrong place are named.
+const MOST_MISPLACED: usize = 8;
 
 type Decoded<T> = Result<T, serde_json::Error>;
 
@@ -64,13 +70,16 @@ fn convert_service(service: wire::Service<'_>) -> Decoded<ReadService> {
 }
 
 fn convert_spec(spec: wire::Spec) -> ServiceSpec {
-    let wire::Spec { name, labels, task_template, mode, endpoint_spec, networks, update_config } = spec;
+    let wire::Spec { name, labels: labels_of_service, task_template, mode, endpoint_spec, networks, update_config } =
+        spec;
     let wire::TaskTemplate { container_spec, networks: of_tasks } = task_template;
     let networks = if of_tasks.is_empty() { networks } else { of_tasks };
     // Interlock 1 had its labels on containers.
     let mut of_both = container_spec.labels.0;
+    let is_misplaced = |key: &&String| snapshot::is_for_services(key) && !labels_of_service.0.contains_key(*key);
+    let misplaced = of_both.keys().filter(is_misplaced).take(MOST_MISPLACED).map(|key| problem::said(key)).collect();
     of_both.retain(|key, _| key.starts_with("interlock."));
-    of_both.extend(labels.0);
+    of_both.extend(labels_of_service.0);
     let is_core =
         ownership::is_ours(&of_both) && of_both.get(ownership::TYPE).is_some_and(|it| it == ownership::TYPE_CORE);
     // After the last task Swarm waits twice: the delay, and then as long once more to see whether the task stays up.
@@ -88,6 +97,7 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
             (None, None) => Mode::Job,
         },
         aliases,
+        misplaced,
         image: Some(container_spec.image).filter(|_| is_core),
         hostname: Some(container_spec.hostname).filter(|hostname| !hostname.is_empty()),
         networks: networks.into_iter().map(|network| NetworkId::new(network.target)).collect(),
@@ -121,7 +131,7 @@ fn convert_update(status: wire::UpdateStatus) -> Option<UpdateStatus> {
     }
 }
 
-/// The answer of `/tasks`. Configs and errors are kept of those services' tasks for which `ours` says so.
+/// The answer of `/tasks`. Configs are kept of those services' tasks for which `ours` says so.
 pub(super) fn tasks(json: &[u8], ours: impl Fn(&str) -> bool) -> Decoded<Vec<Task>> {
     let tasks: Vec<wire::Task<'_>> = serde_json::from_slice(json)?;
     // A container that was attached to a network by hand is a task of no service.
@@ -146,17 +156,34 @@ fn convert_task(task: wire::Task<'_>, ours: bool) -> Decoded<Task> {
         network: NetworkId::new(attachment.network.id),
         addresses: attachment.addresses.iter().filter_map(|text| address(text)).collect(),
     });
+    let (desired, state) = (desired_state.or(TaskState::Unknown), status.state.or(TaskState::Unknown));
     Ok(Task {
         id: TaskId::new(id),
         service: ServiceId::new(service),
         node: (!node.is_empty()).then(|| NodeId::new(node)),
-        desired: desired_state.or(TaskState::Unknown),
-        state: status.state.or(TaskState::Unknown),
+        desired,
+        state,
         networks: networks.collect(),
         host_ports: ports(status.port_status).into_iter().map(on_host).collect(),
         configs: template.container_spec.configs.into_iter().map(|config| ConfigId::new(config.id)).collect(),
-        error: if ours { status.err } else { String::new() },
+        error: problem::said(&status.err),
+        ended_at: if state.is_terminal() { time(&status.timestamp) } else { None },
     })
+}
+
+/// Of tasks that ended, of each service the last one that says why. Nothing is at its addresses any more.
+pub(super) fn ended(json: &[u8]) -> Decoded<Vec<Task>> {
+    let mut newest: BTreeMap<ServiceId, Task> = BTreeMap::new();
+    for task in tasks(json, |_| false)? {
+        let is_newer = |known: &Task| (task.ended_at, &task.id) > (known.ended_at, &known.id);
+        if task.state.is_terminal() && !task.error.is_empty() && newest.get(&task.service).is_none_or(is_newer) {
+            newest.insert(
+                task.service.clone(),
+                Task { node: None, networks: Vec::new(), host_ports: Vec::new(), ..task },
+            );
+        }
+    }
+    Ok(newest.into_values().collect())
 }
 
 /// A task has ports of its own on its node only in host mode, whatever the status says or leaves out.

@@ -11,7 +11,7 @@ use super::objects::verified;
 use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::snapshot::{Config, Network, Node, Secret, Snapshot, Task, TaskState};
+use crate::snapshot::{self, Config, Mode, Network, Node, Secret, Service, Snapshot, Task};
 use crate::template;
 
 /// All that was read, at one moment as far as an engine lets one.
@@ -26,7 +26,8 @@ pub struct Observation {
 }
 
 impl Client {
-    /// Reads the whole Swarm with seven list calls, six of them at once, and one more for each template of operators' own.
+    /// Reads the whole Swarm with seven list calls, six of them at once, one more where labelled services lack tasks, and one for each
+    /// template of operators' own.
     ///
     /// The caller's clock gives `now`, which becomes [`Snapshot::observed_at`].
     ///
@@ -62,6 +63,7 @@ impl Client {
         snapshot.tasks = tasks.value;
         snapshot.tasks.retain(|task| specs.get(&task.service).is_none());
         snapshot.tasks.extend(own_tasks.value);
+        snapshot.tasks.extend(self.ended_tasks(&lacking_tasks(&snapshot)).await?);
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         snapshot.networks = networks.value;
         snapshot.nodes = nodes.value;
@@ -127,8 +129,9 @@ impl Client {
         let convert = move |json: &[u8]| convert::tasks(json, |service| is_ours.contains(service));
         let tasks = self.list("tasks", &with_filters("/tasks", &filters), convert).await?.value;
         for task in tasks {
-            let wanted = matches!(task.desired, TaskState::Ready | TaskState::Running);
-            if let Some(view) = views.get_mut(&task.service).filter(|_| wanted || ours.contains(&task.service)) {
+            if let Some(view) =
+                views.get_mut(&task.service).filter(|_| task.is_wanted() || ours.contains(&task.service))
+            {
                 view.tasks.push(task);
             }
         }
@@ -257,6 +260,17 @@ impl Client {
         self.list("tasks of our own services", &path, |json| convert::tasks(json, |_| true)).await
     }
 
+    /// Of these services the tasks that ended last with a reason.
+    async fn ended_tasks(&self, services: &BTreeSet<&str>) -> Result<Vec<Task>, Error> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = with_filters("/tasks", &json!({ "service": services, "desired-state": ["shutdown"] }));
+        // One that is gone by now has no tasks.
+        let tasks = self.list("tasks that ended", &path, convert::ended).await;
+        Ok(gone_is_none(tasks)?.map(|tasks| tasks.value).unwrap_or_default())
+    }
+
     /// Reads a list and parses it on a thread where that disturbs nobody.
     async fn list<T: Send + 'static>(
         &self,
@@ -286,6 +300,34 @@ fn timed<T>(json: &Bytes, convert: impl FnOnce(&[u8]) -> T) -> (T, Duration) {
     let start = Instant::now();
     let value = convert(json);
     (value, start.elapsed())
+}
+
+/// How many tasks the services may have whose ended tasks are read: Swarm keeps several of each.
+const MOST_ENDED: u64 = 500;
+
+/// The labelled services of others that lack tasks, as many as it takes not too long to ask about.
+fn lacking_tasks(snapshot: &Snapshot) -> BTreeSet<&str> {
+    let mut runs: BTreeMap<&ServiceId, (u64, bool)> = BTreeMap::new();
+    for task in &snapshot.tasks {
+        let (running, all) = runs.entry(&task.service).or_insert((0, true));
+        *running += u64::from(task.serves());
+        *all &= task.serves();
+    }
+    let is_labelled = |service: &&Service| {
+        !ownership::is_ours(&service.spec.labels) && service.spec.labels.keys().any(|key| snapshot::names_routes(key))
+    };
+    let lacking = snapshot.services.iter().filter(is_labelled).filter_map(|service| {
+        let (running, all) = runs.get(&service.id).copied().unwrap_or((0, true));
+        let wanted = match service.spec.mode {
+            Mode::Replicated(replicas) => replicas,
+            Mode::Global => running.max(1),
+            Mode::Job => return None,
+        };
+        (wanted > 0 && (running < wanted || !all)).then_some((service.id.as_str(), wanted))
+    });
+    let mut left = MOST_ENDED;
+    let within = |(_, wanted): &(&str, u64)| left.checked_sub(*wanted).map(|rest| left = rest).is_some();
+    lacking.filter(within).map(|(id, _)| id).collect()
 }
 
 fn id_of(read: &convert::ReadService) -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::names::ServiceId;
+use crate::plan::{Action, Plan};
 use crate::snapshot::{Service, Task};
 
 /// The specs of services that carry our ownership label, as the engine wrote them, with their versions. An update changes fields
@@ -19,6 +20,19 @@ impl OwnSpecs {
     /// The spec of this service and its version, if it is one of ours.
     pub(super) fn get(&self, id: &ServiceId) -> Option<(u64, &Value)> {
         self.0.get(id).map(|(version, spec)| (*version, spec))
+    }
+
+    /// Adds to what a plan says of each changed field what is deployed now: `replicas: 2 → 3`.
+    pub fn show_old_values(&self, plan: &mut Plan) {
+        for step in &mut plan.steps {
+            let Action::UpdateService { id, changes, .. } = &mut step.action else { continue };
+            let Some((_, spec)) = self.get(id) else { continue };
+            for change in changes {
+                let Some(changed) = change.with_old(spec) else { continue };
+                step.reason = step.reason.replacen(&change.summary, &changed, 1);
+                change.summary = changed;
+            }
+        }
     }
 
     pub(super) fn insert(&mut self, service: &Service, spec: Value) {

@@ -282,6 +282,8 @@ pub(super) struct TaskStatus {
     #[serde(deserialize_with = "nullable")]
     pub(super) state: Word<TaskState>,
     #[serde(deserialize_with = "nullable")]
+    pub(super) timestamp: String,
+    #[serde(deserialize_with = "nullable")]
     pub(super) err: String,
     #[serde(deserialize_with = "nullable")]
     pub(super) port_status: EndpointSpec,

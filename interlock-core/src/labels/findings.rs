@@ -25,6 +25,11 @@ impl Findings {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// Those that are listed, in the keys' order, and how many more of each kind there are.
     pub(super) fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, usize>) {
         self.listed.sort_by(|a, b| a.key.cmp(&b.key));

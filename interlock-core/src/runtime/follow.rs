@@ -378,11 +378,21 @@ impl Follower {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome { proxy_configs: _, generations: _, secrets: _, deliveries: _, plan, problems, mut memory, next } =
-            outcome;
+        let Outcome {
+            proxy_configs: _,
+            generations: _,
+            secrets: _,
+            deliveries: _,
+            plan,
+            problems,
+            live,
+            mut memory,
+            next,
+        } = outcome;
         let observed_at = inputs.snapshot.observed_at;
         self.again_at =
             next.and_then(|next| Duration::try_from(next.duration_since(observed_at)).ok()).map(|time| now + time);
+        self.told.routes(live);
         inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.
@@ -391,7 +401,7 @@ impl Follower {
             return;
         }
         inputs.memory = memory;
-        self.told.outcome(&problems, &plan);
+        self.told.outcome(&problems, &plan, &inputs.snapshot.services);
         let steps = self.holds.allowed(plan.steps, now);
         if steps.is_empty() {
             return;

@@ -6,18 +6,21 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::applying::{Stop, apply};
+use super::checked::reconcile_checked;
 use super::telling::{Told, chain};
 use super::timing::{BEGIN, Backoff};
 use super::world::World;
 use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
+use crate::extension::Checker;
+use crate::install;
 use crate::names::Cluster;
 use crate::ownership;
 use crate::plan::Step;
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::reconcile::{Outcome, reconcile_embedded};
+use crate::reconcile::Outcome;
 use crate::settings::Settings;
-use crate::snapshot::{Mode, Service, Snapshot, Task, TaskState};
+use crate::snapshot::Snapshot;
 
 /// What happens meanwhile, for a person who watches.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +58,7 @@ impl Report {
 }
 
 /// The service cluster that cannot become what it should be because of this problem.
-fn stuck(problem: &Problem) -> Option<&Cluster> {
+pub(super) fn stuck(problem: &Problem) -> Option<&Cluster> {
     match &problem.subject {
         Subject::Cluster(cluster) if problem.severity == Severity::Error && problem.effect == Effect::Kept => {
             Some(cluster)
@@ -133,7 +136,7 @@ impl Once {
                 }
             }
             let took = start.elapsed();
-            let steps = self.decide(progress);
+            let steps = self.decide(options.checker.as_deref(), progress).await;
             if !steps.is_empty() {
                 self.apply(&client, steps, progress).await?;
                 continue;
@@ -146,10 +149,10 @@ impl Once {
     }
 
     /// Plans, and notes what has to be waited for.
-    fn decide(&mut self, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
-        let (outcome, renderings) = reconcile_embedded(&self.world.inputs);
-        let Outcome { plan, problems, memory, .. } = outcome;
+    async fn decide(&mut self, checker: Option<&Checker>, progress: &mut impl FnMut(Progress)) -> Vec<Step> {
         let inputs = std::sync::Arc::make_mut(&mut self.world.inputs);
+        let (outcome, renderings) = reconcile_checked(inputs, checker).await;
+        let Outcome { plan, problems, memory, .. } = outcome;
         inputs.memory = memory;
         inputs.renderings = renderings;
         let (begun, _) = self.told.problems(&problems);
@@ -243,29 +246,5 @@ fn unsettled(snapshot: &Snapshot, given_up: impl Fn(&Cluster) -> bool) -> Vec<St
     let proxies = snapshot.services.iter().filter(|service| ownership::is_our_proxy(service));
     let ours = proxies
         .filter(|service| !ownership::cluster_of(&service.spec.labels).is_some_and(|cluster| given_up(&cluster)));
-    ours.filter_map(|service| unsettled_service(service, &snapshot.tasks)).collect()
-}
-
-fn unsettled_service(service: &Service, tasks: &[Task]) -> Option<String> {
-    let name = &service.spec.name;
-    if service.update.as_ref().is_some_and(|update| update.state.in_progress()) {
-        return Some(format!("service {name} is being updated"));
-    }
-    let current = |task: &Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
-    let wanted = || {
-        let of_service = tasks.iter().filter(|task| task.service == service.id);
-        of_service.filter(|task| matches!(task.desired, TaskState::Ready | TaskState::Running))
-    };
-    let ready = wanted().filter(|task| task.serves() && current(task)).count();
-    let all = match service.spec.mode {
-        Mode::Replicated(replicas) => usize::try_from(replicas).unwrap_or(usize::MAX),
-        Mode::Global | Mode::Job => wanted().count(),
-    };
-    if ready == all && wanted().count() == all {
-        return None;
-    }
-    let mut errors = tasks.iter().filter(|task| task.service == service.id).map(|task| task.error.as_str());
-    let error = errors.rfind(|error| !error.is_empty());
-    let why = error.map(|error| format!(" ({})", crate::problem::shown(error))).unwrap_or_default();
-    Some(format!("service {name}: {ready} of {all} tasks run what they should{why}"))
+    ours.filter_map(|service| install::not_running(snapshot, service)).collect()
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::docker::{self, ErrorKind};
+use crate::labels;
 use crate::names::Cluster;
 use crate::plan::{Plan, Step};
-use crate::problem::{Problem, Severity};
-use crate::snapshot::Engine;
+use crate::problem::{Problem, Severity, Subject, shown};
+use crate::routes::{Live, LiveRoutes, Place};
+use crate::snapshot::{Engine, Service};
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -17,7 +19,19 @@ pub(super) struct Told {
     unreadable: Option<ErrorKind>,
     connected: bool,
     disconnected: Option<String>,
+    live: LiveRoutes,
 }
+
+/// What became of routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Became {
+    Published(Place, Live),
+    Changed(Place, Live),
+    Withdrawn(Place),
+}
+
+/// How many routes a line is logged about after one decision.
+const MOST_ROUTES: usize = 100;
 
 impl Told {
     /// What is wrong now. Answers what is new about it, and what is over.
@@ -30,16 +44,15 @@ impl Told {
     }
 
     /// Logs what is new about the problems and about what has to be waited for.
-    pub(super) fn outcome(&mut self, problems: &[Problem], plan: &Plan) {
+    pub(super) fn outcome(&mut self, problems: &[Problem], plan: &Plan, services: &[Service]) {
         let (begun, over) = self.problems(problems);
         for problem in begun {
-            match problem.severity {
-                Severity::Error => tracing::error!("{problem}"),
-                Severity::Warning => tracing::warn!("{problem}"),
-            }
+            begins(&problem, services);
         }
         for problem in over {
-            tracing::info!("solved: {problem}");
+            let (service, cluster) = subject(&problem);
+            let label = problem.label.as_deref();
+            tracing::info!(service, cluster, label, "solved: {problem}");
         }
         let waiting = plan.waiting.iter().map(|waiting| (waiting.cluster.clone(), waiting.reason.clone()));
         let waiting: BTreeMap<_, _> = waiting.collect();
@@ -49,6 +62,29 @@ impl Told {
             }
         }
         self.waiting = waiting;
+    }
+
+    /// Logs which routes are published, changed or withdrawn. Of a service cluster that is seen for the first time their number: most were
+    /// there before this process.
+    pub(super) fn routes(&mut self, live: LiveRoutes) {
+        for (cluster, now) in live {
+            let Some(before) = self.live.get(&cluster) else {
+                tracing::info!(cluster = cluster.title(), routes = now.len(), "routes served");
+                self.live.insert(cluster, now);
+                continue;
+            };
+            if *before == now {
+                continue;
+            }
+            let became = became(before, &now);
+            for change in became.iter().take(MOST_ROUTES) {
+                log(&cluster, change);
+            }
+            if let Some(more) = became.len().checked_sub(MOST_ROUTES).filter(|more| *more > 0) {
+                tracing::info!(cluster = cluster.title(), more, "and more routes published, changed or withdrawn");
+            }
+            self.live.insert(cluster, now);
+        }
     }
 
     /// Logs a step that failed, unless it failed in the same way before.
@@ -99,6 +135,57 @@ impl Told {
     }
 }
 
+/// Logs a problem: a sentence for people, and what a program may look for as fields.
+fn begins(problem: &Problem, services: &[Service]) {
+    let (service, cluster) = subject(problem);
+    let host = service.and_then(|name| hosts(name, services));
+    let (label, effect) = (problem.label.as_deref(), problem.effect.name());
+    match problem.severity {
+        Severity::Error => tracing::error!(service, cluster, label, effect, host, "{problem}"),
+        Severity::Warning => tracing::warn!(service, cluster, label, effect, host, "{problem}"),
+    }
+}
+
+/// The service or the service cluster that a problem is about.
+fn subject(problem: &Problem) -> (Option<&str>, Option<&str>) {
+    match &problem.subject {
+        Subject::Service(name) => (Some(name), None),
+        Subject::Cluster(cluster) => (None, Some(cluster.title())),
+    }
+}
+
+/// The hosts that a service asks for, as its owner wrote them.
+fn hosts(name: &str, services: &[Service]) -> Option<String> {
+    let service = services.iter().find(|service| service.spec.name == name)?;
+    let values: Vec<_> = labels::hosts(&service.spec.labels).collect();
+    (!values.is_empty()).then(|| shown(&values.join(",")))
+}
+
+fn became(before: &BTreeMap<Place, Live>, now: &BTreeMap<Place, Live>) -> Vec<Became> {
+    let gone = before.keys().filter(|place| !now.contains_key(place)).cloned().map(Became::Withdrawn);
+    let others = now.iter().filter_map(|(place, live)| match before.get(place) {
+        None => Some(Became::Published(place.clone(), live.clone())),
+        Some(before) if before != live => Some(Became::Changed(place.clone(), live.clone())),
+        Some(_) => None,
+    });
+    others.chain(gone).collect()
+}
+
+fn log(cluster: &Cluster, became: &Became) {
+    let (Became::Published(place, _) | Became::Changed(place, _) | Became::Withdrawn(place)) = became;
+    let Place { host, path, service } = place;
+    let (cluster, host) = (cluster.title(), host.as_deref().unwrap_or("*"));
+    match became {
+        Became::Published(_, live) => {
+            tracing::info!(%host, %path, %service, tasks = live.tasks, %cluster, "route published")
+        }
+        Became::Changed(_, live) => {
+            tracing::info!(%host, %path, %service, tasks = live.tasks, %cluster, "route changed")
+        }
+        Became::Withdrawn(_) => tracing::info!(%host, %path, %service, %cluster, "route withdrawn"),
+    }
+}
+
 /// Logs a step that was done.
 pub(super) fn done(step: &Step) {
     let Step { cluster: _, action, reason, restarts_tasks: _ } = step;
@@ -120,7 +207,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{Effect, Subject};
+    use crate::problem::Effect;
 
     fn problem(name: &str) -> Problem {
         Problem {
@@ -132,6 +219,21 @@ mod tests {
             right: String::new(),
             effect: Effect::Ignored,
         }
+    }
+
+    #[test]
+    fn of_routes_it_is_told_which_come_change_and_go() {
+        let place = |service: &str| Place { host: Some("a.test".into()), path: "/".into(), service: service.into() };
+        let live = |tasks| Live { tasks, ..Live::default() };
+        let before = BTreeMap::from([(place("same"), live(1)), (place("scaled"), live(1)), (place("gone"), live(1))]);
+        let now = BTreeMap::from([(place("same"), live(1)), (place("scaled"), live(2)), (place("new"), live(3))]);
+        let told = [
+            Became::Published(place("new"), live(3)),
+            Became::Changed(place("scaled"), live(2)),
+            Became::Withdrawn(place("gone")),
+        ];
+        assert_eq!(became(&before, &now), told);
+        assert_eq!(became(&now, &now), []);
     }
 
     #[test]

@@ -157,7 +157,14 @@ impl World {
         }
 
         let same_services = snapshot.services.iter().filter(|service| asked.contains(&service.id)).eq(&services);
-        let same_tasks = snapshot.tasks.iter().filter(|task| asked.contains(&task.service)).eq(&tasks);
+        // Of others a targeted read tells only what is wanted. What ended stays until the next whole pass.
+        let is_kept = |task: &Task| {
+            let is_others = |view: &ServiceView| !ownership::is_ours(&view.service.spec.labels);
+            let is_read = asked.contains(&task.service);
+            !is_read
+                || (task.ended_at.is_some() && !task.is_wanted() && views.get(&task.service).is_some_and(is_others))
+        };
+        let same_tasks = snapshot.tasks.iter().filter(|task| !is_kept(task)).eq(&tasks);
         if same_services && same_tasks {
             return false;
         }
@@ -165,7 +172,7 @@ impl World {
         snapshot.services.retain(|service| !asked.contains(&service.id));
         snapshot.services.extend(services);
         snapshot.services.sort_by(|a, b| a.id.cmp(&b.id));
-        snapshot.tasks.retain(|task| !asked.contains(&task.service));
+        snapshot.tasks.retain(is_kept);
         snapshot.tasks.extend(tasks);
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         true

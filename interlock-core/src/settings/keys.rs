@@ -113,7 +113,7 @@ pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
     "AllowInsecure" Boolean, "false", Works, "Do not verify the engine's certificate.", |s, v| put(&mut s.allow_insecure, values::boolean(v));
     "LogLevel" OneOf(LEVELS), "\"info\"", Works, "How much is logged: error, warn, info, debug or trace.", |s, v| put(&mut s.log_level, values::choice(v, &[
         ("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)]));
-    "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json.", |s, v| put(&mut s.log_format, values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+    "LogFormat" OneOf(&["text", "json"]), "\"text\"", Works, "How log lines look: text or json. Core, extensions and, with HitlessServiceUpdate, the proxies' agents have the same format; NGINX's own lines are as MainLogFormat says.", |s, v| put(&mut s.log_format, values::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     "HostPolicy" OneOf(&["shared", "stack"]), "\"shared\"", Works, "shared: any service may add itself to any host, and services with the same host and path share the requests. stack: a host belongs to the stack of the oldest service that names it or has a wildcard over it, and the default backend to the stack that had it first.", |s, v| {
         put(&mut s.host_policy, values::choice(v, &[("shared", HostPolicy::Shared), ("stack", HostPolicy::Stack)])) };
     "SecretPolicy" OneOf(&["any", "opt-in"]), "\"any\"", Works, "any: a label may name any secret but interlock's own. opt-in: only one that is labelled com.docker.lb.allow with the name of the service's stack, or with *.", |s, v| {

@@ -106,8 +106,9 @@ impl Reader<'_> {
             Some((offset, _)) => self.error("Extensions", offset, "is no table; write [Extensions.default]"),
         }
         check::across(self, &read);
-        settings.extensions =
-            read.into_iter().map(|(_, extension)| (extension.service_cluster.clone(), extension)).collect();
+        let format = settings.log_format;
+        let extensions = read.into_iter().map(|(_, extension)| Extension { log_format: format, ..extension });
+        settings.extensions = extensions.map(|extension| (extension.service_cluster.clone(), extension)).collect();
         settings
     }
 

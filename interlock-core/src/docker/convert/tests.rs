@@ -186,15 +186,51 @@ fn a_task_keeps_its_states_and_addresses() {
     assert_eq!(task.networks[0].addresses.len(), 2);
     assert_eq!(task.networks[1], TaskNetwork { network: "n2".into(), addresses: Vec::new() });
     assert_eq!(task.host_ports, [PublishedPort { target: 80, published: 30000, mode: PublishMode::Host }]);
-    assert!(task.configs.is_empty() && task.error.is_empty(), "of others' tasks neither is read");
+    assert!(task.configs.is_empty(), "of others' tasks they are not read");
 }
 
 #[test]
 fn of_our_own_tasks_configs_and_errors_are_kept() {
     let task = tasks(&task_json(|_| {}), |service| service == "svc1").unwrap().remove(0);
     assert_eq!(task.configs, ["c1".into()]);
-    assert_eq!(task.error, "it broke");
+    assert_eq!((task.error.as_str(), task.ended_at), ("it broke", None));
     assert!(!format!("{task:?}").contains("hunter2"));
+}
+
+#[test]
+fn of_tasks_that_ended_the_last_one_with_a_reason_is_kept_without_its_addresses() {
+    let of = |id: &str, error: &str, at: &str| {
+        let json = task_json(|task| {
+            task["ID"] = json!(id);
+            task["DesiredState"] = json!("shutdown");
+            let status = json!({"State": "rejected", "Err": error, "Timestamp": at, "PortStatus": {}});
+            task["Status"] = status;
+        });
+        serde_json::from_slice::<Vec<Value>>(&json).unwrap().remove(0)
+    };
+    let long = "x".repeat(100_000);
+    let all = [
+        of("t1", "No such image: old", "2026-11-23T11:00:00Z"),
+        of("t2", &format!("No such image: \u{1b}[31m{long}"), "2026-11-23T11:00:02Z"),
+        of("t3", "No such image: older", "2026-11-23T11:00:01Z"),
+        of("t4", "", "2026-11-23T11:00:03Z"),
+    ];
+    let ended = ended(&serde_json::to_vec(&all).unwrap()).unwrap();
+    assert_eq!(ended.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["t2"]);
+    let task = &ended[0];
+    assert_eq!(task.ended_at.map(|at| at.to_string()).as_deref(), Some("2026-11-23T11:00:02Z"));
+    assert!(task.error.starts_with("No such image: \\u{1b}") && task.error.chars().count() <= 301, "{}", task.error);
+    assert!(task.node.is_none() && task.networks.is_empty() && task.host_ports.is_empty());
+}
+
+#[test]
+fn labels_of_containers_are_named_where_the_service_has_not_got_them() {
+    let service = read(|service| {
+        let labels =
+            json!({"com.docker.lb.hosts": "x", "com.docker.lb.port": "80", "mine": "x", "interlock.port": "80"});
+        service["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"] = labels;
+    });
+    assert_eq!(service.spec.misplaced, ["com.docker.lb.port"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::super::{Action, Change, Step, merge};
+use super::super::{Action, Change, Step, brief, merge};
 use super::{Attempt, Planned, label_change};
 use crate::desired::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::generations::Attached;
@@ -413,15 +413,5 @@ fn replaces_tasks(change: &Change) -> bool {
         Some("TaskTemplate") => change.path.get(1).is_none_or(|key| key != "Placement"),
         Some("EndpointSpec") => true,
         _ => false,
-    }
-}
-
-/// A value for people: as short as it can be.
-fn brief(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(_) => "changed".to_owned(),
-        Value::Array(items) if items.iter().any(Value::is_object) => "changed".to_owned(),
-        other => crate::problem::shown(&other.to_string()),
     }
 }
