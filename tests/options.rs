@@ -258,6 +258,18 @@ fn allow_lets_in_whom_it_names() {
     assert_eq!(status(&request(&one(11, &[("allow", "10.0.0.0/8")]), "")), "403");
 }
 
+/// Docker's own proxy hides IPv6 clients behind the bridge's gateway. The agent writes down which address that is.
+#[test]
+fn allow_does_not_take_the_gateway_for_a_client() {
+    application("shop", "127.11.90.1:19100");
+    let text = labelled("shop", 19_100, &[HOST, ("allow", "127.0.0.0/8")]);
+    let files = rendered_with(&text, &[("shop", "127.11.90.1")], &[], "");
+    for (denied, expected) in [("", "200"), ("deny 127.0.0.1;", "403"), ("deny 127.0.0.2;", "200")] {
+        let nginx = Nginx::start_with(&files, &[("not-clients.conf", denied)]);
+        assert_eq!(status(&request(&nginx, "")), expected, "{denied}");
+    }
+}
+
 #[test]
 fn basic_auth_asks_for_a_password() {
     application("shop", "127.11.12.1:19100");

@@ -13,7 +13,7 @@ use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::proxy_config::{ProxyConfigs, ProxySettings};
 use crate::render::{RenderError, Renderings};
 use crate::settings::{Extension, ProxyOptions, Settings};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Service, Snapshot};
 
 /// What the checker refused without any route, and what it said. At most the settings' options and those of before, for each service cluster.
 pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyOptions, String)>>;
@@ -76,6 +76,45 @@ pub(crate) fn in_force<'a>(
         effect: Effect::Kept,
     };
     (Cow::Owned(Extension { options: before.options.clone(), ..extension.clone() }), Some(problem))
+}
+
+/// What is noted on the extension's service about the options of the settings: see [`ownership::OPTIONS`]. `taken`: the options that the newest
+/// accepted files were made with. What was noted before stays until something is known.
+pub(crate) fn noted(
+    snapshot: &Snapshot,
+    (cluster, extension): (&Cluster, &Extension),
+    refused: &RefusedOptions,
+    taken: Option<&ProxyOptions>,
+) -> Option<String> {
+    let options = rendered_with(extension);
+    let refusal = refused.get(cluster).and_then(|known| known.iter().find(|(refused, _)| *refused == options));
+    let hash = hash(&options);
+    match refusal {
+        Some((_, message)) => Some(format!("{hash} {}", said(message))),
+        None if taken == Some(&options) => Some(hash),
+        None => {
+            let service = noted_on(snapshot, extension);
+            service.and_then(|service| service.spec.labels.get(ownership::OPTIONS)).cloned()
+        }
+    }
+}
+
+/// The service that the note stands on: the extension's, or that of the proxies where core renders.
+fn noted_on<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
+    let name = if extension.image.is_some() { &extension.service_name } else { &extension.proxy_service_name };
+    snapshot.services.iter().find(|service| service.spec.name == *name)
+}
+
+/// What became of the options of the settings, by what is noted: `None` while nobody has looked at them.
+pub(crate) fn verdict(snapshot: &Snapshot, extension: &Extension) -> Option<Result<(), String>> {
+    let noted = noted_on(snapshot, extension)?.spec.labels.get(ownership::OPTIONS)?;
+    let (looked_at, message) = noted.split_once(' ').map_or((noted.as_str(), None), |(hash, said)| (hash, Some(said)));
+    (looked_at == hash(&rendered_with(extension))).then(|| message.map_or(Ok(()), |message| Err(message.to_owned())))
+}
+
+/// Of strings, numbers and lists of them, which can always be written.
+fn hash(options: &ProxyOptions) -> String {
+    crate::hash::hex16(serde_json::to_string(options).unwrap_or_default().as_bytes())
 }
 
 /// Core's settings before somebody's last update of its service.

@@ -17,6 +17,7 @@ mod folder;
 mod follow;
 pub mod health;
 mod master;
+mod not_clients;
 mod output;
 mod processes;
 mod program;
@@ -217,6 +218,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         });
     }
     std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
+    not_clients::note(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
     let version_warning = version_warning(&options.version_file);
     if !version_warning.is_empty() {
         tracing::warn!("{version_warning}");

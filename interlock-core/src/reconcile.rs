@@ -144,7 +144,6 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
     let (waits, told) = inputs.memory.waits.renewed(inputs, &routed.configs);
     let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
-    outcome.memory.refused_options = refused;
     outcome.problems.extend(told);
     outcome.problems.sort();
     outcome
@@ -179,6 +178,7 @@ struct Routed {
     versions: Versions,
     /// The routes of each generation that runs.
     live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
+    refused_options: RefusedOptions,
     problems: Vec<Problem>,
 }
 
@@ -257,7 +257,8 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, problems }
+    let refused_options = refused_options.clone();
+    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, refused_options, problems }
 }
 
 /// The subnets of the networks of applications that proxies with these attachments have, sorted.
@@ -303,7 +304,18 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
 
 fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
-    let Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, mut problems } = routed;
+    let Routed {
+        configs,
+        generations,
+        unconfirmed,
+        model,
+        shown,
+        secrets,
+        versions,
+        live,
+        refused_options,
+        mut problems,
+    } = routed;
     let (control, told) = desired::control(snapshot, settings);
     problems.extend(told);
     problems.extend(desired::lack_of_nodes(snapshot, settings));
@@ -337,6 +349,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
             _ => Err(NoContent::Missing),
         };
+        let taken = rendered.as_ref().ok().map(|(config, _)| &config.proxy.options);
+        let options = options_in_force::noted(snapshot, (&cluster, extension), &refused_options, taken);
         let version = versions.get(&cluster).map(|in_use| in_use.version);
         // Somebody answers for core's name, and no proxy finds core any more: new ones are told where it is.
         let is_misled = found.running.iter().any(|running| !running.networks.is_disjoint(&claimed))
@@ -347,7 +361,11 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         if let Some(Ok(content)) = proxy.as_mut().map(|proxy| &mut proxy.content) {
             content.hitless &= *delivery == Delivery::ByCore;
         }
-        clusters.insert(cluster.clone(), objects(snapshot, &control, &cluster, extension, proxy));
+        let mut objects = objects(snapshot, &control, &cluster, extension, proxy);
+        if let Some(service) = objects.extension.as_mut().or(objects.proxy.as_mut()) {
+            service.labels.extend(options.map(|options| (ownership::OPTIONS.to_owned(), options)));
+        }
+        clusters.insert(cluster.clone(), objects);
     }
     let newest = desired::Newest::of(snapshot);
     let wanted = Desired { networks: control.networks, clusters, newest };
@@ -401,7 +419,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             waits: Waits::default(),
             versions,
             rolls,
-            refused_options: memory.refused_options.clone(),
+            refused_options,
             cores,
             shortages,
         },

@@ -48,6 +48,7 @@ pub fn write(files: &[File], root: &Path, port: u16) -> String {
         let content = content
             .replace("unix:/var/run/", &format!("unix:{root}/"))
             .replace("/run/secrets", &format!("{root}/secrets"))
+            .replace("/run/interlock/", &format!("{root}/secrets/"))
             .replace("server 127.0.0.1:18988;", &format!("server unix:{root}/none.sock;"));
         std::fs::write(&path, content).unwrap();
     }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::desired;
+use crate::options_in_force;
 use crate::ownership;
-use crate::problem::shown;
+use crate::problem::{said, shown};
 use crate::settings::Settings;
 use crate::shortages;
 use crate::snapshot::{Mode, Service, Snapshot, Task};
@@ -39,12 +40,26 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
             pending.push(Pending { what, is_certain: false });
         }
     }
+    for (cluster, extension) in desired::clusters(settings) {
+        if options_in_force::verdict(snapshot, extension).is_none() {
+            let what = format!("the options of service cluster {} were not checked yet", cluster.title());
+            pending.push(Pending { what, is_certain: false });
+        }
+    }
     pending
 }
 
 /// A service of ours whose update failed and that is not being updated any more, with the reason, unless the update is one of those that
 /// began before.
 pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timestamp>) -> Option<(String, String)> {
+    let refused = desired::clusters(settings).find_map(|(_, extension)| {
+        let wrong = options_in_force::verdict(snapshot, extension)?.err()?;
+        let name = extension.proxy_service_name.clone();
+        Some((name, format!("the proxy's own checker refuses its Config: {}", said(&wrong))))
+    });
+    if refused.is_some() {
+        return refused;
+    }
     let names: BTreeSet<_> = desired::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
     snapshot.services.iter().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;

@@ -35,6 +35,10 @@ pub const HEALTH_PORT: u16 = 18_989;
 /// Where Docker mounts secrets.
 const SECRETS: &str = "/run/secrets";
 
+/// What the agent writes: `deny` lines for addresses from which a client's own cannot be told (`proxy::not_clients`). A pattern, so that NGINX does
+/// without it where there is no agent.
+const NOT_CLIENTS: &str = "/run/interlock/not-clients*.conf";
+
 const MAIN: &str = "nginx.conf";
 const TEMPLATES: &[(&str, &str)] = &[
     (MAIN, include_str!("../../templates/nginx.conf.hbs")),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::helpers::Helpers;
 use super::limits::Refused;
 use super::listen::Listen;
-use super::{SECRETS, grpc, headers};
+use super::{NOT_CLIENTS, SECRETS, grpc, headers};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost, overlap};
@@ -270,6 +270,7 @@ impl Maker<'_> {
             // A location with lines of its own has none of those for all.
             let inside = |overlay: &&IpNet| options.allow.iter().any(|network| overlap(network, overlay));
             lines.extend(self.proxy.overlays.iter().filter(inside).map(|overlay| format!("deny {overlay}")));
+            lines.push(format!("include {NOT_CLIENTS}"));
             lines.extend(options.allow.iter().map(|network| format!("allow {network}")));
             lines.push("deny all".to_owned());
         }
