@@ -72,7 +72,13 @@ fn with(bomb: &Bomb, percent: usize) -> Inputs {
     let mut inputs = support::inputs(2, 3);
     inputs.snapshot.services[1].spec.labels = bomb.of(percent).into_iter().collect();
     inputs.snapshot.secrets = SECRETS
-        .map(|name| Secret { id: name.into(), name: name.to_owned(), labels: Default::default(), identity: None })
+        .map(|name| Secret {
+            id: name.into(),
+            name: name.to_owned(),
+            labels: Default::default(),
+            created_at: None,
+            identity: None,
+        })
         .to_vec();
     inputs
 }
