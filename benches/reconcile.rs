@@ -61,11 +61,8 @@ fn steps(c: &mut Criterion<CpuTime>) {
             || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false);
         let names = BTreeSet::from([extension.proxy_service_name.clone()]);
         let objects = Objects { names, extension: None, proxy: proxy() };
-        let wanted = Desired {
-            networks: BTreeMap::new(),
-            clusters: BTreeMap::from([(cluster.clone(), objects)]),
-            newest: Default::default(),
-        };
+        let clusters = BTreeMap::from([(cluster.clone(), objects)]);
+        let wanted = Desired { clusters, ..Desired::default() };
 
         let mut step = |name: &str, run: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));

@@ -135,6 +135,7 @@ impl Core {
         };
         let (outcome, renderings) = reconcile_embedded(&inputs);
         self.mind = Mind { memory: outcome.memory.clone(), renderings };
+        assert_eq!(outcome.stands_by, outcome.problems.iter().any(|problem| problem.wrong.contains("core and")));
         world.apply(&outcome.plan, &observation).await;
         !outcome.plan.steps.is_empty()
     }

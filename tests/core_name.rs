@@ -97,6 +97,7 @@ async fn h2_a_roll_that_failed_is_not_repeated_because_core_has_moved() {
     world.swarm().script.fate_when(PROXY, move |task| has_aaa(task.spec), fate);
     route(&mut world.swarm(), "late", "aaa");
     world.swarm().settle();
+    world.gather(&mut mind).await;
     let plan = world.pass(&mut mind).await.unwrap();
     assert!(plan.to_string().contains("networks attached: aaa"), "{plan}");
     world.swarm().settle();

@@ -395,6 +395,29 @@ async fn a_host_port_of_another_service_takes_its_nodes_away() {
     assert_eq!(told(&world, &mut Mind::default()).await, said, "who has a port keeps it");
 }
 
+/// Swarm would end what runs and start nothing.
+#[tokio::test]
+async fn nothing_changes_where_no_node_can_take_a_proxy() {
+    let (mut world, mut mind) = deployed(HITLESS).await;
+    world.swarm().service("squatter").publish_host(9090, 90).global().create();
+    world.swarm().settle();
+    let writes = world.swarm().writes();
+    world.settings = settings(&format!("{HITLESS}PublishedPort = 9090\n"));
+    for _ in 0..3 {
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(plan.is_empty(), "{plan}");
+        world.swarm().tick(Duration::from_secs(100));
+    }
+    assert_eq!((world.swarm().running(PROXY).len(), world.swarm().writes()), (2, writes));
+    let said = told(&world, &mut mind).await;
+    assert!(said.contains("no node can take one (service squatter has port 9090 of node node2, service"), "{said}");
+    assert!(said.ends_with("(what is deployed stays)"), "{said}");
+    world.swarm().remove_service("squatter").unwrap();
+    world.swarm().settle();
+    world.converge(&mut mind).await;
+    assert_eq!(world.swarm().running(PROXY).len(), 2);
+}
+
 /// Somebody asked for more by hand, or an earlier version did: the roll hangs, and so does the rollback.
 #[tokio::test]
 async fn a_roll_that_waits_for_a_node_is_taken_back_soon_and_its_rollback_is_cut_short() {

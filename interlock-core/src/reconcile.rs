@@ -122,6 +122,8 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// The routes that proxies which run have files for now. A service cluster of which that is not known is left out.
     pub live: LiveRoutes,
+    /// Whether another core acts: then there is nothing to do, and all that is wrong is that there are two.
+    pub stands_by: bool,
     /// What to remember.
     pub memory: Memory,
     /// When time alone may change what there is to do.
@@ -144,7 +146,9 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
     let (waits, told) = inputs.memory.waits.renewed(inputs, &routed.configs);
     let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
-    outcome.problems.extend(told);
+    if !outcome.stands_by {
+        outcome.problems.extend(told);
+    }
     outcome.problems.sort();
     outcome
 }
@@ -376,19 +380,19 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     // Of one that waits for something else already, that is told.
     resting.retain(|rest| plan.waiting.iter().all(|waiting| waiting.cluster != rest.cluster));
     plan.waiting.extend(resting);
-    let mut cores = Cores::default();
-    if *takes_turns {
-        let part;
-        (part, cores) = acting::part(snapshot, &memory.cores);
-        if part != Part::Acts {
-            // Nothing of the plan is attempted.
-            (plan, attempts) = (Plan::default(), before);
-        }
-        problems.extend(part.problem());
-    }
+    let (part, cores) = match takes_turns {
+        true => acting::part(snapshot, &memory.cores),
+        false => (Part::Acts, Cores::default()),
+    };
     let served = served(inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
+    let stands_by = part != Part::Acts;
+    if stands_by {
+        // Nothing of the plan is attempted. Peers follow the other core, so what this one misses is nobody's concern.
+        (plan, attempts) = (Plan::default(), before);
+        problems = part.problem().into_iter().collect();
+    }
     let hitless = |cluster: &Cluster| settings.extension(cluster.as_str()).is_some_and(|e| e.hitless_service_update);
     let deliveries = accepted.iter().filter(|((cluster, _), _)| hitless(cluster));
     let is_accepted = |key: &(Cluster, Generation)| {
@@ -406,6 +410,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         secrets,
         plan,
         problems: problem::limited(problems),
+        stands_by,
         next,
         memory: Memory {
             last_good: model.last_good,

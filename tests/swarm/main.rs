@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cores;
 mod hitless;
 mod identities;
 mod kinds;

@@ -99,7 +99,7 @@ async fn told_while_served(site: &Site, texts: &[&str], served: &[(u16, &str)]) 
     .await;
 }
 
-/// At once, since each takes Swarm and core a minute to give up.
+/// At once, since an image takes Swarm and core a minute to give up.
 async fn a_port_that_is_taken_nodes_that_are_not_there_and_an_image_that_is_nowhere(site: &Site) {
     let publish =
         ["--mode", "global", "--constraint", "node.role==worker", "--publish", "mode=host,published=9090,target=8080"];
@@ -114,7 +114,7 @@ async fn a_port_that_is_taken_nodes_that_are_not_there_and_an_image_that_is_nowh
     );
     site.install_from("interlock:offline");
     let texts = [
-        "host-mode port already in use",
+        "service squatter has port 9090 of node",
         "no node meets the constraints of service interlock-proxy-b",
         "No such image: registry.invalid/nothing:1",
     ];

@@ -78,12 +78,12 @@ fn claims(spec: &ServiceSpec, port: u16) -> bool {
 impl Room {
     /// How many proxies there shall be: at least one where one is asked for, so that Swarm starts it when a node is free.
     pub(crate) fn replicas(&self) -> u64 {
-        self.most().map_or(self.asked, |most| most.min(self.asked))
+        self.nodes.map_or(self.asked, |nodes| nodes.max(1).min(self.asked))
     }
 
     /// The most proxies that may be asked for; `None` for any number.
     pub(crate) fn most(&self) -> Option<u64> {
-        self.nodes.map(|nodes| nodes.max(1))
+        self.nodes
     }
 
     /// The problem if there are fewer nodes than proxies asked for. Constraints that no node meets are another one.

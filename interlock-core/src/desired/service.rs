@@ -65,7 +65,8 @@ pub struct OwnService {
     pub content: Result<Content, NoContent>,
     /// Whether it is tried although an update to it failed.
     pub again: bool,
-    /// The most tasks that it may ask for, whoever asks: that many nodes can take one. `None` for any number.
+    /// The most tasks that it may ask for, whoever asks: that many nodes can take one. `None` for any number. With none it
+    /// stays as it is: Swarm would end what runs and start nothing.
     pub most: Option<u64>,
 }
 

@@ -378,17 +378,7 @@ impl Follower {
         let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
         self.control.publish(&inputs.snapshot, &mut outcome);
-        let Outcome {
-            proxy_configs: _,
-            generations: _,
-            secrets: _,
-            deliveries: _,
-            plan,
-            problems,
-            live,
-            mut memory,
-            next,
-        } = outcome;
+        let Outcome { plan, problems, live, mut memory, next, .. } = outcome;
         let observed_at = inputs.snapshot.observed_at;
         self.again_at =
             next.and_then(|next| Duration::try_from(next.duration_since(observed_at)).ok()).map(|time| now + time);

@@ -120,6 +120,12 @@ impl ServiceDiff<'_> {
         (was_tried || is_left_paused).then(|| self.failed(service, &update.message))
     }
 
+    /// An update that Swarm is taking back failed.
+    pub(super) fn taken_back(&self, service: &Service) -> Option<Problem> {
+        let update = service.update.as_ref().filter(|update| update.state == UpdateState::RollbackStarted)?;
+        Some(self.failed(service, &update.message))
+    }
+
     /// Says why an update did not work: what a task says, or else `why`.
     pub(super) fn failed(&self, service: &Service, why: &str) -> Problem {
         let of_service = self.snapshot.tasks.iter().filter(|task| task.service == service.id);

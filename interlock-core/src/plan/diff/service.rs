@@ -40,6 +40,11 @@ impl ServiceDiff<'_> {
             return (Vec::new(), Outcome { problem: Some(problem), attempt, ..Outcome::default() });
         }
         match existing {
+            // That is told for all service clusters together.
+            Some(service) if self.wanted.most == Some(0) && self.wanted.owns(self.snapshot, service) => {
+                let attempt = self.attempt.cloned().unwrap_or_default();
+                (Vec::new(), Outcome { attempt, ..Outcome::default() })
+            }
             None => self.create(),
             Some(service) if !self.wanted.owns(self.snapshot, service) => (Vec::new(), self.not_ours()),
             Some(service) => self.update(service),
@@ -84,6 +89,8 @@ impl ServiceDiff<'_> {
         let mut outcome = Outcome { attempt, ..Outcome::default() };
         if let Some(reason) = self.still_rolling(service) {
             outcome.waiting = Some(reason);
+            // What is being taken back is not solved.
+            outcome.problem = self.taken_back(service);
             return (Vec::new(), outcome);
         }
         outcome.delivered = self.delivered(service, &changes);
