@@ -80,7 +80,7 @@ async fn proxies_that_no_node_can_run_are_an_error_with_swarms_reason() {
     assert!(told.contains("no task of service interlock-proxy runs (No such image: nginx:nosuch)"), "{told}");
     // Whoever looks for the first time does not wait.
     let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
-    assert_eq!(texts(&outcome.problems), [told.clone()]);
+    assert_eq!(&texts(&outcome.problems), std::slice::from_ref(told));
 }
 
 /// Inputs with two tasks of shop that run.

@@ -225,7 +225,7 @@ impl FromStr for CookieName {
         if (1..=64).contains(&text.len()) && text.bytes().all(inside) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Invalid::new("is not a cookie's name", "write 1 to 64 of letters, digits, `_`, `-` and `.`, like session"))
+        Err(Invalid::new("is not a cookie's name", "write 1 to 64 letters, digits and `_`, like session"))
     }
 }
 
