@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use interlock_core::problem::Problem;
+use interlock_core::problem::{Problem, Severity};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::snapshot::TaskState;
 use interlock_testkit::Swarm;
@@ -80,7 +80,49 @@ async fn proxies_that_no_node_can_run_are_an_error_with_swarms_reason() {
     assert!(told.contains("no task of service interlock-proxy runs (No such image: nginx:nosuch)"), "{told}");
     // Whoever looks for the first time does not wait.
     let (outcome, _) = world.decide(&mut Mind::default()).await.unwrap();
-    assert_eq!(texts(&outcome.problems), [told.clone()]);
+    assert_eq!(&texts(&outcome.problems), std::slice::from_ref(told));
+}
+
+/// The tasks of before go on, so that nobody would notice.
+#[tokio::test]
+async fn a_roll_that_hangs_is_an_error() {
+    let mut swarm = Swarm::three_nodes().overlay("demo");
+    let is_new = |spec: &serde_json::Value| spec["TaskTemplate"]["ContainerSpec"]["Image"] == "nginx:2";
+    swarm.script.fate_when("interlock-proxy", move |task| is_new(task.spec), Fate::NeverStart);
+    route(&mut swarm, "shop", "demo");
+    swarm.settle();
+    let world = World::new(swarm, settings("")).await;
+    let mut mind = Mind::default();
+    world.converge(&mut mind).await;
+    let world = world.with(settings("[Extensions.default]\nProxyImage = \"nginx:2\"\n"));
+    let _ = world.pass(&mut mind).await.unwrap();
+    for second in 1..=70 {
+        world.swarm().tick(Duration::from_secs(1));
+        let (outcome, _) = world.decide(&mut mind).await.unwrap();
+        assert!(outcome.plan.steps.is_empty(), "{}", outcome.plan);
+        assert_eq!(outcome.problems.is_empty(), second < 61, "second {second}: {:?}", outcome.problems);
+        for problem in outcome.problems {
+            assert_eq!(problem.severity, Severity::Error);
+            let text = problem.to_string();
+            assert!(text.contains("not all tasks of service interlock-proxy run (one has been starting"), "{text}");
+        }
+    }
+}
+
+/// What a task ended with long ago is not why another one takes its time.
+#[tokio::test]
+async fn an_old_failure_is_no_reason() {
+    let mut inputs = running().await;
+    let shop = inputs.snapshot.services.iter().find(|service| service.spec.name == "shop").unwrap().id.clone();
+    let mut old = inputs.snapshot.tasks.iter().find(|task| task.service == shop).unwrap().clone();
+    (old.id, old.desired, old.state) = ("old".into(), TaskState::Shutdown, TaskState::Failed);
+    old.error = "task: non-zero exit (1)".to_owned();
+    old.ended_at = Some(inputs.snapshot.observed_at);
+    inputs.snapshot.tasks.push(old);
+    inputs.snapshot.observed_at += SignedDuration::from_hours(1);
+    assert_eq!(look(&mut inputs, 0, TaskState::Preparing, ""), [""; 0]);
+    assert_eq!(look(&mut inputs, 59, TaskState::Preparing, ""), [""; 0]);
+    assert!(look(&mut inputs, 1, TaskState::Preparing, "")[0].contains("one has been prepared for over a minute"));
 }
 
 /// Inputs with two tasks of shop that run.

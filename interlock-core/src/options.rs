@@ -216,14 +216,12 @@ impl TimeSpan {
     ///
     /// When it is none, or has milliseconds.
     pub(crate) fn whole_seconds(text: &str) -> Result<Self, Invalid> {
-        let time: Self = text.parse()?;
+        const RIGHT: &str = "write a whole number with s, m, h or d behind it, like 30s";
+        let time: Self = text.parse().map_err(|invalid| Invalid { right: RIGHT, ..invalid })?;
         if time.millis.is_multiple_of(1000) {
             return Ok(time);
         }
-        Err(Invalid::new(
-            "is not a time of whole seconds",
-            "write a whole number with s, m, h or d behind it, like 30s",
-        ))
+        Err(Invalid::new("is not a time of whole seconds", RIGHT))
     }
 
     /// Reads a time within bounds.
@@ -321,7 +319,7 @@ impl FromStr for RateLimit {
             (Some(per_second), Some(burst)) => Ok(Self { per_second, burst }),
             _ => Err(Invalid::new(
                 "is not a rate",
-                "write requests per second, and after a comma how many more may come at once: 10,50",
+                "write requests per second, and after a comma how many more may come at once, like 10,50",
             )),
         }
     }
@@ -405,7 +403,10 @@ impl FromStr for Token {
         if (1..=128).contains(&text.len()) && text.bytes().all(inside) {
             return Ok(Self(text.to_ascii_lowercase()));
         }
-        Err(Invalid::new("has a value that is not of letters, digits, `-`, `_` and `.`", "write NAME or NAME:VALUE"))
+        Err(Invalid::new(
+            "has a value that is not of letters, digits, `-`, `_` and `.`",
+            "write NAME or NAME:VALUE, like beta or beta:always",
+        ))
     }
 }
 

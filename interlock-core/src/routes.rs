@@ -161,18 +161,26 @@ impl<'a> VirtualHost<'a> {
         }
     }
 
+    /// How a label about TLS comes to mean something. Beside a service that TLS is passed through to no certificate is shown.
+    fn way_to_tls(&self, otherwise: &str) -> String {
+        match self.passthrough.is_empty() {
+            true => format!("name a certificate by com.docker.lb.ssl_cert, or {otherwise}"),
+            false => format!("{otherwise}: with ssl_passthrough TLS ends at the service"),
+        }
+    }
+
     /// Labels that do nothing beside those of the others.
     fn without_effect(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let has_tls = self.certificate.is_some();
         if let Some((_, route)) = self.redirect_https.filter(|_| !has_tls) {
             let wrong = "sends https requests elsewhere, for a host that is not served over TLS here";
-            problems.push(inert(route, "redirects", wrong, "name a certificate by com.docker.lb.ssl_cert"));
+            problems.push(inert(route, "redirects", wrong, self.way_to_tls("remove the redirect of https")));
         }
         for location in self.locations.values() {
             let with_hsts = location.members.iter().filter(|route| !has_tls && route.asks.options.hsts.is_some());
             problems.extend(with_hsts.map(|route| {
-                let right = "name a certificate by com.docker.lb.ssl_cert, or remove it";
+                let right = self.way_to_tls("remove it");
                 inert(route, "hsts", "does nothing for a host that is not served over TLS here", right)
             }));
             problems.extend(location.nobody_else());
@@ -256,10 +264,10 @@ fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem 
     }
 }
 
-fn inert(route: &Route, label: &str, wrong: &str, right: &str) -> Problem {
+fn inert(route: &Route, label: &str, wrong: &str, right: impl Into<String>) -> Problem {
     Problem {
         wrong: wrong.to_owned(),
-        right: right.to_owned(),
+        right: right.into(),
         effect: Effect::Ignored,
         ..overruled(route, route, label, "")
     }

@@ -22,6 +22,9 @@ const PATIENCE_WITHOUT_REASON: SignedDuration = SignedDuration::from_secs(60);
 /// How long all tasks run until it counts as over, and how long a problem keeps its text: a task that fails again and again is one problem.
 const CALM: SignedDuration = SignedDuration::from_secs(30);
 
+/// How long what a task ended with may be why others are missing. Swarm keeps such tasks for ever.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+
 /// What is remembered of services that lack tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shortages {
@@ -104,7 +107,11 @@ fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Ve
             None => return None,
         };
         let tasks = tasks.remove(&service.id).unwrap_or_default();
-        let reason = reason(service, &tasks);
+        let is_fresh = |task: &&&Task| {
+            let age = task.ended_at.map(|ended| snapshot.observed_at.duration_since(ended));
+            age.is_none_or(|age| age <= FRESH)
+        };
+        let reason = reason(service, &tasks.iter().filter(is_fresh).copied().collect::<Vec<_>>());
         Some(Watched { service, wanted: tasks.into_iter().filter(|task| task.is_wanted()).collect(), reason, what })
     });
     services.collect()

@@ -141,9 +141,12 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Invalid> {
 pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
     let plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
     let number = if plain { text.parse().ok() } else { None };
-    number
-        .filter(|&n| n <= most)
-        .ok_or_else(|| Invalid::new(format!("is not a whole number from 0 to {most}"), "write digits only"))
+    number.filter(|&n| n <= most).ok_or_else(|| {
+        Invalid::new(
+            format!("is not a whole number from 0 to {most}"),
+            "write a number in that range, in digits, like 1",
+        )
+    })
 }
 
 pub(super) fn redirects(text: &str) -> Result<Vec<Redirect>, Invalid> {

@@ -105,7 +105,13 @@ pub(super) fn asks(
     }
     if verifies(labels) {
         if options.ssl_backend_ca.is_none() {
-            let right = "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe";
+            let right = match options.backend_protocol.is_tls() {
+                true => "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe",
+                false => {
+                    "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe, and set \
+                     com.docker.lb.ssl_backend=true"
+                }
+            };
             return Err(Refusal::new("has nothing to verify certificates by", right)
                 .about("ssl_backend_tls_verify", "required"));
         }
@@ -164,14 +170,17 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
             Tls::Terminated(Certificate { certificate, key })
         }
         (None, Some(key)) => {
-            let right = "name the certificate's secret by com.docker.lb.ssl_cert";
+            let right = match passes {
+                true => "remove it: with ssl_passthrough TLS ends at the service",
+                false => "name the certificate's secret by com.docker.lb.ssl_cert",
+            };
             return Err(Refusal::new("is a key without a certificate", right).about("ssl_key", key.as_str()));
         }
         (None, None) if passes => Tls::Passthrough,
         (None, None) => Tls::None,
     };
     if labels.ssl_only == Some(true) && tls == Tls::None {
-        let right = "name a certificate by com.docker.lb.ssl_cert, or set ssl_passthrough";
+        let right = "name a certificate by com.docker.lb.ssl_cert";
         return Err(Refusal::new("is set for hosts that are not served over TLS", right).about("ssl_only", "true"));
     }
     Ok(tls)

@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 
 const POLL: Duration = Duration::from_millis(300);
 /// How long core has to give services their settings. One of another version may give them others than this program would.
-const SETTINGS: Duration = Duration::from_secs(30);
+const SETTINGS: Duration = Duration::from_secs(60);
 /// How often is looked what is wrong, which takes time on a large Swarm.
 const LOOK: Duration = Duration::from_secs(10);
 
