@@ -63,10 +63,10 @@ async fn what_core_has_delivered_is_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_values_are_shown_with_those_of_before() {
     let site = installed().await;
-    let file = settings(&site, "other.toml", "ProxyReplicas = 3\nPublishedPort = 80\n");
+    let file = settings(&site, "other.toml", "ProxyReplicas = 1\nPublishedPort = 80\n");
     let (code, out, err) = site.run(&format!("reconcile --dry-run --exit-code -c {file}")).await;
     assert_eq!(code, 3, "{out}{err}");
-    assert!(out.contains("replicas: 2 → 3") && out.contains("8080:80 host, 8443:443 host → 80:80 host"), "{out}");
+    assert!(out.contains("replicas: 2 → 1") && out.contains("8080:80 host, 8443:443 host → 80:80 host"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn a_service_error_is_4_and_what_nginx_refuses_as_well() {
     let checker = checker(site.folder.path(), "nonsense on");
     let (code, out, err) = site.run(&format!("reconcile --dry-run --exit-code -c {file} --checker {checker}")).await;
     assert_eq!(code, 4, "{out}{err}");
-    assert!(err.contains("the proxy's own checker refuses it") && err.contains("bad nonsense on"), "{err}");
+    assert!(err.contains("the proxy's own checker refuses the settings") && err.contains("bad nonsense on"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,5 +96,5 @@ async fn once_leaves_out_what_the_checker_refuses_and_fails_where_nothing_is_lef
     let args = format!("--force --authority {} --checker {checker}", authority.display());
     let (code, out, err) = site.run(&format!("reconcile --once -c {file} {args}")).await;
     assert_eq!(code, 1, "{out}{err}");
-    assert!(err.contains("the proxy's own checker refuses it"), "{err}");
+    assert!(err.contains("the proxy's own checker refuses the settings"), "{err}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::site::Site;
+use crate::support::load::Load;
 
 /// Three hitless service clusters, each on both workers, with images that are on the nodes and in no registry. What is said of one of
 /// them stands for what all have.
@@ -141,6 +142,39 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
     site.install_from("interlock:offline");
     both_serve(site, (8080, "later.local.test")).await;
     assert_eq!(tasks(site), before, "K4: no proxy was replaced");
+}
+
+/// An engine that hangs reads nothing of what its containers write: NGINX's log stays where it is, and so would NGINX.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm: scripts/test brings one up"]
+async fn a_proxy_answers_while_the_engine_of_its_node_hangs() {
+    let more = "HitlessServiceUpdate = true\n";
+    let site = Site::new(more).await;
+    site.settings("interlock-proxy-nginx", more);
+    site.network("demo").await;
+    site.install();
+    // On the manager, whose engine goes on.
+    site.app(
+        "shop",
+        &["--network", "demo", "--endpoint-mode", "dnsrr", "--constraint", "node.role==manager", "--label", "com.docker.lb.hosts=shop.local.test", "--label", "com.docker.lb.port=8080"],
+    );
+    site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
+    let load = Load::short(&[format!("{}:8080", site.workers()[1])], "shop.local.test", 500);
+    site.lab(&["pause", "3"]);
+    // For longer than the pipe to the engine holds lines, and than Swarm waits for a node.
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let serves = |site: &Site| site.get(&site.workers()[1], "shop.local.test", "/ping").is_ok_and(|it| it.status == 200);
+    assert!(serves(&site), "{}", site.look());
+    site.lab(&["resume", "3"]);
+    site.until("the node is back", |site| {
+        site.docker(&["node", "ls", "--format", "{{.Status}}"]).lines().all(|status| status == "Ready")
+    })
+    .await;
+    let outcome = load.stop();
+    let failed = outcome.failed.len();
+    assert!(failed == 0 && outcome.answered > 5_000, "{failed} of {}: {:#?}", outcome.answered, outcome.failed.first());
+    site.uninstall();
+    site.end().await;
 }
 
 /// What somebody changed at the proxies stays; a proxy service that somebody removed comes back.

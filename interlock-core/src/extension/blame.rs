@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Checker, Failure, make};
 use crate::names::{HostPattern, PathPrefix};
-use crate::proxy_config::{ProxyConfig, VirtualHost};
+use crate::proxy_config::{ProxyConfig, Tls, VirtualHost};
 use crate::render::Suspect;
 
 /// How many checks a search may take.
@@ -46,7 +46,7 @@ pub(super) async fn suspects(
         found: Vec::new(),
         may_pass: matches!(failure, Failure::Exhausted(_)),
     };
-    match search.takes(&[]).await {
+    match search.takes_settings().await {
         Some(true) => {}
         Some(false) if !search.may_pass => return Blame::Settings,
         _ => return Blame::Routes(Vec::new()),
@@ -132,13 +132,30 @@ impl Search<'_> {
         }
     }
 
+    /// Whether the checker takes what is rendered without any route, but with hosts of ours where there are some of the same kind: some of the settings
+    /// only count where a host has TLS.
+    async fn takes_settings(&mut self) -> Option<bool> {
+        let mut config = restricted(self.config, &[], &[]);
+        let hosts = || self.config.virtual_hosts.values().chain(&self.config.default);
+        let ends = hosts().find(|host| matches!(host.tls, Tls::Terminated(_))).map(|host| host.tls.clone());
+        let passes = hosts().any(|host| matches!(host.tls, Tls::Passthrough(_))).then_some(Tls::Passthrough(None));
+        for (name, tls) in [("ends.invalid", ends), ("passes.invalid", passes)] {
+            let host = tls.map(|tls| VirtualHost { tls, ..VirtualHost::default() });
+            config.virtual_hosts.extend(name.parse().ok().zip(host));
+        }
+        self.takes_config(config).await
+    }
+
     /// Whether the checker takes these routes with those that are good. `None`: that cannot be told any more.
     async fn takes(&mut self, routes: &[Suspect]) -> Option<bool> {
+        self.takes_config(restricted(self.config, &self.good, routes)).await
+    }
+
+    async fn takes_config(&mut self, config: ProxyConfig) -> Option<bool> {
         if self.checks == MOST_CHECKS || Instant::now() >= self.end {
             return None;
         }
         self.checks += 1;
-        let config = restricted(self.config, &self.good, routes);
         match make(config, self.limit, Some(self.checker)).await {
             Ok(_) => Some(true),
             Err(Failure::Refused(_) | Failure::Exhausted(_)) => Some(false),

@@ -276,6 +276,10 @@ fn no_extension_is_an_error() {
     assert!(wrong("PollInterval = ")[0].starts_with("line 1, column"), "{:?}", wrong("PollInterval = "));
 }
 
+/// Keys without a default stand in the template empty, which for these is no value.
+const WITHOUT_VALUE: [&str; 6] =
+    ["ProxyConstraints", "Networks", "SSLCiphers", "ClientPort", "ClientSSLPort", "HealthPath"];
+
 #[test]
 fn the_template_is_a_settings_file_with_every_default() {
     let (settings, notices) = Settings::parse(&template()).unwrap();
@@ -291,10 +295,9 @@ fn the_template_is_a_settings_file_with_every_default() {
     let on = uncommented
         .replace("HitlessServiceUpdate = true", "HitlessServiceUpdate = false")
         .replace(&format!("ProxyImage = \"{image}\""), "ProxyImage = \"nginx:stable\"");
-    // Keys without a default stand there empty, which for these few is no value.
     let on: String = on
         .lines()
-        .filter(|line| !["ProxyConstraints", "Networks", "SSLCiphers"].iter().any(|key| line.starts_with(key)))
+        .filter(|line| !WITHOUT_VALUE.iter().any(|key| line.starts_with(key)))
         .fold(String::new(), |text, line| text + line + "\n");
     let (with_all, _) = Settings::parse(&on).unwrap_or_else(|error| panic!("{error}\n{on}"));
     assert_eq!(with_all, Settings::default());
