@@ -408,7 +408,8 @@ async fn nothing_changes_where_no_node_can_take_a_proxy() {
         assert!(plan.is_empty(), "{plan}");
         world.swarm().tick(Duration::from_secs(100));
     }
-    assert_eq!((world.swarm().running(PROXY).len(), world.swarm().writes()), (2, writes));
+    assert_eq!(world.swarm().running(PROXY).len(), 2);
+    assert_eq!(world.swarm().writes(), writes);
     let said = told(&world, &mut mind).await;
     assert!(said.contains("no node can take one (service squatter has port 9090 of node node2, service"), "{said}");
     assert!(said.ends_with("(what is deployed stays)"), "{said}");

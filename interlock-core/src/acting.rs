@@ -94,25 +94,11 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
 impl Part {
     /// What is in the way of acting, as a problem.
     pub(crate) fn problem(&self) -> Option<Problem> {
-        let (wrong, right) = match self {
+        let (service, wrong) = match self {
             Self::Acts => return None,
-            Self::StandsBy(service) => {
-                let service = shown(service);
-                (
-                    format!("service {service} is core and acts; this one stands by and changes nothing"),
-                    format!(
-                        "a Swarm has one core: remove the one that is not wanted, `docker service rm {service}` or this"
-                    ),
-                )
-            }
+            Self::StandsBy(service) => (shown(service), "is core and acts; this one stands by and changes nothing"),
             Self::Waits(service) => {
-                let service = shown(service);
-                (
-                    format!("service {service} is a younger core and runs; this one acts once that one has stopped"),
-                    format!(
-                        "a Swarm has one core: remove the one that is not wanted, `docker service rm {service}` or this"
-                    ),
-                )
+                (shown(service), "is a younger core and runs; this one acts once that one has seen it and stopped")
             }
         };
         Some(Problem {
@@ -120,8 +106,10 @@ impl Part {
             subject: Subject::Cluster(Cluster::default()),
             label: None,
             value: None,
-            wrong,
-            right,
+            wrong: format!("service {service} {wrong}"),
+            right: format!(
+                "a Swarm has one core: remove that one by `docker service rm {service}`, or remove this one"
+            ),
             effect: Effect::Kept,
         })
     }
