@@ -3,6 +3,8 @@
 
 mod site;
 
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use interlock_testkit::script::Fate;
@@ -58,5 +60,42 @@ async fn uninstall_without_a_terminal_needs_a_yes() {
     assert_eq!(site.handle.swarm().writes(), writes);
     let (code, out, err) = site.run("uninstall --yes").await;
     assert_eq!(code, 0, "{out}{err}");
+    assert!(site.handle.swarm().find_service("interlock-core").is_none());
+}
+
+/// Runs the command at a terminal at which somebody types this.
+async fn at_a_terminal(site: &Site, args: &str, typed: &str) -> (i32, String) {
+    let line = format!("{} {args}", env!("CARGO_BIN_EXE_interlock"));
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("DOCKER_HOST", site.handle.url());
+    command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let typed = format!("{typed}\n");
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut process = command.spawn().unwrap();
+        // Whoever answers reads the question first, and does not hang up.
+        let mut keyboard = process.stdin.take().unwrap();
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        let output = process.wait_with_output().unwrap();
+        drop(keyboard);
+        output
+    });
+    let Output { status, stdout, .. } = ended.await.unwrap();
+    (status.code().unwrap(), String::from_utf8_lossy(&stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uninstall_at_a_terminal_shows_what_goes_and_asks() {
+    let site = Site::new(SETTINGS, |_| ());
+    assert_eq!(site.run("install -c SETTINGS --no-wait").await.0, 0);
+    let writes = site.handle.swarm().writes();
+    for answer in ["", "n", "what?"] {
+        let (code, shown) = at_a_terminal(&site, "uninstall", answer).await;
+        assert_eq!(code, 1, "{answer}: {shown}");
+        assert!(shown.contains("- service interlock-core") && shown.contains("[y/N]"), "{shown}");
+        assert!(shown.contains("nothing was removed"), "{shown}");
+    }
+    assert_eq!(site.handle.swarm().writes(), writes);
+    let (code, shown) = at_a_terminal(&site, "uninstall", "y").await;
+    assert_eq!(code, 0, "{shown}");
     assert!(site.handle.swarm().find_service("interlock-core").is_none());
 }

@@ -13,8 +13,7 @@ use crate::snapshot::{Labels, Mode, Service, Snapshot};
 
 mod pending;
 
-pub(crate) use pending::not_running;
-pub use pending::{Pending, failed, pending};
+pub use pending::{Pending, failed, not_running, pending};
 
 /// What `interlock install` shall set up.
 #[derive(Debug, Clone, PartialEq)]

@@ -257,7 +257,7 @@ fn without_hosts(labels: &Labels, keys: &[(&String, &'static Label, RouteName)],
 }
 
 /// The values of the labels that name hosts, as they are written.
-pub(crate) fn hosts(labels: &Labels) -> impl Iterator<Item = &str> {
+pub fn hosts(labels: &Labels) -> impl Iterator<Item = &str> {
     const HOSTS: &str = "com.docker.lb.hosts";
     let own = labels.range(HOSTS.to_owned()..).take_while(|(key, _)| key.starts_with(HOSTS));
     own.map(|(_, value)| value.as_str())

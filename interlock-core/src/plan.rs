@@ -200,7 +200,7 @@ pub struct Change {
 
 impl Change {
     /// The summary with the value of before, which stands in the spec that is deployed. `None` where that says no more.
-    pub(crate) fn with_old(&self, spec: &Value) -> Option<String> {
+    pub fn with_old(&self, spec: &Value) -> Option<String> {
         let old = self.path.iter().try_fold(spec, |at, key| at.get(key.as_str())).unwrap_or(&Value::Null);
         let old = if old.is_null() { "none".to_owned() } else { brief(old) };
         let new = self.value.as_ref().map_or_else(|| "none".to_owned(), brief);

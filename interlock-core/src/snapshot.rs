@@ -28,12 +28,12 @@ pub fn is_read(key: &str) -> bool {
 }
 
 /// Whether a label under this key may ask for routes.
-pub(crate) fn names_routes(key: &str) -> bool {
+pub fn names_routes(key: &str) -> bool {
     is_for_services(key) || key.starts_with("interlock.")
 }
 
 /// Whether labels under this key mean something on services alone. Those of Interlock 1 were on containers.
-pub(crate) fn is_for_services(key: &str) -> bool {
+pub fn is_for_services(key: &str) -> bool {
     key.starts_with("com.docker.lb.") || key.starts_with("com.docker.ucp.mesh.http")
 }
 

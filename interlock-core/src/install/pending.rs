@@ -74,7 +74,7 @@ fn tasks<'a>(snapshot: &'a Snapshot, service: &Service) -> Vec<&'a Task> {
 }
 
 /// Which tasks of a service of ours do not run what they should, as a phrase.
-pub(crate) fn not_running(snapshot: &Snapshot, service: &Service) -> Option<String> {
+pub fn not_running(snapshot: &Snapshot, service: &Service) -> Option<String> {
     let name = shown(&service.spec.name);
     let tasks = tasks(snapshot, service);
     let reason = shortages::reason(service, &tasks).map(|reason| format!(" ({reason})")).unwrap_or_default();
