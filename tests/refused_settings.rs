@@ -17,12 +17,24 @@ const SECTION: &str = "Extensions.<name>.Config";
 fn values(name: &str, shape: Shape) -> Vec<String> {
     let text = |text: &str| format!("{text:?}");
     match shape {
-        Shape::Text | Shape::IntegerOrText => {
-            ["nonsense", "nonsense:nonsense", "1 1k", "4 1", "0", "/nowhere/at/all", "syslog:nonsense", "$no_such_variable", "65535 64k", "1k", "1g"]
-                .map(text)
-                .into()
+        Shape::Text | Shape::IntegerOrText => [
+            "nonsense",
+            "nonsense:nonsense",
+            "1 1k",
+            "4 1",
+            "0",
+            "/nowhere/at/all",
+            "syslog:nonsense",
+            "$no_such_variable",
+            "65535 64k",
+            "1k",
+            "1g",
+        ]
+        .map(text)
+        .into(),
+        Shape::List if name == "GlobalOptions" => {
+            vec!["[\"no_such on;\"]".into(), "[\"pid a b;\"]".into(), "[\"events {}\"]".into()]
         }
-        Shape::List if name == "GlobalOptions" => vec!["[\"no_such on;\"]".into(), "[\"pid a b;\"]".into(), "[\"events {}\"]".into()],
         Shape::List => vec!["[\"no_such on;\"]".into(), "[\"}\"]".into(), "[\"server { listen bad; }\"]".into()],
         Shape::Integer | Shape::Seconds => vec!["1".into(), "2147483647".into()],
         Shape::Boolean | Shape::Map | Shape::OneOf(_) => Vec::new(),

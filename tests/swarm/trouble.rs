@@ -156,14 +156,26 @@ async fn a_proxy_answers_while_the_engine_of_its_node_hangs() {
     // On the manager, whose engine goes on.
     site.app(
         "shop",
-        &["--network", "demo", "--endpoint-mode", "dnsrr", "--constraint", "node.role==manager", "--label", "com.docker.lb.hosts=shop.local.test", "--label", "com.docker.lb.port=8080"],
+        &[
+            "--network",
+            "demo",
+            "--endpoint-mode",
+            "dnsrr",
+            "--constraint",
+            "node.role==manager",
+            "--label",
+            "com.docker.lb.hosts=shop.local.test",
+            "--label",
+            "com.docker.lb.port=8080",
+        ],
     );
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     let load = Load::short(&[format!("{}:8080", site.workers()[1])], "shop.local.test", 500);
     site.lab(&["pause", "3"]);
     // For longer than the pipe to the engine holds lines, and than Swarm waits for a node.
     tokio::time::sleep(Duration::from_secs(40)).await;
-    let serves = |site: &Site| site.get(&site.workers()[1], "shop.local.test", "/ping").is_ok_and(|it| it.status == 200);
+    let serves =
+        |site: &Site| site.get(&site.workers()[1], "shop.local.test", "/ping").is_ok_and(|it| it.status == 200);
     assert!(serves(&site), "{}", site.look());
     site.lab(&["resume", "3"]);
     site.until("the node is back", |site| {
