@@ -438,6 +438,17 @@ async fn a_new_certificate_replaces_proxies_and_the_old_one_is_shown_until_then(
     );
     world.converge(&mut mind).await;
 
+    // A service whose tasks are away needs what it names when they are back.
+    let had = secrets(&world);
+    world.swarm().scale("shop", 0);
+    world.swarm().settle();
+    for _ in 0..4 {
+        world.swarm().tick(Duration::from_secs(20));
+        let plan = world.pass(&mut mind).await.unwrap();
+        assert!(!restarts(&plan), "{plan}");
+    }
+    assert_eq!(secrets(&world), had);
+
     // Nobody needs a certificate any more: it stays for a while, and then its owner can remove it.
     world.swarm().remove_service("shop").unwrap();
     world.swarm().settle();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core_name;
 use crate::model::Model;
-use crate::names::{Cluster, NetworkId, SecretId};
+use crate::names::{Cluster, NetworkId, SecretId, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::{Extension, Settings};
 use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Secret, Snapshot};
@@ -118,12 +118,20 @@ pub fn networks(
 
 /// The secrets that the proxies of a service cluster need for its routes.
 pub fn secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
-    let needed = model.secrets(cluster);
-    let is_needed = |secret: &&Secret| needed.iter().any(|name| name.as_str() == secret.name);
-    if needed.is_empty() {
+    ids(snapshot, &model.secrets(cluster))
+}
+
+/// The secrets that routes of a service cluster name, with a running task or without.
+pub(crate) fn named_secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
+    ids(snapshot, &model.named_secrets(cluster))
+}
+
+fn ids(snapshot: &Snapshot, names: &BTreeSet<&SecretName>) -> BTreeSet<SecretId> {
+    if names.is_empty() {
         return BTreeSet::new();
     }
-    snapshot.secrets.iter().filter(is_needed).map(|secret| secret.id.clone()).collect()
+    let is_one = |secret: &&Secret| names.iter().any(|name| name.as_str() == secret.name);
+    snapshot.secrets.iter().filter(is_one).map(|secret| secret.id.clone()).collect()
 }
 
 /// Whether proxies can run on workers. Managers that hear from nobody for a moment do not change the answer.

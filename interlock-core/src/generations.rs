@@ -101,6 +101,8 @@ pub(crate) struct Known<'a> {
     pub(crate) unwanted: &'a BTreeSet<NetworkId>,
     /// Which services need what.
     pub(crate) needs: &'a Needs<'a>,
+    /// The secrets that routes name, with a running task or without.
+    pub(crate) named: &'a BTreeSet<SecretId>,
     /// Since when what is there is not used.
     pub(crate) idle: &'a Idle,
     /// What is remembered of rolls.
@@ -110,7 +112,7 @@ pub(crate) struct Known<'a> {
 }
 
 /// Decides what proxies shall be attached to. Classic delivery replaces them for every change anyway and has exactly what is
-/// needed. Where it does not, a network stays until nothing else uses it and a secret until no route needs it, for a while, or until
+/// needed. Where it does not, a network stays until nothing else uses it and a secret until no route names it, for a while, or until
 /// something that is missing replaces them. What is `unwanted` goes at once if no route needs it.
 pub(crate) fn decide(
     snapshot: &Snapshot,
@@ -144,7 +146,7 @@ pub(crate) fn decide(
     if rolling || service.update.as_ref().is_some_and(|update| update.state == UpdateState::Paused) {
         live.extend(previous);
     }
-    let (wanted, idle) = wanted(snapshot, (cluster, extension), &admitted, &deployed, known.unwanted, known.idle);
+    let (wanted, idle) = wanted(snapshot, (cluster, extension), &admitted, &deployed, known);
     if !rolling {
         live.insert(wanted.clone());
     }
@@ -167,9 +169,9 @@ fn wanted(
     (cluster, extension): (&Cluster, &Extension),
     admitted: &Admitted,
     deployed: &Attachments,
-    unwanted: &BTreeSet<NetworkId>,
-    before: &Idle,
+    known: Known<'_>,
 ) -> (Attachments, Idle) {
+    let Known { unwanted, idle: before, named, .. } = known;
     let needed = &admitted.needed;
     let used: BTreeSet<_> = snapshot
         .services
@@ -180,7 +182,8 @@ fn wanted(
     let fixed = extension.networks.is_some();
     let lonely = |id: &&NetworkId| !used.contains(*id) || fixed || unwanted.contains(*id);
     let networks = deployed.networks.difference(&needed.networks).filter(lonely).cloned().map(Attached::Network);
-    let secrets = deployed.secrets.difference(&needed.secrets).cloned().map(Attached::Secret);
+    let secrets = deployed.secrets.difference(&needed.secrets).filter(|id| !named.contains(*id));
+    let secrets = secrets.cloned().map(Attached::Secret);
     let now = snapshot.observed_at;
     let idle: Idle = networks
         .chain(secrets)

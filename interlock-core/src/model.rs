@@ -578,6 +578,13 @@ impl Model {
         self.served(cluster).flat_map(|route| route.asks.secrets()).collect()
     }
 
+    /// The secrets that routes of a service cluster name, whether they have a running task or not: a service whose tasks are
+    /// away for a moment gets them back with its next one.
+    pub(crate) fn named_secrets(&self, cluster: &Cluster) -> BTreeSet<&SecretName> {
+        let routes = self.routes.iter().filter(|route| route.cluster == *cluster);
+        routes.flat_map(|route| route.asks.secrets()).collect()
+    }
+
     /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:
     /// attaching a network replaces all proxies, so it is done together with the first route that uses it.
     pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {

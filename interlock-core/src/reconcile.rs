@@ -217,7 +217,9 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
         let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
         let (idle, roll) = (&memory.idle, memory.rolls.get(&cluster));
-        let known = generations::Known { unwanted: &claimed, needs: &needs, idle, roll, planned: planned.as_ref() };
+        let named = desired::named_secrets(snapshot, &model, &cluster);
+        let (unwanted, needs_of, planned) = (&claimed, &needs, planned.as_ref());
+        let known = generations::Known { unwanted, needs: needs_of, named: &named, idle, roll, planned };
         let found = generations::decide(snapshot, &cluster, extension, needed, known);
         problems.extend(found.admitted.problems(snapshot, &needs, &extension.proxy_service_name));
         let whole = routes.get(&cluster).unwrap_or(&nothing);

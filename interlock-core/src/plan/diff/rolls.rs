@@ -120,9 +120,12 @@ impl ServiceDiff<'_> {
         (was_tried || is_left_paused).then(|| self.failed(service, &update.message))
     }
 
-    /// An update that Swarm is taking back failed.
+    /// An update that Swarm is taking back failed. Whoever installs core waits until that is over, and tries again.
     pub(super) fn taken_back(&self, service: &Service) -> Option<Problem> {
         let update = service.update.as_ref().filter(|update| update.state == UpdateState::RollbackStarted)?;
+        if self.wanted.role == Role::Core {
+            return None;
+        }
         Some(self.failed(service, &update.message))
     }
 
