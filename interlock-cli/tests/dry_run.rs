@@ -49,7 +49,9 @@ async fn what_core_has_delivered_is_no_difference() {
     let site = installed().await;
     // A route that came later: proxies get it from core, and what they started with stays.
     create(&mut site.handle.swarm(), "blog", "8080");
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    while site.handle.swarm().running("blog").is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     let (code, out, err) = site.run("reconcile --dry-run --exit-code").await;
     assert_eq!((code, out.as_str()), (0, "nothing to do\n"), "{err}");
     let file = settings(&site, "other.toml", "[Extensions.default.Config]\nKeepaliveTimeout = \"7s\"\n");

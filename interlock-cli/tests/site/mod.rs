@@ -17,6 +17,7 @@ impl Site {
     pub(crate) fn new(settings: &str, change: impl FnOnce(&mut Swarm)) -> Self {
         let mut swarm = Swarm::three_nodes();
         change(&mut swarm);
+        swarm.settle();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(20.0);
