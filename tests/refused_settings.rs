@@ -35,7 +35,7 @@ fn values(name: &str, shape: Shape) -> Vec<String> {
         Shape::List if name == "GlobalOptions" => {
             vec!["[\"no_such on;\"]".into(), "[\"pid a b;\"]".into(), "[\"events {}\"]".into()]
         }
-        Shape::List => vec!["[\"no_such on;\"]".into(), "[\"}\"]".into(), "[\"server { listen bad; }\"]".into()],
+        Shape::List => vec!["[\"no_such on;\"]".into(), "[\"server { listen bad; }\"]".into()],
         Shape::Integer | Shape::Seconds => vec!["1".into(), "2147483647".into()],
         Shape::Boolean | Shape::Map | Shape::OneOf(_) => Vec::new(),
     }

@@ -276,6 +276,26 @@ fn no_extension_is_an_error() {
     assert!(wrong("PollInterval = ")[0].starts_with("line 1, column"), "{:?}", wrong("PollInterval = "));
 }
 
+#[test]
+fn raw_lines_leave_what_is_around_them_whole() {
+    for right in ["a b;", "map $x $y { default '}'; }", r#"a "};";"#, "# a comment with { and '\na;", "", "a b;\n"] {
+        let options = of_nginx(&format!("HTTPOptions = [{right:?}]"));
+        assert!(options.is_ok(), "{right}: {options:?}");
+    }
+    for (wrong, said) in [
+        ("}", "has a } without a {"),
+        ("a { b;", "has a { without a }"),
+        ("a 'b;", "has a ' without another"),
+        ("a b", "does not end in ;"),
+        ("a; b", "does not end in ;"),
+    ] {
+        for key in ["GlobalOptions", "HTTPOptions", "TCPOptions"] {
+            let errors = format!("{:?}", of_nginx(&format!("{key} = [{wrong:?}]")).unwrap_err());
+            assert!(errors.contains(said), "{wrong}: {errors}");
+        }
+    }
+}
+
 /// Keys without a default stand in the template empty, which for these is no value.
 const WITHOUT_VALUE: [&str; 6] =
     ["ProxyConstraints", "Networks", "SSLCiphers", "ClientPort", "ClientSSLPort", "HealthPath"];

@@ -259,6 +259,39 @@ pub(super) fn list(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
         .collect()
 }
 
+/// Lines of NGINX's own language, which have to leave what stands around them whole: NGINX understands the rest.
+pub(super) fn lines(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+    let lines = list(value)?;
+    is_whole(&lines.join("\n")).map(|()| lines)
+}
+
+fn is_whole(text: &str) -> Result<(), Wrong> {
+    let (mut depth, mut quote, mut ended) = (0_usize, None, true);
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (c, quote) {
+            ('\\', _) => drop(characters.next()),
+            (c, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(c),
+            ('#', None) if ended => drop(characters.find(|c| *c == '\n')),
+            ('{', None) => depth += 1,
+            ('}', None) => depth = depth.checked_sub(1).ok_or("has a } without a { before it")?,
+            _ => {}
+        }
+        ended = match c {
+            ';' | '{' | '}' if quote.is_none() => true,
+            c => ended && c.is_whitespace(),
+        };
+    }
+    match (quote, depth) {
+        (Some(quote), _) => Err(format!("has a {quote} without another one behind it")),
+        (None, 0) if ended => Ok(()),
+        (None, 0) => Err("has a line that does not end in ;".to_owned()),
+        (None, _) => Err("has a { without a } behind it".to_owned()),
+    }
+}
+
 pub(super) fn map(value: &Value<'_>) -> Result<BTreeMap<String, String>, Wrong> {
     let table = value.as_table().ok_or_else(|| expected("a table of strings", value))?;
     let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
