@@ -13,7 +13,7 @@ use crate::snapshot::{Labels, Mode, Service, Snapshot};
 
 mod pending;
 
-pub use pending::{Pending, failed, not_running, pending};
+pub use pending::{Pending, failed, not_running, pending, refused};
 
 /// What `interlock install` shall set up.
 #[derive(Debug, Clone, PartialEq)]

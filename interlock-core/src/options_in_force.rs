@@ -66,16 +66,25 @@ pub(crate) fn in_force<'a>(
     let before = before.as_ref().and_then(|before| before.extension(cluster.as_str()));
     let before = before.filter(|before| before.kind == extension.kind && refusal(before).is_none());
     let Some(before) = before else { return (Cow::Borrowed(extension), None) };
-    let problem = Problem {
+    (Cow::Owned(Extension { options: before.options.clone(), ..extension.clone() }), Some(problem(cluster, message)))
+}
+
+fn problem(cluster: &Cluster, message: &str) -> Problem {
+    Problem {
         severity: Severity::Error,
         subject: Subject::Cluster(cluster.clone()),
         label: None,
         value: None,
         wrong: format!("the proxy's own checker refuses the settings: {}", said(message)),
-        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then its Config of before is used".to_owned(),
+        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then the Config of before is used, if there was one".to_owned(),
         effect: Effect::Kept,
-    };
-    (Cow::Owned(Extension { options: before.options.clone(), ..extension.clone() }), Some(problem))
+    }
+}
+
+/// The options of these settings that were refused, by what is noted.
+pub(crate) fn refusal(snapshot: &Snapshot, cluster: &Cluster, extension: &Extension) -> Option<Problem> {
+    let message = verdict(snapshot, extension)?.err()?;
+    Some(problem(cluster, &message))
 }
 
 /// What is noted on the extension's service about the options of the settings: see [`ownership::OPTIONS`]. `taken`: the options that the newest

@@ -92,8 +92,12 @@ impl Site {
 
     /// `interlock install`. Its exit code and what it complained about.
     pub(crate) fn try_install(&self) -> (Option<i32>, String) {
-        let image = self.image("interlock");
-        let output = self.command("install").args(["--image", &image]).output().unwrap();
+        self.try_install_from(&self.image("interlock"))
+    }
+
+    /// The same with core's image of this name.
+    pub(crate) fn try_install_from(&self, image: &str) -> (Option<i32>, String) {
+        let output = self.command("install").args(["--image", image]).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 

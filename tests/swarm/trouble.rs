@@ -133,7 +133,9 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
     let tasks = |site: &Site| site.tasks_of("interlock-proxy-a");
     let before = tasks(site);
     clusters(site, ["[Extensions.a.Config]\nHTTPOptions = [\"no_such_option on;\"]\n", "", ""]);
-    site.install_from("interlock:offline");
+    let (code, said) = site.try_install_from("interlock:offline");
+    let is_told = said.contains("unknown directive \"no_such_option\"") && said.contains("and run install again");
+    assert!(code == Some(1) && is_told, "{code:?} {said}");
     told_while_served(site, &["unknown directive \"no_such_option\""], &[A, B]).await;
     // Routes go on changing, by the options of before.
     site.service("later", &["demo"], 1, &["hosts=later.local.test", "port=8080", "service_cluster=a"]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::desired;
 use crate::options_in_force;
 use crate::ownership;
-use crate::problem::{said, shown};
+use crate::problem::{Problem, shown};
 use crate::settings::Settings;
 use crate::shortages;
 use crate::snapshot::{Mode, Service, Snapshot, Task};
@@ -49,17 +49,15 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
     pending
 }
 
+/// The options of these settings that a proxy's checker refused.
+pub fn refused(snapshot: &Snapshot, settings: &Settings) -> Option<Problem> {
+    desired::clusters(settings)
+        .find_map(|(cluster, extension)| options_in_force::refusal(snapshot, &cluster, extension))
+}
+
 /// A service of ours whose update failed and that is not being updated any more, with the reason, unless the update is one of those that
 /// began before.
 pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timestamp>) -> Option<(String, String)> {
-    let refused = desired::clusters(settings).find_map(|(_, extension)| {
-        let wrong = options_in_force::verdict(snapshot, extension)?.err()?;
-        let name = extension.proxy_service_name.clone();
-        Some((name, format!("the proxy's own checker refuses its Config: {}", said(&wrong))))
-    });
-    if refused.is_some() {
-        return refused;
-    }
     let names: BTreeSet<_> = desired::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
     snapshot.services.iter().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;

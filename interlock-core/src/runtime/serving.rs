@@ -64,6 +64,9 @@ async fn wait(
         let before = before.get_or_insert_with(|| {
             snapshot.services.iter().filter_map(|service| service.update.as_ref()?.started_at).collect()
         });
+        if let Some(problem) = install::refused(&snapshot, settings) {
+            return Err(Error::InTheWay(Box::new(problem)));
+        }
         if let Some((service, reason)) = install::failed(&snapshot, settings, before) {
             return Err(Error::UpdateFailed { service, reason });
         }
