@@ -91,9 +91,9 @@ pub struct Options {
     pub secrets: PathBuf,
     /// The signed manifest of the configuration that Docker mounts. Need not exist. Default: [`MANIFEST_FILE`].
     pub manifest: PathBuf,
-    /// How much memory workers may take that a reload left with open connections, in bytes: at most half of what the container may. Eight
-    /// reloads' workers may live whatever they take. Default: 512 MiB.
-    pub old_workers: u64,
+    /// How much memory workers may take that a reload left with open connections, in bytes. Eight reloads' workers may live whatever they take.
+    /// Default: 512 MiB, or a sixteenth of the machine's memory if that is more, and at most half of what the container may take.
+    pub old_workers: Option<u64>,
     /// Whether this is the first process of a container, which has to reap those that others leave. Default: by the process id.
     pub reap: bool,
     /// How long things may take.
@@ -137,7 +137,7 @@ impl Default for Options {
             version_file: VERSION_FILE.into(),
             secrets: SECRETS.into(),
             manifest: MANIFEST_FILE.into(),
-            old_workers: 512 << 20,
+            old_workers: None,
             reap: nix::unistd::getpid().as_raw() == 1,
             times: Times {
                 core: Duration::from_secs(10),
@@ -271,7 +271,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
             tasks.spawn(follower.run());
         }
     }
-    let room = processes::limit().map_or(options.old_workers, |limit| options.old_workers.min(limit / 2));
+    let room = options.old_workers.unwrap_or_else(processes::room);
     let supervisor = Supervisor {
         folder: Folder::new(&options.run),
         volume: Volume::new(Copies::new(&options.state, &generation), options.times.volume),

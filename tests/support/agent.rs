@@ -210,7 +210,7 @@ impl Node {
             health: self.health,
             version_file: self.path("version"),
             secrets: self.path("secrets"),
-            old_workers: self.old_workers.0,
+            old_workers: Some(self.old_workers.0),
             manifest: self.path("manifest.toml"),
             times,
             ..Options::default()

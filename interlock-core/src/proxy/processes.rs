@@ -229,8 +229,19 @@ fn memory(process: Process) -> u64 {
     kilobytes.unwrap_or(0_u64).saturating_mul(1024)
 }
 
+/// How much memory old workers may take together, in bytes, unless it is said otherwise.
+pub(super) fn room() -> u64 {
+    const LEAST: u64 = 512 << 20;
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let machine = kilobytes.unwrap_or(0_u64).saturating_mul(1024);
+    let room = LEAST.max(machine / 16);
+    limit().map_or(room, |limit| room.min(limit / 2))
+}
+
 /// The memory that this container may take, in bytes, if that is limited.
-pub(super) fn limit() -> Option<u64> {
+fn limit() -> Option<u64> {
     let paths = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let said = paths.iter().find_map(|path| fs::read_to_string(path).ok())?;
     // Without a limit: `max`, or nearly 2^63.
