@@ -1,7 +1,7 @@
-//! Which options of the proxies are in force: those of the settings, or those of before if the proxy's own checker refuses them.
+//! Which options of the proxies are in force: usually the options of the settings. If the proxy's own checker refuses them, the previous options.
 //!
-//! An operator's lines (`HTTPOptions` and others) are not understood here, so that only the checker finds out what is wrong with them. Without this,
-//! no change of any route would reach the proxies until the settings are mended.
+//! Only the checker understands an operator's lines (`HTTPOptions` and others). Without this fallback a wrong line would keep every later
+//! change of a route from the proxies, until somebody corrects the settings.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +15,11 @@ use crate::render::{RenderError, Renderings};
 use crate::settings::{Extension, ProxyOptions, Settings};
 use crate::snapshot::{Service, Snapshot};
 
-/// What the checker refused without any route, and what it said. At most the settings' options and those of before, for each service cluster.
+/// Options that the checker refused without any route, with its message, by service cluster. At most two each: the current and the previous
+/// options.
 pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyOptions, String)>>;
 
-/// What is refused by now: what was, as long as somebody asks for it, and what the newest renderings say.
+/// Adds what the newest renderings refuse, and forgets options that neither the current nor the previous settings ask for.
 pub(crate) fn refused(
     before: &RefusedOptions,
     settings: &Settings,
@@ -49,7 +50,7 @@ pub(crate) fn refused(
     refused
 }
 
-/// The extension with the options that are in force, and what is wrong with those of the settings.
+/// Returns the extension with the options that are in force, and a problem if these are the previous ones.
 pub(crate) fn in_force<'a>(
     extension: &'a Extension,
     cluster: &Cluster,
@@ -108,7 +109,7 @@ pub(crate) fn noted(
     }
 }
 
-/// The service that the note stands on: the extension's, or that of the proxies where core renders.
+/// Returns the service that carries the note: the extension's service, or the proxy service where core renders.
 fn noted_on<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
     let name = if extension.image.is_some() { &extension.service_name } else { &extension.proxy_service_name };
     snapshot.services.iter().find(|service| service.spec.name == *name)

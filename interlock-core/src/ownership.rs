@@ -41,8 +41,8 @@ pub const AUTHORITY: &str = "com.docker.interlock.authority";
 /// On a hitless proxy service: the version of the proxy program that all of its agents reported, so that a new core knows it before
 /// they connect.
 pub const PROXY_VERSION: &str = "com.docker.interlock.proxy-version";
-/// On an extension's service, or on that of the proxies where core renders: 16 digits of the hash of the options of the settings that the checker looked at last; if it refused them, a
-/// blank and what it said. So `install` learns what became of new settings.
+/// On an extension's service, or on the proxy service where core renders: 16 digits of the hash of the options that the checker
+/// looked at last. If it refused them, a blank and its message follow. So `install` learns what became of new settings.
 pub const OPTIONS: &str = "com.docker.interlock.options";
 /// The name of the secret with the authority's certificate and key.
 pub const AUTHORITY_SECRET: &str = "com.docker.interlock.authority";

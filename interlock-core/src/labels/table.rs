@@ -60,7 +60,7 @@ pub const TABLE: &[Label] = &[
         default: "false",
         example: "true",
         counterexample: "yes",
-        doc: "Whether the context root is removed from the path before the service sees it, which is then told by X-Forwarded-Prefix. Escapes like %2F in the rest of the path are decoded. A request for exactly the context root is redirected (308) to it with a slash.",
+        doc: "Whether the context root is removed from the path before the service sees it. X-Forwarded-Prefix then has the context root. Escapes like %2F in the rest of the path are decoded. A request for exactly the context root is redirected (308) to it with a slash.",
         inherited: true,
         protects: None,
         set: |route, text| put(&mut route.context_root_rewrite, boolean(text)),

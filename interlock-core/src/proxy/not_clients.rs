@@ -1,4 +1,4 @@
-//! Addresses from which a client's own cannot be told.
+//! Addresses that hide the addresses of clients.
 //!
 //! A port that is published on the node is answered by Docker's own small proxy where its rules in the kernel do not reach: for IPv6 clients of an
 //! IPv4 network, and for the node itself. All of them then come from the gateway of the container's bridge. So the gateway's address

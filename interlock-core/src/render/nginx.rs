@@ -35,8 +35,8 @@ pub const HEALTH_PORT: u16 = 18_989;
 /// Where Docker mounts secrets.
 const SECRETS: &str = "/run/secrets";
 
-/// What the agent writes: `deny` lines for addresses from which a client's own cannot be told (`proxy::not_clients`). A pattern, so that NGINX does
-/// without it where there is no agent.
+/// The file in which the agent denies addresses that hide those of clients (`proxy::not_clients`). It is a pattern, because NGINX
+/// accepts a pattern without a file, and there need not be an agent.
 const NOT_CLIENTS: &str = "/run/interlock/not-clients*.conf";
 
 const MAIN: &str = "nginx.conf";
