@@ -223,11 +223,6 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
             vec![("context_root_rewrite", "true"), ("context_root", "/app")],
         ),
         (
-            vec![("sticky_session_cookie", "connect.sid")],
-            "a cookie of letters, digits and `_`",
-            vec![("sticky_session_cookie", "connect_sid")],
-        ),
-        (
             vec![("sticky_session_cookie", "session"), ("ip_hash", "true")],
             "remove one of the two labels",
             vec![("ip_hash", "true")],
@@ -294,8 +289,6 @@ fn what_is_never_advised() {
         problems.first().unwrap_or_else(|| panic!("{key}={value} is taken")).right.clone()
     };
     assert!(!right("fail_timeout", "30 s").contains("ms"));
-    let cookie = right("sticky_session_cookie", "a b");
-    assert!(!cookie.contains("`-`") && !cookie.contains("`.`"), "{cookie}");
     let port = |text: &str| text.parse::<interlock_core::names::Port>();
     let Err(Invalid { right, .. }) = port("80a") else { panic!("it is none") };
     assert!(advised(right).iter().all(|value| port(value).is_ok()), "{right}");

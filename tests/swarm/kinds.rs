@@ -143,7 +143,9 @@ fn virtual_ips(site: &Site) -> Vec<String> {
     let text = site.config();
     let upstream = text.split("upstream ").find(|part| part.starts_with("vip-v1.8080+vip-v2.8080"));
     let servers = upstream.into_iter().flat_map(|part| part.split('}').next().unwrap_or_default().lines());
-    servers.filter_map(|line| line.trim().strip_prefix("server ")).map(str::to_owned).collect()
+    let servers =
+        servers.filter_map(|line| line.trim().strip_prefix("server ")).filter(|line| !line.contains(" backup"));
+    servers.map(str::to_owned).collect()
 }
 
 fn address_on(site: &Site, service: &str, network: &str) -> String {
