@@ -135,7 +135,7 @@ fn d1_d2_d3_paths(site: &Site) {
     let ask = |path: &str| site.ask("paths.local.test", path);
     assert_eq!(ask("/cut/x?y=1").json("path"), "/x?y=1", "D1");
     let redirect = ask("/cut");
-    assert_eq!((redirect.status, redirect.header("location").as_str()), (301, "/cut/"), "D1");
+    assert_eq!((redirect.status, redirect.header("location").as_str()), (308, "/cut/"), "D1");
     assert_eq!(ask("/").status, 503, "D1");
     assert_eq!(ask("/app/x").json("path"), "/app/x", "D2");
     assert_eq!(ask("/application").status, 503, "D2");

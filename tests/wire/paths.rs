@@ -161,7 +161,7 @@ fn d2_the_path_that_decides_is_the_only_one_there_is() {
                     write!(table, " {name} {}", seen.target().escape_default()).unwrap();
                 }
                 [] => {
-                    assert!(["301", "400"].contains(&&*status), "{target}: {status}");
+                    assert!(["308", "400"].contains(&&*status), "{target}: {status}");
                     write!(table, " {status}").unwrap();
                 }
                 _ => panic!("{target} reached {reached:?}"),
@@ -176,8 +176,8 @@ fn d2_the_path_that_decides_is_the_only_one_there_is() {
     //app/x                      app //app/x app /x
     /app//x                      app /app//x app /x
     /app///x//                   app /app///x// app /x/
-    /app/../admin                admin /app/../admin 301
-    /app/x/../../admin           admin /app/x/../../admin 301
+    /app/../admin                admin /app/../admin 308
+    /app/x/../../admin           admin /app/x/../../admin 308
     /admin/../app/x              app /admin/../app/x app /x
     /app/..                      site /app/.. site /app/..
     /app/../                     site /app/../ site /app/../
@@ -191,22 +191,22 @@ fn d2_the_path_that_decides_is_the_only_one_there_is() {
     /%61pp/x                     app /%61pp/x app /x
     /app%2fx                     app /app%2fx app /x
     /app%2Fdeep%2Fx              deep /app%2Fdeep%2Fx deep /x
-    /app%2f..%2fadmin            admin /app%2f..%2fadmin 301
-    /app/%2e%2e/admin            admin /app/%2e%2e/admin 301
-    /app/.%2e/admin              admin /app/.%2e/admin 301
-    /app/%2E%2E%2fadmin          admin /app/%2E%2E%2fadmin 301
+    /app%2f..%2fadmin            admin /app%2f..%2fadmin 308
+    /app/%2e%2e/admin            admin /app/%2e%2e/admin 308
+    /app/.%2e/admin              admin /app/.%2e/admin 308
+    /app/%2E%2E%2fadmin          admin /app/%2E%2E%2fadmin 308
     /app/%2e/x                   app /app/%2e/x app /x
     /app/%252e%252e/admin        app /app/%252e%252e/admin app /%252e%252e/admin
     /app%252f..%252fadmin        site /app%252f..%252fadmin site /app%252f..%252fadmin
     /app/..%5cadmin              app /app/..%5cadmin app /..%5Cadmin
     /app/..\admin                app /app/..\\admin app /..\\admin
     /app\..\admin                site /app\\..\\admin site /app\\..\\admin
-    /app;/../admin               admin /app;/../admin 301
+    /app;/../admin               admin /app;/../admin 308
     /app/..;/admin               app /app/..;/admin app /..;/admin
     /app/;x=/../admin            app /app/;x=/../admin app /admin
     /app/%3b/x                   app /app/%3b/x app /;/x
     /app/x%3f/../admin           app /app/x%3f/../admin app /admin
-    /app/x%23/../../admin        admin /app/x%23/../../admin 301
+    /app/x%23/../../admin        admin /app/x%23/../../admin 308
     /app/%c0%ae%c0%ae/admin      app /app/%c0%ae%c0%ae/admin app /%C0%AE%C0%AE/admin
     /app/é                       app /app/\u{c3}\u{a9} app /\u{c3}\u{a9}
     /app/%zz                     400 400
