@@ -62,7 +62,9 @@ pub(crate) fn in_force<'a>(
         let options = rendered_with(extension);
         known.iter().find(|(refused, _)| *refused == options).map(|(_, message)| message)
     };
-    let Some(message) = refusal(extension) else { return (Cow::Borrowed(extension), None) };
+    // What was accepted once may protect, and is not given up: then the checker has changed, and proxies keep what they have.
+    let was_accepted = verdict(snapshot, extension) == Some(Ok(()));
+    let Some(message) = refusal(extension).filter(|_| !was_accepted) else { return (Cow::Borrowed(extension), None) };
     let before = settings_of_before(snapshot);
     let before = before.as_ref().and_then(|before| before.extension(cluster.as_str()));
     let before = before.filter(|before| before.kind == extension.kind && refusal(before).is_none());
@@ -99,7 +101,7 @@ pub(crate) fn noted(
     let options = rendered_with(extension);
     let refusal = refused.get(cluster).and_then(|known| known.iter().find(|(refused, _)| *refused == options));
     let hash = hash(&options);
-    match refusal {
+    match refusal.filter(|_| verdict(snapshot, extension) != Some(Ok(()))) {
         Some((_, message)) => Some(format!("{hash} {}", said(message))),
         None if taken == Some(&options) => Some(hash),
         None => {
