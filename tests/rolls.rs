@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_core::ownership;
@@ -484,4 +485,33 @@ async fn the_number_of_proxies_changes_during_a_roll_that_works_and_after_one_th
         assert!(plan.is_empty(), "{plan}");
         assert!(told(&world, &mut mind).await.contains("No such image"));
     }
+}
+
+#[tokio::test]
+async fn proxies_behind_the_mesh_stand_on_different_nodes_after_each_roll() {
+    let classic = "[Extensions.default]\n";
+    let (mut world, mut mind) = deployed(classic).await;
+    let nodes = |world: &World| {
+        let swarm = world.swarm();
+        swarm.running(PROXY).iter().filter_map(|task| task.node_id.clone()).collect::<BTreeSet<_>>()
+    };
+    // Of nodes with as many proxies Swarm takes the one with fewer tasks: here always the same.
+    for (round, crowded) in ["node3", "node3", "node2", "node2"].into_iter().enumerate() {
+        world.swarm().service("crowd").replicas(5).constraint(&format!("node.hostname=={crowded}")).create();
+        world.swarm().settle();
+        world.settings = settings(&with_image(classic, &format!("proxy:{round}")));
+        world.converge(&mut mind).await;
+        assert_eq!(nodes(&world).len(), 2, "{crowded}, round {round}");
+        world.swarm().remove_service("crowd").unwrap();
+    }
+    let availability = |world: &World, value: &str| {
+        world.swarm().edit_node("node2", |spec| spec["Availability"] = value.into());
+        world.swarm().settle();
+    };
+    availability(&world, "drain");
+    assert_eq!((nodes(&world).len(), world.swarm().running(PROXY).len()), (1, 2), "the other node has both");
+    availability(&world, "active");
+    world.settings = settings(&with_image(classic, "proxy:last"));
+    world.converge(&mut mind).await;
+    assert_eq!(nodes(&world).len(), 2, "a roll uses the node that came back");
 }

@@ -64,6 +64,8 @@ pub struct Node {
     pub application: SocketAddr,
     /// How much memory old workers may take, and how long a reload waits at first when they do.
     pub old_workers: (u64, Duration),
+    /// How long its ports stay open when it is to finish, if it is behind the routing mesh.
+    pub mesh: Option<Duration>,
 }
 
 impl Node {
@@ -74,6 +76,7 @@ impl Node {
             health: free(),
             application: free(),
             old_workers: (512 << 20, Duration::from_secs(5)),
+            mesh: None,
         }
     }
 
@@ -165,6 +168,7 @@ impl Node {
             kind: Kind::Nginx,
             boot: self.path("mounted/nginx.conf").display().to_string(),
             authority: Some(AUTHORITY.fingerprint()),
+            mesh: self.mesh.is_some(),
         }
     }
 
@@ -198,6 +202,7 @@ impl Node {
         let times = Times {
             core: wait,
             serve: Duration::from_secs(5),
+            linger: self.mesh.unwrap_or_default(),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             pace: self.old_workers.1,
             volume: Duration::from_millis(500),

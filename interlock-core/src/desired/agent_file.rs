@@ -40,6 +40,10 @@ pub struct AgentFile {
     /// cores, which sign nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<Fingerprint>,
+    /// Whether clients come through Swarm's routing mesh. The mesh learns late that a task ends, so the agent keeps the ports open for a
+    /// moment. Files of older cores do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mesh: bool,
 }
 
 /// What an extension has to know before it talks to core, besides core's address. The rules for keys are those of [`AgentFile`].
@@ -109,9 +113,10 @@ mod tests {
             kind: Kind::Nginx,
             boot: "/etc/nginx/nginx.conf".to_owned(),
             authority: "0123456789abcdef".repeat(4).parse().ok(),
+            mesh: true,
         };
         assert!(file.authority.is_some());
-        let older = AgentFile { authority: None, ..file.clone() };
+        let older = AgentFile { authority: None, mesh: false, ..file.clone() };
         assert_eq!(AgentFile::from_toml(&older.to_toml()).unwrap(), older);
         assert_eq!(AgentFile::from_toml(&file.to_toml()).unwrap(), file);
         let later = format!("unheard_of = true\n{}[and]\nmore = 1\n", file.to_toml());

@@ -78,8 +78,10 @@ pub(super) fn proxy(
 ) -> BTreeMap<String, Field> {
     let published_on_host = extension.publish_mode == PublishMode::Host;
     let hitless = extension.hitless_service_update;
-    // A port that is published on the host is free for the new task only when the old one is gone.
-    let order = if published_on_host { "stop-first" } else { "start-first" };
+    // A port that is published on the host is free for the new task only when the old one is gone. In the mesh Swarm places a new task on a
+    // node without one, and when the old one still counts that may be the node of the other new one: both would go with it.
+    let stops_first = published_on_host || replicas > 1;
+    let order = if stops_first { "stop-first" } else { "start-first" };
     let port = |target: u16, published: u16| {
         json!({
             "Protocol": "tcp",

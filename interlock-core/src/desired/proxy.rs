@@ -11,7 +11,7 @@ use crate::names::Cluster;
 use crate::ownership;
 use crate::proxy_config::{ProxyConfig, ProxyVersion};
 use crate::render::{File, Manifest};
-use crate::settings::Extension;
+use crate::settings::{Extension, PublishMode};
 use crate::snapshot::{Config, Labels, Snapshot};
 
 /// The proxy service of one service cluster, attached to these networks and with this rendering. `None` while it cannot be: a
@@ -107,6 +107,7 @@ fn agent_file(
         kind: extension.kind,
         boot: extension.proxy_config_path.clone(),
         authority: peer.authority.clone(),
+        mesh: extension.publish_mode == PublishMode::Ingress,
     };
     let essence = Some(file.essence());
     let made = named(cluster, "agent", AGENT_FILE, file.to_toml());

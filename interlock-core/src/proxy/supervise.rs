@@ -323,8 +323,9 @@ impl Supervisor {
         let mut stopping = ending == Ending::Stop;
         let began = Instant::now();
         let mut deadline = stopping.then(|| began + self.times.stop);
-        if let Some(master) = &self.master {
-            master.signal(if stopping { Signal::SIGTERM } else { Signal::SIGQUIT });
+        let mut closing = (!stopping).then(|| began + self.times.linger);
+        if let Some(master) = self.master.as_ref().filter(|_| stopping) {
+            master.signal(Signal::SIGTERM);
         }
         self.orphaned.drain(..).for_each(|master| self.generations.adopt(master));
         loop {
@@ -335,6 +336,7 @@ impl Supervisor {
                 biased;
                 order = orders.next() => if order == Order::Stop && !stopping {
                     stopping = true;
+                    closing = None;
                     deadline = Some(Instant::now() + self.times.stop);
                     if let Some(master) = &self.master {
                         master.signal(Signal::SIGTERM);
@@ -343,6 +345,12 @@ impl Supervisor {
                 ended = ended(&mut self.master, &mut self.generations) => {
                     tracing::info!("nginx ended: {ended}");
                     return Ok(());
+                }
+                () = until(closing) => {
+                    closing = None;
+                    if let Some(master) = &self.master {
+                        master.signal(Signal::SIGQUIT);
+                    }
                 }
                 () = until(deadline) => {
                     tracing::warn!("nginx does not end and is killed");
