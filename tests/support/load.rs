@@ -42,6 +42,12 @@ impl Load {
         Self::of(addresses, host, per_second, &[kept, anew])
     }
 
+    /// For each address a client that connects anew for each request.
+    pub fn anew(addresses: &[String], host: &str, per_second: u32) -> Self {
+        // One client has half of the rate.
+        Self::of(addresses, host, 2 * per_second, &[anew])
+    }
+
     /// For each address one answer of three seconds after the other, of a client that tries again when a connection is refused, or ended without
     /// a word of an answer.
     pub fn slow(addresses: &[String], host: &str) -> Self {

@@ -11,6 +11,7 @@ mod cores;
 mod hitless;
 mod identities;
 mod kinds;
+mod mesh;
 mod names;
 mod networks;
 mod production;
