@@ -154,9 +154,9 @@ fn m3_a_proxy_that_says_otherwise_than_the_others_costs_nobody_a_route() {
     let files = renderings.into_values().next().unwrap().result.unwrap();
     assert!(files[0].content.contains("proxy_ssl_trusted_certificate"));
     let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
-    let of_proxies: Vec<_> = told.iter().filter(|told| told.contains("says something else")).collect();
+    let of_proxies: Vec<_> = told.iter().filter(|told| told.contains("reports other content")).collect();
     assert_eq!(of_proxies.len(), 1, "{told:?}");
-    assert!(of_proxies[0].contains("proxy proxy-1 at 10.0.5.1 says something else of secret ca.pem"), "{told:?}");
+    assert!(of_proxies[0].contains("proxy proxy-1 at 10.0.5.1 reports other content for secret ca.pem"), "{told:?}");
 }
 
 /// A service whose certificate has to be signed by these authorities.

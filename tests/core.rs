@@ -136,6 +136,10 @@ impl Core {
         let (outcome, renderings) = reconcile_embedded(&inputs);
         self.mind = Mind { memory: outcome.memory.clone(), renderings };
         assert_eq!(outcome.stands_by, outcome.problems.iter().any(|problem| problem.wrong.contains("core and")));
+        if outcome.stands_by && inputs.snapshot.core.is_some() {
+            let removes_own = format!("`docker service rm {}`", self.service);
+            assert!(outcome.problems[0].right.contains(&removes_own), "{:?}", outcome.problems);
+        }
         world.apply(&outcome.plan, &observation).await;
         !outcome.plan.steps.is_empty()
     }

@@ -118,7 +118,7 @@ async fn a_service_on_cores_own_network_is_reported_and_not_reached_over_it() {
     world.converge(&mut mind).await;
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     let told = told(&outcome, "stranger");
-    assert!(told.iter().any(|told| told.contains("it is on network interlock-default, which is for core")), "{told:?}");
+    assert!(told.iter().any(|told| told.contains("it is on network interlock-default, which only core")), "{told:?}");
     assert!(told.iter().any(|told| told.contains("it is on no overlay network")), "{told:?}");
 }
 

@@ -261,7 +261,10 @@ async fn a_service_that_a_checker_refuses_is_withheld_until_its_labels_change() 
     for _ in 0..2 {
         let (outcome, _) = world.decide(&mut mind).await.unwrap();
         let left_out = outcome.problems.iter().find(|problem| problem.effect == Effect::LeftOut).unwrap().to_string();
-        assert!(left_out.contains("service odd") && left_out.contains("refuses its routes: no"), "{left_out}");
+        assert!(
+            left_out.contains("service odd") && left_out.contains("NGINX rejects the configuration of its routes: no"),
+            "{left_out}"
+        );
         assert!(!delivered(&outcome)[0].contains("odd.example.com"));
     }
     world
@@ -466,7 +469,7 @@ async fn a_certificate_that_is_no_secret_keeps_the_last_good_route() {
     let (outcome, _) = world.decide(&mut mind).await.unwrap();
     assert!(outcome.plan.is_empty(), "{}", outcome.plan);
     let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
-    assert!(told[0].contains("com.docker.lb.ssl_cert=\"nowhere.pem\" is no secret of this Swarm"), "{told:?}");
+    assert!(told[0].contains("com.docker.lb.ssl_cert=\"nowhere.pem\" is not a secret of this Swarm"), "{told:?}");
     assert!(delivered(&outcome)[0].contains("shop.example.com"));
     world.swarm().create_secret(json!({ "Name": "nowhere.pem", "Data": "c2VjcmV0" })).unwrap();
     world.converge(&mut mind).await;

@@ -108,7 +108,7 @@ async fn options_that_nginx_refuses_leave_those_of_before_in_force() {
         let outcome = reconcile(inputs);
         let config = outcome.proxy_configs.values().next().unwrap().clone();
         let text = render::render(&config, usize::MAX / 64).result.unwrap()[0].content.clone();
-        let told = outcome.problems.iter().filter(|it| it.to_string().contains("the settings")).count();
+        let told = outcome.problems.iter().filter(|it| it.to_string().contains("rejects the options")).count();
         (outcome, ["good on;", "bad on;"].map(|line| text.contains(line)), told)
     };
     let refuses = |outcome: &Outcome| -> Renderings {
@@ -434,12 +434,12 @@ async fn a_core_of_another_name_is_in_the_way_of_a_second_one() {
     };
     let by_hand = Site::new(with_core_by_hand());
     let text = refused(&by_hand.snapshot().await, "interlock-core");
-    assert!(text.contains("service lb is core already") && text.contains("docker service rm lb"), "{text}");
+    assert!(text.contains("core already runs as service lb") && text.contains("docker service rm lb"), "{text}");
     let site = Site::new(Swarm::three_nodes());
     site.install(SETTINGS).await.unwrap();
     let text = refused(&site.snapshot().await, "second");
     assert!(
-        text.contains("service interlock-core is core already") && text.contains("--name interlock-core"),
+        text.contains("core already runs as service interlock-core") && text.contains("--name interlock-core"),
         "{text}"
     );
 }

@@ -164,7 +164,11 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
     let redirects = ("redirects", "https://tenant.example.com,https://new.example.com");
     let http = ("redirects", "http://tenant.example.com,https://new.example.com");
     vec![
-        (vec![redirects], "name a certificate by com.docker.lb.ssl_cert", vec![redirects, ("ssl_cert", "shop.cert")]),
+        (
+            vec![redirects],
+            "set com.docker.lb.ssl_cert to the secret with a certificate",
+            vec![redirects, ("ssl_cert", "shop.cert")],
+        ),
         (vec![redirects], "or remove the redirect of https", vec![http]),
         (
             vec![redirects, ("ssl_passthrough", "true")],
@@ -173,18 +177,18 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
         ),
         (
             vec![("hsts", "1d")],
-            "name a certificate by com.docker.lb.ssl_cert",
+            "set com.docker.lb.ssl_cert to the secret with a certificate",
             vec![("hsts", "1d"), ("ssl_cert", "shop.cert")],
         ),
         (vec![("hsts", "1d")], "or remove it", vec![]),
         (
             vec![("ssl_only", "true")],
-            "name a certificate by com.docker.lb.ssl_cert",
+            "set com.docker.lb.ssl_cert to the secret with a certificate",
             vec![("ssl_only", "true"), ("ssl_cert", "shop.cert")],
         ),
         (
             vec![("ssl_key", "shop.cert")],
-            "name the certificate's secret",
+            "set com.docker.lb.ssl_cert to the certificate's secret",
             vec![("ssl_key", "shop.cert"), ("ssl_cert", "shop.cert")],
         ),
         (
@@ -199,7 +203,7 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
         ),
         (
             vec![("ssl_backend_tls_verify", "required"), ("ssl_backend", "true")],
-            "name by com.docker.lb.ssl_backend_ca",
+            "set com.docker.lb.ssl_backend_ca to the secret with the authorities",
             vec![("ssl_backend_tls_verify", "required"), ("ssl_backend", "true"), ("ssl_backend_ca", "ca.pem")],
         ),
         (
@@ -251,6 +255,34 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
             ],
         ),
         (vec![("redirects", "http://tenant.example.com,http://tenant.example.com")], "", vec![http]),
+        (
+            vec![
+                ("hosts", "tenant.example.com,old.example.com"),
+                (
+                    "redirects",
+                    "http://tenant.example.com,http://old.example.com;http://old.example.com,http://tenant.example.com",
+                ),
+            ],
+            "point one redirect at a host that is not redirected",
+            vec![
+                ("hosts", "tenant.example.com,old.example.com"),
+                (
+                    "redirects",
+                    "http://tenant.example.com,http://old.example.com;http://old.example.com,https://new.example.com",
+                ),
+            ],
+        ),
+        (vec![("service_cluster", "ux")], "remove the label, or add the cluster to the settings", vec![]),
+        (
+            vec![("backend_mode", "vip"), ("ip_hash", "true")],
+            "or set backend_mode=task",
+            vec![("backend_mode", "task"), ("ip_hash", "true")],
+        ),
+        (
+            vec![("backend_mode", "vip"), ("ip_hash", "true")],
+            "remove sticky_session_cookie or ip_hash",
+            vec![("backend_mode", "vip")],
+        ),
         (vec![("hosts", "*")], "set com.docker.lb.default_backend=true", vec![("default_backend", "true")]),
         (vec![("hosts", "https://tenant.example.com")], "write the host alone", vec![("hosts", "tenant.example.com")]),
         (

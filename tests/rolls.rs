@@ -413,7 +413,7 @@ async fn nothing_changes_where_no_node_can_take_a_proxy() {
     assert_eq!(world.swarm().writes(), writes);
     let said = told(&world, &mut mind).await;
     assert!(said.contains("no node can take one (service squatter has port 9090 of node node2, service"), "{said}");
-    assert!(said.ends_with("(what is deployed stays)"), "{said}");
+    assert!(said.ends_with("(interlock keeps what is deployed)"), "{said}");
     world.swarm().remove_service("squatter").unwrap();
     world.swarm().settle();
     world.converge(&mut mind).await;

@@ -86,7 +86,7 @@ fn what_is_wrong_with_a_template_is_told_with_its_place() {
     let error = renderings.into_values().next().unwrap().result.unwrap_err();
     assert_eq!(error, RenderError::NoTemplate("ours".to_owned()));
     let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|told| told.contains("its template ours is no config object that exists")), "{told:?}");
+    assert!(told.iter().any(|told| told.contains("its template ours does not exist as a config object")), "{told:?}");
 }
 
 #[tokio::test]

@@ -27,13 +27,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Log more: -v for debug, -vv for trace. RUST_LOG decides in detail.
+    /// Log more: -v for debug, -vv for trace. RUST_LOG sets it in detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Log for debugging, as -v.
+    /// Log for debugging, like -v.
     #[arg(short = 'D', long = "debug", global = true)]
     pub(crate) debug: bool,
-    /// How log lines look [default: LogFormat of the settings, else text].
+    /// The format of log lines [default: LogFormat of the settings, else text].
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
     #[arg(long = "rust-log", env = "RUST_LOG", hide = true, global = true)]
@@ -42,10 +42,10 @@ pub(crate) struct Global {
     pub(crate) docker: DockerArgs,
 }
 
-/// The engine to talk to, as the Docker CLI has it.
+/// The engine to talk to, found as the Docker CLI finds it.
 #[derive(Debug, Args)]
 pub(crate) struct DockerArgs {
-    /// The Docker engine [env: DOCKER_HOST] [default: that of the Docker context, else DockerURL of the settings, else unix:///var/run/docker.sock].
+    /// The Docker engine [env: DOCKER_HOST] [default: the engine of the Docker context, else DockerURL of the settings, else unix:///var/run/docker.sock].
     #[arg(long = "host", short = 'H', global = true, value_name = "URL")]
     pub(crate) host: Option<String>,
     #[arg(long = "docker-host", env = "DOCKER_HOST", hide = true, global = true)]
@@ -64,28 +64,28 @@ pub(crate) struct DockerArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring the Swarm's proxies in step with the labels of its services, and keep them so.
+    /// Run core: keep the Swarm's proxies in step with the labels of its services.
     Reconcile(ReconcileArgs),
-    /// The same as reconcile, as Interlock's core is started.
+    /// The same as reconcile, under the name that Interlock's core has.
     #[command(hide = true)]
     Run(ReconcileArgs),
-    /// Set interlock up on this Swarm, or bring it up to date: a network, an authority, the settings, and core as a service.
+    /// Set up or update interlock on this Swarm: a network, an authority, the settings, and core as a service.
     Install(InstallArgs),
     /// Remove everything that interlock made on this Swarm, and nothing else.
     Uninstall(UninstallArgs),
-    /// Write what is on the Swarm as a state file, without the contents of secrets.
+    /// Write the state of the Swarm as a state file, without the contents of secrets.
     Snapshot(SnapshotArgs),
     /// Print the proxies' configuration files.
     Render(RenderArgs),
-    /// Supervise a proxy, as the first process of its container, and give it each configuration that core accepted.
+    /// Run the agent: supervise NGINX as PID 1 of a proxy task, and give it each configuration that core accepted.
     Proxy(ProxyArgs),
-    /// Render for the proxies of one service cluster, as core tells it to, until it is stopped.
+    /// Run an extension: render the model that core sends for one service cluster, and post the hash.
     Extension(ExtensionArgs),
-    /// Ask whether the core or the extension of this container is at work, as Docker's health check.
+    /// Check whether the core or the extension of this container works, for Docker's health check.
     Health(AliveArgs),
     /// Print a commented settings file with all defaults.
     Init(InitArgs),
-    /// List the labels: what they mean, what values look like.
+    /// List the labels with their meaning, values and defaults.
     Labels(LabelsArgs),
     /// Print the JSON schema of settings or state files.
     Schema(SchemaArgs),
@@ -100,34 +100,34 @@ pub(crate) struct ReconcileArgs {
     /// Work until nothing is left to do, then exit.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Print what would be done, with a diff of each generated file, and do nothing.
+    /// Print the plan, with a diff of each generated file, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Exit with 4 when there are errors among the problems, else with 3 when there is something to do or to wait for. Only with --dry-run
+    /// Exit with 4 if there are errors among the problems, else with 3 if there is something to do or to wait for. Only with --dry-run
     /// or --state.
     #[arg(long)]
     pub(crate) exit_code: bool,
-    /// Take the Swarm's state from a file instead of Docker; - is standard input. Implies --dry-run.
+    /// Read the Swarm's state from a file instead of Docker; - is standard input. Implies --dry-run.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
-    /// How the plan is printed.
+    /// The format of the plan.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// With --once: work with other settings than those of the core that is on the Swarm, which will change it all back.
+    /// With --once: use other settings than the core on the Swarm has. That core changes everything back.
     #[arg(long, requires = "once")]
     pub(crate) force: bool,
-    /// With --once: give new configurations to proxies by replacing them, also where a running core delivers them otherwise.
+    /// With --once: deliver new configurations by replacing the proxies (classic delivery), also where a running core delivers them in place.
     #[arg(long, requires = "once")]
     pub(crate) classic: bool,
-    /// The authority that identifies extensions and proxies, as `interlock install` makes it and Docker mounts it. A file that does not
-    /// exist is as good as none.
+    /// The file with the authority that signs the identities of extensions and proxies: `interlock install` makes it, and Docker mounts
+    /// it. A missing file counts as no authority.
     #[arg(long, value_name = "FILE", default_value = interlock_core::ownership::AUTHORITY_PATH)]
     pub(crate) authority: PathBuf,
-    /// The proxy's program, which checks what is rendered here, like nginx. Without one that is left to extensions and proxies.
-    /// With --dry-run, --state and --once it checks what extensions with an Image would render, too.
+    /// The program that validates the files that core renders, like nginx. Without it only extensions and proxies validate files.
+    /// With --dry-run, --state and --once it also validates the files of extensions with an Image.
     #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM")]
     pub(crate) checker: Option<String>,
-    /// The container that this runs in, by which core finds its own service.
+    /// The container that core runs in: it tells core which service is its own.
     #[arg(long, value_name = "NAME", env = "HOSTNAME", hide = true)]
     pub(crate) container: Option<String>,
     #[command(flatten)]
@@ -141,58 +141,58 @@ pub(crate) struct ReconcileArgs {
 pub(crate) struct InstallArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// The image of core [default: that of the core that is there, else interlock:VERSION].
+    /// The image of core [default: the image of the deployed core, else interlock:VERSION].
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
     /// The name of core's service.
     #[arg(long, value_name = "NAME", default_value = interlock_core::ownership::CORE_SERVICE)]
     pub(crate) name: String,
-    /// Make the authority and the networks alone, for a core that is deployed by hand.
+    /// Make only the authority and the networks, for a core that you deploy by hand.
     #[arg(long)]
     pub(crate) ca_only: bool,
-    /// Use the authority that is there already. An earlier install printed this fingerprint.
+    /// Use the authority that exists already. An earlier install printed its fingerprint.
     #[arg(long, value_name = "FINGERPRINT")]
     pub(crate) adopt_authority: Option<Fingerprint>,
-    /// Print what would be done, and do nothing.
+    /// Print the plan, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How the plan is printed.
+    /// The format of the plan.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
     /// Wait until core runs and all extensions and proxies serve. This is the default.
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Wait until core runs, and for nothing else.
+    /// Wait only until core runs.
     #[arg(long, conflicts_with = "wait")]
     pub(crate) no_wait: bool,
-    /// How long the whole may take, like 90s or 10m.
+    /// How long install may take altogether, like 90s or 10m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UninstallArgs {
-    /// Leave the authority: what is installed later knows its certificates again.
+    /// Keep the authority: a later install can then use the same certificates.
     #[arg(long)]
     pub(crate) keep_authority: bool,
-    /// Do not ask. Needed where standard input is no terminal.
+    /// Do not ask. Needed if standard input is not a terminal.
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Print what would be removed, and remove nothing.
+    /// Print the plan, and remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How the plan is printed.
+    /// The format of the plan.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// How long it may take, like 90s or 5m.
+    /// How long uninstall may take, like 90s or 5m.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArgs {
-    /// The settings file (TOML). Without one: one NGINX service cluster with defaults, but for install, --once and --dry-run the
-    /// settings of the core that is on the Swarm, if there is one.
+    /// The settings file (TOML). Without it: one NGINX service cluster with defaults. Exception: install, --once and --dry-run use
+    /// the settings of the core on the Swarm, if there is one.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -207,7 +207,7 @@ pub(crate) struct SnapshotArgs {
 pub(crate) struct RenderArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// Take the Swarm's state from a file instead of Docker; - is standard input.
+    /// Read the Swarm's state from a file instead of Docker; - is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     /// Only this service cluster; "default" is the one without a name.
@@ -220,23 +220,23 @@ pub(crate) struct RenderArgs {
 pub(crate) struct ProxyArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ProxyCommand>,
-    /// Who this proxy is [default: /etc/interlock/agent.toml]. Without that file nobody is followed, and the mounted configuration is
-    /// served (classic delivery).
+    /// The file that tells the agent where core is [default: /etc/interlock/agent.toml]. Without that file the proxy follows no core,
+    /// and serves the mounted configuration (classic delivery).
     #[arg(long, env = "INTERLOCK_AGENT_FILE", value_name = "FILE")]
     pub(crate) agent_file: Option<PathBuf>,
-    /// The certificate and key by which core knows this proxy.
+    /// The file with the certificate and key by which core knows this proxy.
     #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
     pub(crate) identity: PathBuf,
-    /// The mounted configuration, without an agent file.
+    /// The mounted configuration that the proxy serves without an agent file.
     #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = proxy::CONFIG)]
     pub(crate) config: PathBuf,
-    /// The signed manifest of the mounted configuration, beside an agent file.
+    /// The signed manifest of the mounted configuration, used with an agent file.
     #[arg(long, env = "INTERLOCK_MANIFEST", value_name = "FILE", default_value = interlock_core::desired::MANIFEST_FILE)]
     pub(crate) manifest: PathBuf,
-    /// A folder that outlives the container: copies of what was served are kept in it.
+    /// A folder that outlives the container: the agent keeps copies of served configurations in it.
     #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = proxy::STATE)]
     pub(crate) state: PathBuf,
-    /// A folder in memory, of this container alone.
+    /// A folder in memory that only this container uses.
     #[arg(long, env = "INTERLOCK_RUN", value_name = "FOLDER", default_value = proxy::RUN)]
     pub(crate) run: PathBuf,
     #[command(flatten)]
@@ -248,13 +248,13 @@ pub(crate) struct ProxyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProxyCommand {
-    /// Ask whether the proxy of this container answers, as Docker's health check.
+    /// Check whether the proxy of this container answers, for Docker's health check.
     Health(HealthArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
-    /// Where the proxy answers health checks. Rendered configurations have it at the default.
+    /// The address at which the proxy answers health checks. Rendered configurations have the default.
     #[arg(long, env = "INTERLOCK_HEALTH", value_name = "ADDRESS", default_value_t = proxy::health::ADDRESS, hide = true)]
     pub(crate) health_address: SocketAddr,
 }
@@ -264,17 +264,17 @@ pub(crate) struct ExtensionArgs {
     /// The kind of proxy.
     #[arg(value_enum)]
     pub(crate) kind: ExtensionKind,
-    /// Where core is. A name with several addresses is tried address by address.
+    /// The address of core. If the name has several addresses, the extension tries one after the other.
     #[arg(long, value_name = "HOST:PORT", default_value = "tasks.interlock-core:8080")]
     pub(crate) core: String,
-    /// Whose authority core has to be of [default: /etc/interlock/extension.toml]. Without that file the identity's own authority is
-    /// followed.
+    /// The file with the fingerprint of core's authority [default: /etc/interlock/extension.toml]. Without that file the extension
+    /// trusts the authority that signed its own identity.
     #[arg(long, env = "INTERLOCK_EXTENSION_FILE", value_name = "FILE")]
     pub(crate) extension_file: Option<PathBuf>,
-    /// The certificate and key by which core knows this extension and its service cluster.
+    /// The file with the certificate and key by which core knows this extension and its service cluster.
     #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
     pub(crate) identity: PathBuf,
-    /// The proxy's program, which checks what is rendered.
+    /// The program that validates the rendered files.
     #[arg(long, env = "INTERLOCK_CHECKER", value_name = "PROGRAM", default_value = "nginx")]
     pub(crate) checker: String,
     #[command(flatten)]
@@ -283,28 +283,28 @@ pub(crate) struct ExtensionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AliveArgs {
-    /// A socket at which core and extensions answer `interlock health` while they work. Without one nobody is answered.
+    /// A socket at which core and extensions answer `interlock health` while they work. Without it they do not answer.
     #[arg(long, env = "INTERLOCK_HEALTH_SOCKET", value_name = "FILE")]
     pub(crate) health_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Write to this file instead of standard output. An existing file is left alone.
+    /// Write to this file instead of standard output. An existing file is not changed.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LabelsArgs {
-    /// How the list is printed.
+    /// The format of the list.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// Of which file.
+    /// The kind of file.
     #[arg(value_enum, default_value_t = SchemaOf::Settings)]
     pub(crate) of: SchemaOf,
 }

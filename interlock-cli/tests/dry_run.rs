@@ -85,7 +85,7 @@ async fn a_service_error_is_4_and_what_nginx_refuses_as_well() {
     let checker = checker(site.folder.path(), "nonsense on");
     let (code, out, err) = site.run(&format!("reconcile --dry-run --exit-code -c {file} --checker {checker}")).await;
     assert_eq!(code, 4, "{out}{err}");
-    assert!(err.contains("the proxy's own checker refuses the settings") && err.contains("bad nonsense on"), "{err}");
+    assert!(err.contains("NGINX rejects the options") && err.contains("bad nonsense on"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,5 +98,5 @@ async fn once_leaves_out_what_the_checker_refuses_and_fails_where_nothing_is_lef
     let args = format!("--force --authority {} --checker {checker}", authority.display());
     let (code, out, err) = site.run(&format!("reconcile --once -c {file} {args}")).await;
     assert_eq!(code, 1, "{out}{err}");
-    assert!(err.contains("the proxy's own checker refuses the settings"), "{err}");
+    assert!(err.contains("NGINX rejects the options"), "{err}");
 }

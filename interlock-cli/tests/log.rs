@@ -84,7 +84,7 @@ async fn in_json_problems_and_routes_have_fields() {
     core.says("routes served");
     core.create("shop", "80a");
     let line: Value = serde_json::from_str(&core.says("is not a port")).unwrap();
-    let fields = &line["fields"];
+    let fields = line["fields"].clone();
     assert_eq!(line["level"], "ERROR");
     assert_eq!(fields["service"], "shop", "{line}");
     assert_eq!(fields["label"], "com.docker.lb.port");
@@ -95,6 +95,10 @@ async fn in_json_problems_and_routes_have_fields() {
     let line: Value = serde_json::from_str(&core.says("route published")).unwrap();
     assert_eq!(line["fields"]["host"], "blog.example.com", "{line}");
     core.handle.swarm().edit_service("shop", |spec| spec["Labels"]["com.docker.lb.port"] = json!("80")).unwrap();
-    let line: Value = serde_json::from_str(&core.says("solved: ")).unwrap();
-    assert_eq!(line["fields"]["service"], "shop", "{line}");
+    let line: Value = serde_json::from_str(&core.says("problem solved: ")).unwrap();
+    assert_eq!(line["level"], "INFO");
+    let solved = &line["fields"];
+    for field in ["service", "label", "effect", "host"] {
+        assert_eq!(solved[field], fields[field], "{field}: {line}");
+    }
 }

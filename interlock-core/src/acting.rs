@@ -93,13 +93,19 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
 
 impl Part {
     /// What is in the way of acting, as a problem.
-    pub(crate) fn problem(&self) -> Option<Problem> {
+    pub(crate) fn problem(&self, snapshot: &Snapshot) -> Option<Problem> {
         let (service, wrong) = match self {
             Self::Acts => return None,
-            Self::StandsBy(service) => (shown(service), "is core and acts; this one stands by and changes nothing"),
-            Self::Waits(service) => {
-                (shown(service), "is a younger core and runs; this one acts once that one has seen it and stopped")
-            }
+            Self::StandsBy(service) => (shown(service), "is core and acts; this core stands by and changes nothing"),
+            Self::Waits(service) => (
+                shown(service),
+                "is a younger core and runs; this core acts once the younger one has seen it and stopped",
+            ),
+        };
+        let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+        let or_this = match own {
+            Some(own) => format!("`docker service rm {}`", shown(&own.spec.name)),
+            None => "stop this process".to_owned(),
         };
         Some(Problem {
             severity: Severity::Warning,
@@ -107,9 +113,7 @@ impl Part {
             label: None,
             value: None,
             wrong: format!("service {service} {wrong}"),
-            right: format!(
-                "a Swarm has one core: remove that one by `docker service rm {service}`, or remove this one"
-            ),
+            right: format!("a Swarm has one core: run `docker service rm {service}`, or {or_this}"),
             effect: Effect::Kept,
         })
     }

@@ -91,9 +91,9 @@ impl Claim<'_> {
         self.service.id == service.id || (stack(service).is_some() && stack(self.service) == stack(service))
     }
 
-    /// Like `service evil has core's name there (network alias interlock-core)`.
+    /// Like `service evil has core's name (network alias interlock-core)`.
     pub(crate) fn wrong(&self) -> String {
-        format!("service {} has core's name there ({})", shown(&self.service.spec.name), self.by())
+        format!("service {} has core's name ({})", shown(&self.service.spec.name), self.by())
     }
 
     fn by(&self) -> String {
@@ -110,7 +110,7 @@ impl Claim<'_> {
         match self.by {
             By::Name => format!("remove service {service} and create it under another name"),
             By::Alias(_) => format!(
-                "take the alias away: `docker service update --network-rm {network} {service}`, then `docker service update \
+                "remove the alias: `docker service update --network-rm {network} {service}`, then `docker service update \
                  --network-add {network} {service}`"
             ),
             By::Hostname(_) => format!("give it another host name: `docker service update --hostname NAME {service}`"),
@@ -212,7 +212,7 @@ pub(crate) fn problems(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem>
         label: None,
         value: None,
         wrong: format!(
-            "it has core's name on network {} ({}), which proxies may ask for core",
+            "it has core's name on network {} ({}), so proxies may connect to it instead of core",
             shown(&network),
             claim.by()
         ),

@@ -105,9 +105,9 @@ pub fn networks(
                 subject: Subject::Cluster(cluster.clone()),
                 label: None,
                 value: None,
-                wrong: format!("Networks of the settings names {name}, and there is no such network"),
+                wrong: format!("setting Networks names {name}, which does not exist"),
                 right: format!(
-                    "create it with `docker network create --driver overlay {name}`, or take it out of the settings"
+                    "create it with `docker network create --driver overlay {name}`, or remove it from the settings"
                 ),
                 effect: Effect::Ignored,
             }),

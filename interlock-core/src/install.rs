@@ -88,17 +88,17 @@ fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
     let service = acting::candidates(snapshot).into_iter().find(|service| service.spec.name != name)?;
     let there = &service.spec.name;
     let right = match ownership::is_core(snapshot, service) {
-        true => format!("bring that one up to date: add --name {there}"),
-        false => format!(
-            "it was deployed by hand: update it as it was deployed, or remove it by `docker service rm {there}`"
-        ),
+        true => format!("to update that core, add --name {there}"),
+        false => {
+            format!("it was deployed by hand: update it the same way, or remove it with `docker service rm {there}`")
+        }
     };
     Some(Problem {
         severity: Severity::Error,
         subject: Subject::Cluster(Cluster::default()),
         label: None,
         value: None,
-        wrong: format!("service {there} is core already, and a Swarm has one core"),
+        wrong: format!("core already runs as service {there}; a Swarm has only one core"),
         right,
         effect: Effect::Kept,
     })
@@ -120,7 +120,7 @@ fn unproven(snapshot: &Snapshot, adopts: Option<&Fingerprint>, is_core: impl Fn(
         (None, Some(Ok(says))) => {
             format!("if an earlier install printed this fingerprint, add --adopt-authority {says}")
         }
-        (None, _) => "it has no fingerprint, so that it is none of interlock's".to_owned(),
+        (None, _) => "it has no fingerprint label, so interlock did not make it".to_owned(),
     };
     Some(Problem {
         severity: Severity::Error,
@@ -201,8 +201,8 @@ fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
         subject: Subject::Cluster(Cluster::default()),
         label: None,
         value: None,
-        wrong: format!("service {name} has the authority and was deployed by hand: it would make anew what is removed"),
-        right: format!("remove it first: `docker service rm {name}`"),
+        wrong: format!("service {name} is a core deployed by hand: it would recreate the removed objects"),
+        right: format!("remove the service first: `docker service rm {name}`"),
         effect: Effect::Kept,
     })
 }

@@ -160,7 +160,7 @@ pub fn read(labels: &Labels) -> Reading {
         let route = match suffix.parse::<RouteName>() {
             Ok(route) if !suffix.is_empty() || base.len() == key.len() - PREFIX.len() => route,
             Ok(_) => {
-                let right = "leave the dot out, or write a route's name behind it";
+                let right = "remove the dot, or write a route's name after it";
                 found(FindingKind::Bad, Invalid::new("ends with a dot", right));
                 continue;
             }
@@ -198,7 +198,7 @@ pub fn read(labels: &Labels) -> Reading {
 
 fn too_many_routes() -> Invalid {
     Invalid::new(
-        format!("names one route more than the {MOST_ROUTES} that a service may have"),
+        format!("exceeds the {MOST_ROUTES} routes that a service may have"),
         "spread the routes over several services",
     )
 }
@@ -242,8 +242,9 @@ fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], f
     for (key, label, route) in keys.iter().filter(|(_, _, route)| !route.as_str().is_empty() && !names(route)) {
         let kind = if label.protects.is_some() { FindingKind::Bad } else { FindingKind::Inert };
         let value = labels.get(*key).map_or("", String::as_str);
-        let right = "write the name of a route that has, or give this one hosts by the same suffix";
-        findings.add(key, value, kind, || Invalid::new(format!("is for a route that has no hosts: {route}"), right));
+        let right = "use the suffix of a route that has hosts, or give this route hosts with the same suffix";
+        let wrong = || format!("belongs to route {route}, which has neither hosts nor default_backend");
+        findings.add(key, value, kind, || Invalid::new(wrong(), right));
     }
 }
 
@@ -253,7 +254,8 @@ fn without_hosts(labels: &Labels, keys: &[(&String, &'static Label, RouteName)],
     let Some((key, ..)) = plain().find(|(_, label, _)| label.key == "port").or_else(|| plain().next()) else { return };
     let value = labels.get(*key).map_or("", String::as_str);
     let right = "add com.docker.lb.hosts=shop.example.com, or com.docker.lb.default_backend=true";
-    findings.add(key, value, FindingKind::Inert, || Invalid::new("asks for no requests without a host", right));
+    findings
+        .add(key, value, FindingKind::Inert, || Invalid::new("does nothing without hosts or default_backend", right));
 }
 
 /// The values of the labels that name hosts, as they are written.

@@ -294,7 +294,7 @@ impl Refusal {
             }
         }
         if labels::are_legacy(labels) && self.right.contains(labels::PREFIX) {
-            self.right += ", and all its labels as such: the older ones do not count beside them";
+            self.right += ", and write all its labels as com.docker.lb labels: the older ones are then ignored";
         }
         self
     }
@@ -345,8 +345,8 @@ fn refused_by_checker(service: &str, refusal: &CheckerRefusal, is_served: bool) 
         subject: Subject::Service(service.to_owned()),
         label: None,
         value: None,
-        wrong: format!("the proxy's own checker refuses its routes: {}", said(&refusal.message)),
-        right: "change its labels; they are tried again then".to_owned(),
+        wrong: format!("NGINX rejects the configuration of its routes: {}", said(&refusal.message)),
+        right: "change its labels: core then tries again".to_owned(),
         effect: if is_served { Effect::LastGood } else { Effect::LeftOut },
     }
 }
@@ -370,8 +370,8 @@ fn finding_problems(service: &str, reading: &labels::Reading, effect: Effect) ->
         problem(*kind, Some((key, value)), invalid.wrong.clone(), invalid.right)
     });
     let more = reading.more.iter().map(|(kind, count)| {
-        let what = if *kind == FindingKind::Inert { "do nothing" } else { "are wrong" };
-        problem(*kind, None, format!("{count} more of its labels {what}"), "mend those that are listed first")
+        let what = if *kind == FindingKind::Inert { "do nothing" } else { "are invalid" };
+        problem(*kind, None, format!("{count} more of its labels {what}"), "correct the listed labels first")
     });
     listed.chain(more).collect()
 }
@@ -431,10 +431,13 @@ fn refuse_service(spec: &ServiceSpec) -> Option<Refusal> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if ownership::is_ours(&spec.labels) {
         let wrong = format!("it carries interlock's own label {}", ownership::OWNER);
-        return Some(Refusal::new(wrong, "remove that label: no proxy is a backend"));
+        return Some(Refusal::new(wrong, "remove that label: a proxy cannot be a backend"));
     }
     if spec.mode == Mode::Job {
-        return Some(Refusal::new("it is a job, and jobs get no requests", "use a replicated or global service"));
+        return Some(Refusal::new(
+            "it is a job, and proxies send no requests to jobs",
+            "use a replicated or global service",
+        ));
     }
     if spec.name.is_empty() || spec.name.len() > 63 || !spec.name.bytes().all(plain) {
         return Some(Refusal::new("it has a name that Docker does not allow", "use letters, digits, `-` and `_`"));
@@ -454,15 +457,14 @@ fn route(
         let known: Vec<_> =
             world.settings.extensions.keys().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let right = match known.is_empty() {
-            true => "leave the label out: the settings have the default one alone".to_owned(),
-            false => format!("the settings have: {}", known.join(", ")),
+            true => "remove the label, or add the cluster to the settings".to_owned(),
+            false => format!("set com.docker.lb.service_cluster to one of: {}", known.join(", ")),
         };
         return Err(match &labels.service_cluster {
-            Some(named) => {
-                Refusal::new("is no ServiceCluster of the settings", right).about("service_cluster", named.as_str())
-            }
+            Some(named) => Refusal::new("names a service cluster that the settings do not have", right)
+                .about("service_cluster", named.as_str()),
             None => {
-                Refusal::new("it names no service cluster, and no extension of the settings is the default one", right)
+                Refusal::new("it has no service_cluster label, and the settings have no default service cluster", right)
             }
         });
     };
@@ -483,9 +485,8 @@ fn route(
     if let (Reach::Network(network), Some(fixed)) = (&reach, &extension.networks)
         && !world.is_one_of(network, fixed)
     {
-        let wrong =
-            format!("its network {} is not among the Networks of its service cluster", world.network_name(network));
-        return Err(Refusal::new(wrong, format!("attach it to one of: {}", fixed.join(", "))));
+        let wrong = format!("its network {} is not in Networks of its service cluster", world.network_name(network));
+        return Err(Refusal::new(wrong, format!("attach the service to one of: {}", fixed.join(", "))));
     }
     if let Reach::Network(network) = &reach
         && let Some(unfit) = world.unfit(&cluster, extension, network, &service.id)
@@ -524,16 +525,16 @@ fn route(
 fn vip(service: &Service, reach: &Reach, labels: &RouteLabels) -> Result<IpAddr, Refusal> {
     let refusal = |wrong: &str, right: &str| Refusal::new(wrong, right).about("backend_mode", "vip");
     if labels.sticky_session_cookie.is_some() || labels.ip_hash == Some(true) {
-        let wrong = "leaves the choice of a task to Swarm, so that sessions cannot stick to one";
-        return Err(refusal(wrong, "remove sticky_session_cookie or ip_hash, or set it to task"));
+        let wrong = "lets Swarm choose the task, so sessions cannot stick to one";
+        return Err(refusal(wrong, "remove sticky_session_cookie or ip_hash, or set backend_mode=task"));
     }
     let Reach::Network(network) = reach else {
-        return Err(refusal("needs an overlay network", "attach the service to one, or set it to task"));
+        return Err(refusal("needs an overlay network", "attach the service to one, or set backend_mode=task"));
     };
     let of_network = service.virtual_ips.iter().find(|vip| vip.network == *network);
     of_network.map(|vip| vip.address).ok_or_else(|| {
-        let right = "create the service with --endpoint-mode vip, or set it to task";
-        refusal("is set, and the service has no virtual IP on its network", right)
+        let right = "create the service with --endpoint-mode vip, or set backend_mode=task";
+        refusal("needs a virtual IP, which the service does not have on its network", right)
     })
 }
 

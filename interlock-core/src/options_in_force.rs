@@ -78,8 +78,8 @@ fn problem(cluster: &Cluster, message: &str) -> Problem {
         subject: Subject::Cluster(cluster.clone()),
         label: None,
         value: None,
-        wrong: format!("the proxy's own checker refuses the settings: {}", said(message)),
-        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then the Config of before is used, if there was one".to_owned(),
+        wrong: format!("NGINX rejects the options: {}", said(message)),
+        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then core uses the previous options, if any".to_owned(),
         effect: Effect::Kept,
     }
 }

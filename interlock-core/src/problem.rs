@@ -93,13 +93,13 @@ impl Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LeftOut => "it is left out",
+            Self::LeftOut => "it is not published",
             Self::LastGood => "its last good route stays",
             Self::Ignored => "the label is ignored",
             Self::Overruled => "the older service decides",
-            Self::Kept => "what is deployed stays",
+            Self::Kept => "interlock keeps what is deployed",
             Self::NoTls => "its hosts are not served over TLS",
-            Self::Served => "it is served all the same",
+            Self::Served => "it is published anyway",
             Self::NoRequests => "it gets no requests",
             Self::Stale => "changes are not served",
         })
@@ -151,8 +151,8 @@ pub fn limited(mut problems: Vec<Problem>) -> Vec<Problem> {
     });
     problems.extend(counts.into_values().filter_map(|(count, more)| {
         let more = more?;
-        let wrong = format!("there are {} more problems, which are not listed", count - MOST_PROBLEMS);
-        let right = "solve those that are listed".to_owned();
+        let wrong = format!("{} more problems are not listed", count - MOST_PROBLEMS);
+        let right = "solve the listed problems first".to_owned();
         Some(Problem { label: None, value: None, wrong, right, ..more })
     }));
     problems.sort();
@@ -216,7 +216,7 @@ mod tests {
         let told = limited(many);
         assert_eq!(told.len(), MOST_PROBLEMS + 2);
         assert!(told.contains(&problem("shop", 1)) && told.contains(&problem("noisy", 0)));
-        assert!(told.iter().any(|it| it.wrong == "there are 39984 more problems, which are not listed"), "{told:?}");
+        assert!(told.iter().any(|it| it.wrong == "39984 more problems are not listed"), "{told:?}");
         assert_eq!(limited(vec![problem("shop", 2), problem("shop", 1)]), [problem("shop", 1), problem("shop", 2)]);
     }
 
@@ -233,7 +233,7 @@ mod tests {
         };
         assert_eq!(
             problem.to_string(),
-            "service shop: com.docker.lb.port=\"80a\" is not a port; write a number from 1 to 65535, like 8080 (it is left out)"
+            "service shop: com.docker.lb.port=\"80a\" is not a port; write a number from 1 to 65535, like 8080 (it is not published)"
         );
     }
 }

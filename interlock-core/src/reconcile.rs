@@ -393,7 +393,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     if stands_by {
         // Nothing of the plan is attempted. Peers follow the other core, so what this one misses is nobody's concern.
         (plan, attempts) = (Plan::default(), before);
-        problems = part.problem().into_iter().collect();
+        problems = part.problem(snapshot).into_iter().collect();
     }
     let hitless = |cluster: &Cluster| settings.extension(cluster.as_str()).is_some_and(|e| e.hitless_service_update);
     let deliveries = accepted.iter().filter(|((cluster, _), _)| hitless(cluster));
@@ -571,8 +571,8 @@ fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
             "see GlobalOptions, HTTPOptions and the other options of its settings"
         }
         RenderError::Differs(_) => "run the extension from the image of core's own version",
-        RenderError::Template(_) if config.proxy.template.is_some() => "mend the template; it is tried again then",
-        RenderError::NoTemplate(_) => "create it with `docker config create`, or take Template out of the settings",
+        RenderError::Template(_) if config.proxy.template.is_some() => "correct the template: core then tries again",
+        RenderError::NoTemplate(_) => "create it with `docker config create`, or remove Template from the settings",
         _ => "spread the services over several service clusters, or report this if the configuration is small",
     };
     Problem {

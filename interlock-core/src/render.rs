@@ -62,10 +62,10 @@ pub enum RenderError {
     #[error("the template failed: {0}")]
     Template(String),
     /// There is no config object of the name that is given as the template.
-    #[error("its template {0} is no config object that exists")]
+    #[error("its template {0} does not exist as a config object")]
     NoTemplate(String),
     /// The proxy's own checker refused it.
-    #[error("the proxy's own checker refuses it: {message}")]
+    #[error("NGINX rejects the configuration: {message}")]
     Refused {
         /// What the checker said.
         message: String,
@@ -73,7 +73,7 @@ pub enum RenderError {
         suspects: Vec<Suspect>,
     },
     /// The proxy's own checker refuses it without any route.
-    #[error("the proxy's own checker refuses the settings: {0}")]
+    #[error("NGINX rejects the options: {0}")]
     RefusedSettings(String),
     /// What an extension says in its own words.
     #[error("{0}")]

@@ -124,8 +124,8 @@ impl Reports {
                 subject: Subject::Cluster(agent.cluster.clone()),
                 label: None,
                 value: None,
-                wrong: format!("proxy {} refuses revision {revision}: {}", shown(&agent.hostname), said(message)),
-                right: "it goes on with what it has; see its log".to_owned(),
+                wrong: format!("proxy {} rejected revision {revision}: {}", shown(&agent.hostname), said(message)),
+                right: "see its log; it keeps its configuration".to_owned(),
                 effect: Effect::Kept,
             })
         })
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "service cluster default: its proxies' NGINX 1.30.6 lacks security fixes: use 1.30.7 or later; build the image on a newer base (what is deployed stays)"
+                "service cluster default: its proxies' NGINX 1.30.6 lacks security fixes: use 1.30.7 or later; build the image on a newer base (interlock keeps what is deployed)"
             ]
         );
     }

@@ -164,7 +164,7 @@ impl<'a> VirtualHost<'a> {
     /// How a label about TLS comes to mean something. Beside a service that TLS is passed through to no certificate is shown.
     fn way_to_tls(&self, otherwise: &str) -> String {
         match self.passthrough.is_empty() {
-            true => format!("name a certificate by com.docker.lb.ssl_cert, or {otherwise}"),
+            true => format!("set com.docker.lb.ssl_cert to the secret with a certificate, or {otherwise}"),
             false => format!("{otherwise}: with ssl_passthrough TLS ends at the service"),
         }
     }
@@ -174,14 +174,14 @@ impl<'a> VirtualHost<'a> {
         let mut problems = Vec::new();
         let has_tls = self.certificate.is_some();
         if let Some((_, route)) = self.redirect_https.filter(|_| !has_tls) {
-            let wrong = "sends https requests elsewhere, for a host that is not served over TLS here";
+            let wrong = "redirects https, but the host has no TLS here";
             problems.push(inert(route, "redirects", wrong, self.way_to_tls("remove the redirect of https")));
         }
         for location in self.locations.values() {
             let with_hsts = location.members.iter().filter(|route| !has_tls && route.asks.options.hsts.is_some());
             problems.extend(with_hsts.map(|route| {
                 let right = self.way_to_tls("remove it");
-                inert(route, "hsts", "does nothing for a host that is not served over TLS here", right)
+                inert(route, "hsts", "does nothing: the host has no TLS here", right)
             }));
             problems.extend(location.nobody_else());
         }
@@ -229,14 +229,14 @@ impl<'a> Location<'a> {
         let stable: Vec<_> = self.members.iter().filter(|route| route.asks.canaries.is_empty()).collect();
         let first = self.members.first()?;
         if stable.is_empty() {
-            let wrong = "is set on all services with its host and path, so that other requests get 503";
-            let right = "remove it from the one that shall get them";
+            let wrong = "is set on all services with its host and path, so other requests get 503";
+            let right = "remove it from the service that should get the other requests";
             return Some(Problem { effect: Effect::Served, ..inert(first, canary_label(first), wrong, right) });
         }
         let has_no_share = stable.iter().all(|route| route.asks.weight == Some(0));
         has_no_share.then(|| {
-            let wrong = "is 0 on all services with its host and path, so that requests get 503";
-            let right = "give one of them a weight of at least 1";
+            let wrong = "is 0 on all services with its host and path, so requests get 503";
+            let right = "give one of these services a weight of at least 1";
             Problem { effect: Effect::LeftOut, ..inert(stable.first().unwrap_or(&first), "weight", wrong, right) }
         })
     }
@@ -259,7 +259,7 @@ fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem 
         value: if value.is_empty() { route.labels.get(&key).map(|value| shown(value)) } else { Some(shown(value)) },
         label: Some(shown(&key)),
         wrong: format!("differs from that of service {}, which shares its host and path", shown(&elder.service)),
-        right: "set it alike on both".to_owned(),
+        right: "set the same value on both services".to_owned(),
         effect: Effect::Overruled,
     }
 }
@@ -279,14 +279,14 @@ fn second_of_service(route: &Route, other: &Route) -> Problem {
     } else {
         format!("leads to the same host and path as the service's route {}: both share the requests", other.name)
     };
-    let right = "give one of them a context_root of its own: it is not inherited";
+    let right = "give one route its own context_root: a route does not inherit it";
     Problem { effect: Effect::Served, ..inert(route, "hosts", &wrong, right) }
 }
 
 fn canary_beside_rewrite(route: &Route, elder: &Route) -> Problem {
     Problem {
         severity: Severity::Error,
-        wrong: format!("cannot be together with context_root_rewrite, which service {} has", shown(&elder.service)),
+        wrong: format!("cannot be combined with context_root_rewrite, which service {} has", shown(&elder.service)),
         right: "remove one of the two labels".to_owned(),
         effect: Effect::LeftOut,
         ..overruled(route, elder, canary_label(route), "")
@@ -302,7 +302,7 @@ fn canary_label(route: &Route) -> &'static str {
 fn unprotected(route: &Route, elder: &Route, label: &str) -> Problem {
     Problem {
         severity: Severity::Error,
-        right: "set it alike on both, or give one of them another host or path".to_owned(),
+        right: "set the same value on both services, or give one of them another host or path".to_owned(),
         effect: Effect::LeftOut,
         ..overruled(route, elder, label, "")
     }
@@ -328,7 +328,7 @@ fn passthrough_overruled(route: &Route, elder: &Route) -> Problem {
     Problem {
         severity: Severity::Error,
         wrong: format!("differs from that of service {}, which shares its host", shown(&elder.service)),
-        right: "set it alike on both, or give one of them another host".to_owned(),
+        right: "set the same value on both services, or give one of them another host".to_owned(),
         effect: Effect::LeftOut,
         ..overruled(route, elder, "ssl_passthrough", "")
     }
@@ -342,7 +342,7 @@ fn second_default(route: &Route, default: &VirtualHost<'_>, policy: HostPolicy) 
         let right = "remove it: HostPolicy is stack, and the default backend belongs to the stack that had it first";
         (Severity::Error, format!("is set on service {name} of another stack, too"), right)
     } else {
-        let right = "let one service of a service cluster be the default backend";
+        let right = "set it on only one service of each service cluster";
         (Severity::Warning, format!("is set on service {name}, too"), right)
     };
     Some(Problem {

@@ -81,7 +81,7 @@ async fn of_two_cores_one_acts_and_the_other_takes_over() {
         "source=com.docker.interlock.authority,target=interlock-authority",
     ];
     site.docker(&[&create[..], &place, &mounts, &[&image, "run", "-c", "/config.toml"]].concat());
-    let says = "service interlock_core is core and acts; this one stands by";
+    let says = "service interlock_core is core and acts; this core stands by";
     site.until("the younger core stands by", |site| site.logs("other-core").contains(says)).await;
     let tasks = site.proxy_tasks();
     tokio::time::sleep(Duration::from_secs(30)).await;

@@ -111,7 +111,7 @@ fn b4_two_networks(site: &Site) {
     assert!(attached.contains(id("back").trim()) && !attached.contains(id("front").trim()), "B4: {attached}");
     assert_eq!(site.ask("wrong.local.test", "/").status, 503, "B4");
     assert!(
-        site.log().contains("com.docker.lb.network=\"elsewhere\" is no overlay network of the service"),
+        site.log().contains("com.docker.lb.network=\"elsewhere\" is not an overlay network of the service"),
         "B4: {}",
         site.log()
     );

@@ -24,7 +24,7 @@ async fn h6_networks_that_would_cost_others_something_are_not_attached() {
     for (name, wrong) in [
         ("small", "has 5 addresses"),
         ("among", "contains"),
-        ("outside", "lies outside of the address pools of networks (10.0.0.0/8)"),
+        ("outside", "lies outside the address pools of networks (10.0.0.0/8)"),
     ] {
         site.until(&format!("H6: the owner of {name} is told"), |site| {
             let log = site.logs("interlock-core");

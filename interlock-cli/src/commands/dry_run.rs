@@ -98,13 +98,13 @@ impl Core {
     fn what_to_do(&self) -> String {
         match self {
             Self::With(name, _) => format!(
-                ". service {name} has other settings, and running proxies get what those say; give it these by `interlock install -c FILE`\n"
+                ". service {name} has other settings, and running proxies get its settings; install yours with `interlock install -c FILE`\n"
             ),
             Self::None => {
-                ". no core runs that would deliver this to running proxies: `interlock install` makes one\n".to_owned()
+                ". no core runs to deliver this to running proxies: deploy one with `interlock install`\n".to_owned()
             }
             Self::Unknown => {
-                ". core delivers to running proxies what its own settings say, which are not known here\n".to_owned()
+                ". running proxies get the settings of the running core, which are not known here\n".to_owned()
             }
         }
     }

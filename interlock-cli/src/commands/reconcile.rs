@@ -87,8 +87,8 @@ fn beside_core((loaded, snapshot): (Loaded, Snapshot), file: Option<&Path>, forc
     match (core, file) {
         (Some((name, own)), Some(file)) if own != loaded.settings && !force => {
             let wrong = format!(
-                "differs from the settings of service {name}, which would change everything back; leave --config out to use its own, \
-                 give it these by `interlock install --config`, or add --force"
+                "differs from the settings of service {name}, which would change everything back; omit --config to use its settings, \
+                 install yours with `interlock install --config`, or add --force"
             );
             Err(Failure::input(file.display().to_string(), wrong))
         }

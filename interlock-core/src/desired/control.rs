@@ -185,9 +185,9 @@ fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
         label: None,
         value: None,
         wrong:
-            "HitlessServiceUpdate is on, and this run does not hold the authority that signs what proxies start with"
+            "HitlessServiceUpdate is on, but this run does not have the authority that signs proxies' configurations"
                 .to_owned(),
-        right: "leave this service cluster to the core that runs, or give the authority by --authority".to_owned(),
+        right: "leave this service cluster to the running core, or pass the authority with --authority".to_owned(),
         effect: Effect::Kept,
     };
     hitless.map(problem).collect()
@@ -212,10 +212,10 @@ fn planted(snapshot: &Snapshot) -> Option<Problem> {
         label: None,
         value: None,
         wrong: format!(
-            "interlock's labels stand on secrets that its authority did not sign: {}{and_more}",
+            "secrets carry interlock's labels, but its authority did not sign them: {}{and_more}",
             names.join(", ")
         ),
-        right: format!("find out who made them, and run `docker secret rm {first}`"),
+        right: format!("find out who created them, and run `docker secret rm {first}`"),
         effect: Effect::Ignored,
     })
 }
@@ -228,10 +228,10 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
         value: None,
         wrong: match role {
             Role::Core | Role::Extension => {
-                "its extension has an Image, and there is no authority to identify it by".to_owned()
+                "its extension has an Image, but no authority exists to sign its identity".to_owned()
             }
             Role::Proxy => {
-                "HitlessServiceUpdate is on, and there is no authority to identify its proxies by".to_owned()
+                "HitlessServiceUpdate is on, but no authority exists to sign the identity of its proxies".to_owned()
             }
         },
         right: "run `interlock install --ca-only` once on a manager".to_owned(),
@@ -249,8 +249,10 @@ fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control)
         subject: Subject::Cluster(cluster.clone()),
         label: None,
         value: None,
-        wrong: format!("core is no service of this Swarm, so that its {role} cannot find it"),
-        right: "run `interlock install`, or set EndpointOverride to an address at which it reaches core".to_owned(),
+        wrong: format!("core does not run as a service of this Swarm, so its {role} cannot find core"),
+        right: format!(
+            "run `interlock install`, or set EndpointOverride to an address at which its {role} reaches core"
+        ),
         effect: Effect::Kept,
     };
     control.peers.keys().map(problem).collect()

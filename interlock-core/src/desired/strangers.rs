@@ -36,7 +36,7 @@ fn problem(service: &str, network: &str) -> Problem {
         subject: Subject::Service(service.to_owned()),
         label: None,
         value: None,
-        wrong: format!("it is on network {network}, which is for core and its peers alone"),
+        wrong: format!("it is on network {network}, which only core, extensions and proxies may use"),
         right: format!("run `docker service update --network-rm {network} {}`", shown(service)),
         effect: Effect::Kept,
     }

@@ -68,7 +68,7 @@ pub async fn follow_all<E, F: Future<Output = io::Result<Vec<SocketAddr>>>>(
             Err(error) => {
                 let error = error.to_string();
                 if unknown.as_ref() != Some(&error) {
-                    tracing::warn!("core is not found: {error}");
+                    tracing::warn!("cannot find core: {error}");
                 }
                 unknown = Some(error);
             }
@@ -156,7 +156,7 @@ fn event(response: v1::WatchResponse) -> Option<Event> {
         },
         Sent::WithdrawnGeneration(generation) => (convert::generation(&generation).map(Event::Withdrawn), generation),
     };
-    event.inspect_err(|wrong| tracing::error!(revision, "core sent what it must not: {wrong}")).ok()
+    event.inspect_err(|wrong| tracing::error!(revision, "malformed message from core ignored: {wrong}")).ok()
 }
 
 fn unreadable(model: &v1::Model, wrong: &Malformed) -> Result<Event, Malformed> {
@@ -172,15 +172,15 @@ async fn post(
     let revision = &rendering.revision;
     match &rendering.result {
         Ok(files) => tracing::info!(%generation, %revision, files = files.len(), "rendered"),
-        Err(error) => tracing::error!(%generation, %revision, "there are no files: {error}"),
+        Err(error) => tracing::error!(%generation, %revision, "rendering failed: {error}"),
     }
     let Err(status) = client.post(convert::rendering_to_wire(&generation, &rendering)).await else { return Ok(()) };
     match status.code() {
         // The stream has or will have a newer model.
-        Code::FailedPrecondition => tracing::debug!(%generation, %revision, "overtaken"),
+        Code::FailedPrecondition => tracing::debug!(%generation, %revision, "rendering outdated"),
         // The same would be refused again; the next model may not be.
         Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => {
-            tracing::error!(%generation, %revision, "core refuses the files: {}", status.message());
+            tracing::error!(%generation, %revision, "core rejected the files: {}", status.message());
         }
         _ => return Err(status),
     }

@@ -39,7 +39,7 @@ pub(super) fn shadowed(labels: &Labels, findings: &mut Findings) {
     let v1 = labels.get_key_value("interlock.hostname");
     for (key, value) in mesh_keys(labels).chain(v1) {
         let right = "remove it, or the com.docker.lb labels";
-        let invalid = || Invalid::new("is not read beside labels that begin with com.docker.lb.", right);
+        let invalid = || Invalid::new("is ignored: the service also has com.docker.lb. labels", right);
         findings.add(key, value, FindingKind::Inert, invalid);
     }
 }
@@ -205,7 +205,7 @@ fn add<T: Ord>(items: &mut Vec<T>, item: T, most: usize) -> Result<(), Invalid> 
     let Err(place) = items.binary_search(&item) else { return Ok(()) };
     if items.len() == most {
         let right = "spread them over several services";
-        return Err(Invalid::new(format!("is one more than the {most} that are allowed"), right));
+        return Err(Invalid::new(format!("exceeds the {most} items that are allowed"), right));
     }
     items.insert(place, item);
     Ok(())

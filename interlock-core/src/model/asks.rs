@@ -99,26 +99,26 @@ pub(super) fn asks(
         response_headers: labels.response_headers.clone().unwrap_or_default(),
     };
     if options.backend_protocol.is_grpc() && labels.context_root_rewrite == Some(true) {
-        let wrong = "cannot be together with context_root_rewrite: gRPC's paths are the names of its methods";
+        let wrong = "cannot be combined with context_root_rewrite: the paths of gRPC are the names of its methods";
         let refusal = Refusal::new(wrong, "remove one of the two labels");
         return Err(refusal.about("backend_protocol", options.backend_protocol.as_str()));
     }
     if verifies(labels) {
         if options.ssl_backend_ca.is_none() {
             let right = match options.backend_protocol.is_tls() {
-                true => "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe",
+                true => "set com.docker.lb.ssl_backend_ca to the secret with the authorities",
                 false => {
-                    "name by com.docker.lb.ssl_backend_ca the secret with the authorities to believe, and set \
+                    "set com.docker.lb.ssl_backend_ca to the secret with the authorities, and set \
                      com.docker.lb.ssl_backend=true"
                 }
             };
-            return Err(Refusal::new("has nothing to verify certificates by", right)
+            return Err(Refusal::new("needs authorities to verify certificates", right)
                 .about("ssl_backend_tls_verify", "required"));
         }
         if !options.backend_protocol.is_tls() {
             let right = "set com.docker.lb.ssl_backend=true, or backend_protocol to https or grpcs";
             return Err(
-                Refusal::new("is for services that speak TLS", right).about("ssl_backend_tls_verify", "required")
+                Refusal::new("needs a service that speaks TLS", right).about("ssl_backend_tls_verify", "required")
             );
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn asks(
     };
     passes_through(labels, &asks)?;
     if !asks.options.allow.is_empty() && !world.shows_clients(extension) {
-        return Err(hidden("allow", "cannot be kept"));
+        return Err(hidden("allow", "cannot be enforced"));
     }
     Ok(asks)
 }
@@ -142,15 +142,15 @@ pub(super) fn by_address(world: &World<'_>, extension: &Extension, labels: &Rout
     if labels.ssl_passthrough == Some(true) || world.shows_clients(extension) {
         return Vec::new();
     }
-    let limited = labels.rate_limit.map(|_| hidden("rate_limit", "counts the clients of a node as one"));
+    let limited = labels.rate_limit.map(|_| hidden("rate_limit", "counts all clients of a node as one"));
     let hashed =
-        labels.ip_hash.filter(|set| *set).map(|_| hidden("ip_hash", "sends the clients of a node to one task"));
+        labels.ip_hash.filter(|set| *set).map(|_| hidden("ip_hash", "sends all clients of a node to one task"));
     limited.into_iter().chain(hashed).map(Refusal::served).collect()
 }
 
 fn hidden(label: &'static str, what: &str) -> Refusal {
     let wrong = format!("{what}: with PublishMode ingress all clients have addresses of the routing mesh");
-    let right = "have the operator set PublishMode to host, or name in TrustedProxies who knows the clients' addresses";
+    let right = "ask the operator to set PublishMode to host, or to add the balancer that knows clients' addresses to TrustedProxies";
     Refusal::new(wrong, right).about(label, "")
 }
 
@@ -158,7 +158,7 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
     let passes = labels.ssl_passthrough == Some(true);
     let tls = match (&labels.ssl_cert, &labels.ssl_key) {
         (Some(certificate), _) if passes => {
-            let wrong = "cannot be together with ssl_passthrough: TLS ends at the proxies or at the service";
+            let wrong = "cannot be combined with ssl_passthrough: TLS ends either at the proxies or at the service";
             return Err(Refusal::new(wrong, "remove one of the two labels").about("ssl_cert", certificate.as_str()));
         }
         (Some(certificate), key) => {
@@ -172,7 +172,7 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
         (None, Some(key)) => {
             let right = match passes {
                 true => "remove it: with ssl_passthrough TLS ends at the service",
-                false => "name the certificate's secret by com.docker.lb.ssl_cert",
+                false => "set com.docker.lb.ssl_cert to the certificate's secret",
             };
             return Err(Refusal::new("is a key without a certificate", right).about("ssl_key", key.as_str()));
         }
@@ -180,8 +180,8 @@ fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls
         (None, None) => Tls::None,
     };
     if labels.ssl_only == Some(true) && tls == Tls::None {
-        let right = "name a certificate by com.docker.lb.ssl_cert";
-        return Err(Refusal::new("is set for hosts that are not served over TLS", right).about("ssl_only", "true"));
+        let right = "set com.docker.lb.ssl_cert to the secret with a certificate";
+        return Err(Refusal::new("needs a certificate for its hosts", right).about("ssl_only", "true"));
     }
     Ok(tls)
 }
@@ -199,15 +199,17 @@ fn known(world: &World<'_>, service: &Service, label: &'static str, name: &Secre
     let found = in_full(&service.spec.labels, name, |name| world.secrets.contains_key(name));
     let Some((secret, name)) = found.and_then(|name| Some((world.secrets.get(name.as_str())?, name))) else {
         let right = "create it with `docker secret create`";
-        return Err(Refusal::new("is no secret of this Swarm", right).about(label, name.as_str()));
+        return Err(Refusal::new("is not a secret of this Swarm", right).about(label, name.as_str()));
     };
     if world.own_secrets.contains(name.as_str()) {
-        let right = "name a secret that holds what belongs to the service";
+        let right = "name a secret of the service's own";
         return Err(Refusal::new("is a secret of interlock's own", right).about(label, name.as_str()));
     }
     if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
-        let right = "let its owner label it com.docker.lb.allow=STACK, or =* for all";
-        let wrong = "is not for this service: SecretPolicy is opt-in, and the secret's labels do not allow it";
+        let right =
+            "ask the secret's owner to label it com.docker.lb.allow=STACK, or com.docker.lb.allow=* for all services";
+        let wrong =
+            "may not be used by this service: with SecretPolicy opt-in the secret needs the label com.docker.lb.allow";
         return Err(Refusal::new(wrong, right).about(label, name.as_str()));
     }
     Ok(name)
@@ -230,10 +232,8 @@ fn verifies(labels: &RouteLabels) -> bool {
 
 fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refusal> {
     match (&labels.sticky_session_cookie, labels.ip_hash == Some(true)) {
-        (Some(cookie), true) => {
-            Err(Refusal::new("cannot be together with ip_hash: one of them decides", "remove one of the two labels")
-                .about("sticky_session_cookie", cookie.as_str()))
-        }
+        (Some(cookie), true) => Err(Refusal::new("cannot be combined with ip_hash", "remove one of the two labels")
+            .about("sticky_session_cookie", cookie.as_str())),
         (Some(cookie), false) => Ok(Balance::Cookie(cookie.clone())),
         (None, true) => Ok(Balance::IpHash),
         (None, false) => Ok(match &extension.options {
@@ -247,7 +247,7 @@ fn canaries(labels: &RouteLabels) -> Result<Vec<Canary>, Refusal> {
     let canaries: Vec<_> = labels.canary_header.iter().chain(&labels.canary_cookie).cloned().collect();
     if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
         let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
-        let wrong = "cannot be together with context_root_rewrite";
+        let wrong = "cannot be combined with context_root_rewrite";
         return Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""));
     }
     Ok(canaries)
@@ -265,8 +265,8 @@ fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
         }
         None => match circle(&redirects, hosts, labels.ssl_only == Some(true)) {
             Some(host) => Err(Refusal::new(
-                format!("sends requests for {host} in a circle"),
-                "let one of the redirects lead to a host that is not redirected",
+                format!("redirects {host} in a loop"),
+                "point one redirect at a host that is not redirected",
             )
             .about("redirects", "")),
             None => Ok(redirects),
@@ -307,7 +307,7 @@ pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> 
     let root = PathPrefix::root();
     let path = labels.context_root.as_ref().unwrap_or(&root);
     if asks.tls == Tls::Passthrough {
-        let wrong = "does nothing with ssl_passthrough, which leaves requests unread";
+        let wrong = "does nothing with ssl_passthrough: NGINX does not read the requests";
         let inert = unread(labels).into_iter().filter(|(_, set)| *set);
         return inert.map(|(label, _)| Refusal::new(wrong, "remove it").about(label, "")).collect();
     }
@@ -369,7 +369,7 @@ fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
     ];
     match refused.into_iter().find(|(_, set)| *set) {
         Some((label, _)) => {
-            let wrong = "cannot be together with ssl_passthrough, which leaves requests unread";
+            let wrong = "cannot be combined with ssl_passthrough: NGINX does not read the requests";
             Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""))
         }
         None => Ok(()),

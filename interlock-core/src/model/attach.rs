@@ -38,27 +38,27 @@ pub(crate) enum Unfit {
 impl Unfit {
     fn wrong(&self) -> String {
         match self {
-            Self::Unknown => "Swarm has not said its subnet yet".to_owned(),
+            Self::Unknown => "Swarm has not reported its subnet yet".to_owned(),
             Self::OutsidePools(subnet, pools) => {
                 let pools = pools.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                format!("{subnet} lies outside of the address pools of networks ({pools})")
+                format!("{subnet} lies outside the address pools of networks ({pools})")
             }
             Self::HasNode(subnet, node, address) => {
                 format!("{subnet} contains {address}, the address of node {}", shown(node))
             }
             Self::HasTrusted(subnet, trusted) => format!("{subnet} overlaps with {trusted} of TrustedProxies"),
             Self::HasClients(subnet, service, allowed) => {
-                format!("{subnet} overlaps with {allowed}, which service {} lets in by allow", shown(service))
+                format!("{subnet} overlaps with {allowed}, which service {} allows by its label", shown(service))
             }
             Self::TooSmall(subnet, size, needed) => {
-                format!("{subnet} has {size} addresses, and {needed} are needed with the proxies on it")
+                format!("{subnet} has {size} addresses, but the network needs {needed} with the proxies on it")
             }
         }
     }
 
     fn right(&self) -> &'static str {
         match self {
-            Self::Unknown => "wait for the next look; see `docker network inspect` if that lasts",
+            Self::Unknown => "wait for the next pass of core; if this lasts, see `docker network inspect`",
             Self::OutsidePools(..) => {
                 "create the network without --subnet, or add the subnet to NetworkPools of the settings"
             }
@@ -234,10 +234,8 @@ pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
                 subject: Subject::Cluster(cluster.clone()),
                 label: None,
                 value: None,
-                wrong: format!(
-                    "TrustedProxies has {trusted}, which has the address pool {pool} in it, that of applications"
-                ),
-                right: "write the addresses of what is in front of the proxies".to_owned(),
+                wrong: format!("TrustedProxies {trusted} contains the address pool {pool} of application networks"),
+                right: "write the addresses of the balancers in front of the proxies".to_owned(),
                 effect: Effect::Served,
             });
         }
@@ -255,8 +253,8 @@ pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
                 subject: Subject::Cluster(cluster.clone()),
                 label: None,
                 value: None,
-                wrong: format!("network {}, which its proxies have: {}", shown(&network.name), unfit.wrong()),
-                right: format!("{}; new ones like it are not attached", unfit.right()),
+                wrong: format!("attached network {}: {}", shown(&network.name), unfit.wrong()),
+                right: format!("{}; core attaches no new network like it", unfit.right()),
                 effect: Effect::Kept,
             });
         }

@@ -65,9 +65,8 @@ impl<'a> Budgets<'a> {
                 (sum.bytes, budget.bytes, "ServiceBytes", "bytes of configuration"),
             ];
             if let Some((_, most, key, what)) = lines.into_iter().find(|(sum, most, ..)| *sum > *most as usize) {
-                let wrong =
-                    format!("its routes come to more than {most} {what}, which is {key} of its service cluster");
-                let right = format!("spread them over several services, or have the operator raise {key}");
+                let wrong = format!("its routes need more than {most} {what} (limit {key})");
+                let right = format!("spread the routes over several services, or ask the operator to raise {key}");
                 return Some(Refusal::new(wrong, right));
             }
         }
@@ -201,15 +200,14 @@ impl<'a> Room<'a> {
         }
         if bytes > self.bytes {
             let wrong =
-                "the configuration of its service cluster would be too large with it, and it is the newest service";
+                "with it the configuration of its service cluster would be too large, and it is the newest service";
             return Err(Refusal::new(wrong, "use another service cluster, or remove other services"));
         }
         if rate_limits > self.rate_limits && rate_limits > 0 {
             let most = self.most_rate_limits;
-            let wrong = format!(
-                "with it there would be more than {most} rate limits, which is RateLimits of its service cluster"
-            );
-            return Err(Refusal::new(wrong, "use another service cluster, or have the operator raise RateLimits"));
+            let wrong =
+                format!("with it the service cluster would have more than {most} rate limits (limit RateLimits)");
+            return Err(Refusal::new(wrong, "use another service cluster, or ask the operator to raise RateLimits"));
         }
         self.bytes -= bytes;
         self.taken += bytes;

@@ -131,8 +131,8 @@ impl Pace {
 /// Tells the owner.
 pub(super) fn refusal(until: Timestamp) -> Refusal {
     Refusal::new(
-        "its labels change again and again, and each change makes all proxies load their configuration anew",
-        format!("leave them as they shall be; they are looked at again after {until:.0}"),
+        "its labels change too often, and each change reloads all proxies",
+        format!("stop changing them: core reads them again after {until:.0}"),
     )
 }
 

@@ -106,15 +106,18 @@ impl<'a> World<'a> {
         let names = || own.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", ");
         let host_port = |p: &crate::snapshot::PublishedPort| p.mode == PublishMode::Host && p.target == port.get();
         match (label, own.as_slice()) {
-            (Some(label), []) => Err(Refusal::new("the service is on no overlay network", "attach it to one")
-                .about("network", label.as_str())),
+            (Some(label), []) => Err(Refusal::new(
+                "names a network, but the service is on no overlay network",
+                "attach the service to one",
+            )
+            .about("network", label.as_str())),
             (Some(label), _) => match named(label.as_str(), &own, service).as_slice() {
                 [network] => Ok(Reach::Network(network.id.clone())),
-                [] => Err(Refusal::new("is no overlay network of the service", format!("it is on: {}", names()))
+                [] => Err(Refusal::new("is not an overlay network of the service", format!("use one of: {}", names()))
                     .about("network", label.as_str())),
                 _ => Err(Refusal::new(
-                    "stands for several networks of the service",
-                    format!("write one in full: {}", names()),
+                    "matches several networks of the service",
+                    format!("use a full name: {}", names()),
                 )
                 .about("network", label.as_str())),
             },
@@ -122,11 +125,11 @@ impl<'a> World<'a> {
             (None, []) if service.spec.ports.iter().any(host_port) => Ok(Reach::HostPort),
             (None, []) => Err(Refusal::new(
                 "it is on no overlay network",
-                format!("attach it to one, or publish port {port} with mode=host"),
+                format!("attach the service to one, or publish port {port} with mode=host"),
             )),
             (None, _) => Err(Refusal::new(
                 format!("it is on several networks: {}", names()),
-                "say by com.docker.lb.network which of them the proxies shall use",
+                "set com.docker.lb.network to the one that the proxies should use",
             )),
         }
     }
@@ -148,9 +151,9 @@ impl<'a> World<'a> {
         let name = self.network_name(network);
         let mut right = claim.right(name);
         if !claim.is_of(service) {
-            right += ", or reach this one over another network";
+            right += ", or move this service to another network";
         }
-        Err(Refusal::new(format!("it is reached over network {name}, and {}", claim.wrong()), right))
+        Err(Refusal::new(format!("proxies reach it over network {name}, where {}", claim.wrong()), right))
     }
 
     /// The addresses of the tasks that serve, sorted. A task without an address there yet is none of them.

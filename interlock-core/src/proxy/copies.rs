@@ -98,7 +98,8 @@ impl Copies {
         let paths = self.placed().into_iter().map(|placed| self.folder.join(placed.file_name()));
         paths
             .filter_map(|path| {
-                read(&path).map_err(|error| tracing::warn!("the copy {} is of no use: {error}", path.display())).ok()
+                let warn = |error| tracing::warn!(path = %path.display(), "unreadable copy ignored: {error}");
+                read(&path).map_err(warn).ok()
             })
             .collect()
     }

@@ -73,10 +73,10 @@ impl Follower {
             let text = format!("{:?}: {}", status.code(), crate::problem::shown(status.message()));
             if reached {
                 pause = pauses.build();
-                tracing::warn!("the stream from core ended ({text}); the proxy goes on, and core is tried again");
+                tracing::warn!("the stream from core ended ({text}); the proxy keeps serving and tries core again");
                 told = None;
             } else if told.as_ref() != Some(&text) {
-                tracing::warn!("core cannot be reached ({text}); the proxy goes on, and core is tried again");
+                tracing::warn!("cannot reach core ({text}); the proxy keeps serving and tries core again");
                 told = Some(text);
             }
             tokio::time::sleep(pause.next().unwrap_or(longest)).await;
@@ -111,7 +111,7 @@ impl Follower {
                         }
                     }
                     Some(Err(status)) => return (reached(heard), status),
-                    None => return (reached(heard), tonic::Status::ok("core closed it")),
+                    None => return (reached(heard), tonic::Status::ok("core closed the stream")),
                 },
                 Some(answer) = self.answers.recv() => {
                     let _ = requests.send(request(self.event(answer)));
@@ -132,7 +132,7 @@ impl Follower {
     fn take(&self, revision: v1::Revision) -> Option<Event> {
         let v1::Revision { generation, revision, files, signature } = revision;
         if generation != self.introduction.generation.as_str() {
-            tracing::warn!("core sent a revision of another generation; it is left aside");
+            tracing::warn!("revision of another generation from core ignored");
             return None;
         }
         let files = files.unwrap_or_default();
@@ -159,7 +159,7 @@ impl Follower {
                 None
             }
             Err(malformed) => {
-                tracing::warn!("core sent a revision that is none: {malformed}");
+                tracing::warn!("malformed revision from core ignored: {malformed}");
                 let message = malformed.to_string();
                 Some(Event::Refused(v1::Refused {
                     generation,

@@ -163,11 +163,12 @@ impl Generations {
         while self.old.len() > Self::FEW && self.memory() > self.room {
             let spans: Vec<_> = self.old.iter().map(|old| old.took).collect();
             let Some(old) = self.old.remove(shortest(&spans)) else { return };
+            let took = Duration::from_millis(old.took.as_millis().try_into().unwrap_or(u64::MAX));
             tracing::warn!(
                 workers = old.workers.len(),
                 room = self.room,
-                "old workers with open connections take more memory than they may: those that took connections for {} are ended",
-                humantime::format_duration(Duration::from_millis(old.took.as_millis().try_into().unwrap_or(u64::MAX)))
+                took = %humantime::format_duration(took),
+                "old workers ended: memory limit reached"
             );
             for worker in old.workers.into_keys() {
                 worker.signal(Signal::SIGTERM);

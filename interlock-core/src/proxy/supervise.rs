@@ -111,7 +111,7 @@ impl Supervisor {
             };
             if unreached {
                 tracing::warn!(
-                    "core did not answer within {}: what is mounted is served meanwhile",
+                    "core did not answer within {}: serving the mounted configuration",
                     humantime::format_duration(self.times.reach)
                 );
                 return;
@@ -120,7 +120,7 @@ impl Supervisor {
         let heard = timeout(self.times.core, self.wanted.wait_for(Option::is_some)).await.is_ok();
         if !heard {
             tracing::warn!(
-                "core said nothing for {}: an older configuration is served meanwhile",
+                "core sent nothing for {}: serving an older configuration",
                 humantime::format_duration(self.times.core)
             );
         }
@@ -158,7 +158,7 @@ impl Supervisor {
                     if let Some(pause) = self.generations.pause(self.times.pace) {
                         tracing::info!(
                             bytes = self.generations.memory(),
-                            "old workers with open connections take much memory: what core wants next waits for up to {}",
+                            "old workers with open connections take much memory: the next revision waits for up to {}",
                             humantime::format_duration(pause)
                         );
                         paced = Some(Instant::now() + pause);

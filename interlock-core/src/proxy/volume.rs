@@ -45,8 +45,8 @@ impl Volume {
         }
         let Some(candidate) = self.unkept.take() else { return };
         self.begin(move |copies| match copies.keep(&candidate) {
-            Ok(()) => tracing::info!("the volume has a copy again of what is served"),
-            Err(error) => tracing::warn!("there may be no copy of what is served: {error}"),
+            Ok(()) => tracing::info!("the volume has a copy of the served configuration again"),
+            Err(error) => tracing::warn!("the volume may have no copy of the served configuration: {error}"),
         });
     }
 
@@ -54,7 +54,7 @@ impl Volume {
     pub(super) async fn newest_first(&mut self) -> Vec<Candidate> {
         let read = if self.hangs() { Err(slow()) } else { self.run(Copies::newest_first).await };
         read.unwrap_or_else(|error| {
-            tracing::warn!("copies on the volume are of no use: {error}");
+            tracing::warn!("unreadable copies on the volume ignored: {error}");
             Vec::new()
         })
     }

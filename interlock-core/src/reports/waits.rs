@@ -84,15 +84,15 @@ fn is_unfollowed(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> b
 fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {
     let right = match extension.image {
         Some(_) => format!("see `docker service ps {0}` and `docker service logs {0}`", extension.service_name),
-        None => "see what core logs, and whether it has enough time and memory".to_owned(),
+        None => "see core's log, and check its processor and memory limits".to_owned(),
     };
-    problem(cluster, "its extension has made no files of the newest routes for 15 s", right)
+    problem(cluster, "its extension has not rendered the newest routes for 15 s", right)
 }
 
 fn without_agents(cluster: &Cluster, extension: &Extension) -> Problem {
     let right =
-        format!("see `docker service logs {}`: its tasks say why they cannot reach core", extension.proxy_service_name);
-    problem(cluster, "none of its proxies has followed core for 15 s: they do not hear of changes", right)
+        format!("see `docker service logs {}` for why its tasks cannot reach core", extension.proxy_service_name);
+    problem(cluster, "none of its proxies has been connected to core for 15 s, so they get no changes", right)
 }
 
 fn problem(cluster: &Cluster, wrong: &str, right: String) -> Problem {

@@ -87,12 +87,12 @@ fn disagreement(agent: &AgentReport, secret: &SecretName) -> Problem {
         label: None,
         value: None,
         wrong: format!(
-            "proxy {} at {} says something else of secret {} than the other proxies, which have the same",
+            "proxy {} at {} reports other content for secret {} than the other proxies, which agree",
             shown(&agent.hostname),
             agent.address,
             shown(secret.as_str())
         ),
-        right: "its word does not count; replace this task, and find out who runs there if it happens again".to_owned(),
+        right: "core ignores its report: replace this task; if it recurs, check the node".to_owned(),
         effect: Effect::Kept,
     }
 }
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(secret.public_key.as_deref(), Some("aa"));
         let told: Vec<_> = said.problems().map(|problem| problem.to_string()).collect();
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("proxy proxy-1 at 10.0.5.1 says something else of secret ca.pem"), "{told:?}");
+        assert!(told[0].contains("proxy proxy-1 at 10.0.5.1 reports other content for secret ca.pem"), "{told:?}");
         assert_eq!(reports([(1, Some("aa")), (2, Some("aa")), (3, Some("aa"))]).problems().count(), 0);
         let lacks = reports([(1, None), (2, Some("aa")), (3, Some("aa"))]);
         assert_eq!(lacks.problems().count(), 1, "it says that it has none");

@@ -143,7 +143,7 @@ impl Follower {
         if !is_known {
             let after = self.options.blind_after;
             tracing::warn!(
-                "the Swarm could not be read for {after:?}: proxies look now and then whether there is another core"
+                "cannot read the Swarm for {after:?}: sending proxies away every {after:?} to look for another core"
             );
         }
         self.control.send_proxies_away();
@@ -212,7 +212,7 @@ impl Follower {
             stop.now();
             match timeout(Self::GRACE, applying).await {
                 Ok(applied) => self.applied(applied, Instant::now()),
-                Err(_) => tracing::warn!("a call was abandoned; whether it was carried out shows in the next pass"),
+                Err(_) => tracing::warn!("a call was abandoned; the next pass shows whether it was carried out"),
             }
         }
     }

@@ -50,9 +50,7 @@ impl Told {
             begins(&problem, services);
         }
         for problem in over {
-            let (service, cluster) = subject(&problem);
-            let label = problem.label.as_deref();
-            tracing::info!(service, cluster, label, "solved: {problem}");
+            ends(&problem, services);
         }
         let waiting = plan.waiting.iter().map(|waiting| (waiting.cluster.clone(), waiting.reason.clone()));
         let waiting: BTreeMap<_, _> = waiting.collect();
@@ -104,7 +102,7 @@ impl Told {
     pub(super) fn unreadable(&mut self, error: &docker::Error) {
         // Which of the lists fails first is chance.
         if self.unreadable != Some(error.kind()) {
-            tracing::warn!("the Swarm cannot be read, what runs stays as it is: {}", chain(error));
+            tracing::warn!("cannot read the Swarm, nothing changes until it works again: {}", chain(error));
         }
         self.unreadable = Some(error.kind());
     }
@@ -113,7 +111,7 @@ impl Told {
     pub(super) fn disconnected(&mut self, error: &docker::Error) {
         let text = chain(error);
         if self.disconnected.as_ref() != Some(&text) {
-            tracing::warn!("{text}; what runs stays as it is, and connecting is tried again");
+            tracing::warn!("{text}; nothing changes until the connection is back");
         }
         self.disconnected = Some(text);
     }
@@ -130,7 +128,7 @@ impl Told {
     /// It can be read.
     pub(super) fn readable(&mut self) {
         if self.unreadable.take().is_some() {
-            tracing::info!("the Swarm can be read again");
+            tracing::info!("reading the Swarm works again");
         }
     }
 }
@@ -144,6 +142,14 @@ fn begins(problem: &Problem, services: &[Service]) {
         Severity::Error => tracing::error!(service, cluster, label, effect, host, "{problem}"),
         Severity::Warning => tracing::warn!(service, cluster, label, effect, host, "{problem}"),
     }
+}
+
+/// Logs that a problem is solved, with the fields of the line that reported it, so that a program finds both.
+fn ends(problem: &Problem, services: &[Service]) {
+    let (service, cluster) = subject(problem);
+    let host = service.and_then(|name| hosts(name, services));
+    let (label, effect) = (problem.label.as_deref(), problem.effect.name());
+    tracing::info!(service, cluster, label, effect, host, "problem solved: {problem}");
 }
 
 /// The service or the service cluster that a problem is about.
