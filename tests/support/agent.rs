@@ -200,6 +200,7 @@ impl Node {
             serve: Duration::from_secs(5),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             pace: self.old_workers.1,
+            look: Duration::from_millis(50),
             volume: Duration::from_millis(500),
             ..Options::default().times
         };
