@@ -55,6 +55,7 @@ fn told(mut inputs: Inputs, secrets: &[(&str, SecretReport)]) -> Vec<String> {
             .into(),
         running: None,
         refused: None,
+        unreachable: Default::default(),
     };
     inputs.reports = Reports { agents: BTreeMap::from([(1, report)]), ..Reports::default() };
     reconcile_embedded(&inputs).0.problems.iter().map(ToString::to_string).collect()
@@ -119,6 +120,7 @@ fn authorities_that_are_none_cost_their_route_alone() {
             secrets: BTreeMap::from([("ca.pem".parse().unwrap(), known)]).into(),
             running: None,
             refused: None,
+            unreachable: Default::default(),
         };
         inputs.reports = Reports { agents: BTreeMap::from([(1, report)]), ..Reports::default() };
         assert_eq!(text(&inputs).contains("proxy_ssl_trusted_certificate"), served);
@@ -144,6 +146,7 @@ fn m3_a_proxy_that_says_otherwise_than_the_others_costs_nobody_a_route() {
         secrets: secrets.into(),
         running: None,
         refused: None,
+        unreachable: Default::default(),
     };
     let has = || BTreeMap::from([("ca.pem".parse().unwrap(), secret(ONE, "2027-01-01T00:00:00Z", ""))]);
     // It comes first, and with several streams.

@@ -10,8 +10,9 @@ use interlock_core::desired::AgentFile;
 use interlock_core::docker::{Client, Endpoint};
 use interlock_core::install::{self, Core};
 use interlock_core::ownership;
-use interlock_core::plan::Action;
-use interlock_core::reconcile::{Inputs, Outcome, reconcile};
+use interlock_core::plan::{Action, Created};
+use interlock_core::proxy_config::ProxyConfig;
+use interlock_core::reconcile::{Inputs, Outcome, reconcile, reconcile_embedded};
 use interlock_core::render::{self, RenderError, Rendering, Renderings};
 use interlock_core::runtime::{self, Error, Options, Progress};
 use interlock_core::snapshot::Snapshot;
@@ -137,6 +138,61 @@ async fn options_that_nginx_refuses_leave_those_of_before_in_force() {
     inputs.renderings = refuses(&decide(&inputs).0);
     let problems = decide(&inputs).0.problems;
     assert!(problems.iter().any(|it| it.to_string().contains("unknown directive")), "{told} {problems:?}");
+}
+
+/// A newer NGINX may refuse what an older one accepted. What was accepted may protect, and the settings before it may not.
+#[tokio::test]
+async fn options_that_were_accepted_once_are_not_given_up_for_those_of_before() {
+    let with = |line: &str| format!("{SETTINGS}[Extensions.default.Config]\nHTTPOptions = [{line:?}]\n");
+    let site = Site::new(Swarm::three_nodes().overlay("demo"));
+    site.install(&with("weak on;")).await.unwrap();
+    site.install(&with("strong on;")).await.unwrap();
+    route(&mut site.handle.swarm(), "shop", "demo");
+    site.handle.swarm().settle();
+    let secret = site.snapshot().await.secrets.remove(0);
+    let pem = String::from_utf8(site.handle.swarm().secret_bytes(&secret.name).unwrap()).unwrap();
+    let authority = Some(Arc::new(Authority::from_pem(&pem).unwrap()));
+    let client = Client::connect(&site.options().endpoint).await.unwrap().with_authority(authority);
+    let look = || async { client.observe(jiff::Timestamp::UNIX_EPOCH).await.unwrap() };
+    let observation = look().await;
+    let mut inputs = Inputs::new(observation.snapshot.clone(), settings(&with("strong on;")));
+    let (accepted, _) = reconcile_embedded(&inputs);
+    let mut created = Created::default();
+    for step in &accepted.plan.steps {
+        client.apply(&step.action, &observation.specs, &mut created).await.unwrap();
+    }
+    // Core notes that they were accepted: a hash without a message behind it.
+    let noted = || site.handle.swarm().service_json("interlock-proxy")["Spec"]["Labels"][ownership::OPTIONS].clone();
+    let before = noted();
+    assert!(before.as_str().is_some_and(|noted| !noted.contains(' ')), "{before}");
+    // With another NGINX all is refused, whatever routes change. What was accepted before is served on.
+    inputs.memory = accepted.memory;
+    for service in ["blog", "wiki"] {
+        route(&mut site.handle.swarm(), service, "demo");
+        site.handle.swarm().settle();
+        let observation = look().await;
+        inputs.snapshot = observation.snapshot;
+        let wanted = reconcile(&inputs).proxy_configs;
+        let error = RenderError::RefusedSettings("unknown directive \"strong\"".to_owned());
+        let refused = |it: &ProxyConfig| Rendering { revision: it.revision.clone(), result: Err(error.clone()) };
+        inputs.renderings = wanted.iter().map(|(key, config)| (key.clone(), refused(config))).collect();
+        let outcome = reconcile(&inputs);
+        for config in outcome.proxy_configs.values() {
+            let text = render::render(config, usize::MAX / 64).result.unwrap()[0].content.clone();
+            assert!(text.contains("strong on;") && !text.contains("weak on;"), "{text}");
+        }
+        let text = |it: &Rendering| it.result.as_ref().unwrap()[0].content.clone();
+        let delivered: Vec<_> = outcome.deliveries.values().map(text).collect();
+        assert!(!delivered.is_empty() && delivered.iter().all(|text| text.contains("strong on;")), "{delivered:?}");
+        let told = outcome.problems.iter().filter(|it| it.to_string().contains("unknown directive")).count();
+        assert_eq!(told, 1, "{:?}", outcome.problems);
+        // The note stays, so that a core that starts anew decides alike.
+        for step in &outcome.plan.steps {
+            client.apply(&step.action, &observation.specs, &mut created).await.unwrap();
+        }
+        assert_eq!(noted(), before, "{}", outcome.plan);
+        inputs.memory = outcome.memory;
+    }
 }
 
 /// A newer engine is asked for more. Core that moves to a manager with an older one changes nothing, and is asked for nothing else when it

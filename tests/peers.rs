@@ -15,7 +15,7 @@ use interlock_core::grpc::{self, convert, v1};
 use interlock_core::names::Cluster;
 use interlock_core::proxy_config::{self, Generation, ProxySettings, Revision};
 use interlock_core::render::{File, RenderError, Rendering, Renderings};
-use interlock_core::reports::AgentReport;
+use interlock_core::reports::{AgentReport, Failure};
 use interlock_core::routes::Routes;
 use interlock_core::settings::Settings;
 use interlock_core::trust::{Authority, Identity, Role};
@@ -195,6 +195,23 @@ async fn what_an_agent_says_is_kept_in_short() {
     let refused = v1::Refused { revision: revision(1).to_string(), message: long, ..v1::Refused::default() };
     agent.says(Event::Refused(refused)).await;
     assert_eq!(core.report().await.refused.unwrap().1.len(), 300);
+}
+
+#[tokio::test]
+async fn which_tasks_a_proxy_cannot_reach_is_bounded_and_the_newest_report_counts() {
+    let mut core = Core::start().await;
+    let task = |address: String| v1::UnreachableTask { address, refuses: true, ..v1::UnreachableTask::default() };
+    let many: Vec<_> = (1..=5000).map(|port| task(format!("10.0.1.5:{port}"))).collect();
+    let hello = v1::Hello { unreachable: many, ..hello() };
+    let agent = Agent::connect(core.peer(Role::Proxy, ""), hello).await.unwrap();
+    assert_eq!(core.report().await.unreachable.len(), convert::MOST_UNREACHABLE);
+    let unreachable = ["10.0.1.6:80", "shop:80", "10.0.1.7", ""].map(|address| task(address.to_owned())).into();
+    agent.says(Event::Reachability(v1::Reachability { unreachable })).await;
+    let report = core.report().await;
+    let expected = Failure { refuses: true, is_lasting: false };
+    assert_eq!(report.unreachable, [("10.0.1.6:80".parse().unwrap(), expected)].into());
+    agent.says(Event::Reachability(v1::Reachability::default())).await;
+    assert!(core.report().await.unreachable.is_empty());
 }
 
 /// What an agent says of a secret of this name.

@@ -64,6 +64,7 @@ async fn proxies_that_do_not_follow_core_are_told_after_a_while() {
         secrets: Default::default(),
         running: None,
         refused: None,
+        unreachable: Default::default(),
     };
     inputs.reports.agents.insert(1, report);
     assert_eq!(told_at(&mut inputs, [0, 14, 15]), [false; 3]);

@@ -39,6 +39,7 @@ pub mod desired;
 pub mod ownership;
 mod placement;
 pub mod plan;
+pub(crate) mod reachability;
 pub(crate) mod shortages;
 
 pub mod install;

@@ -12,6 +12,7 @@
 
 mod candidate;
 mod children;
+mod connections;
 mod copies;
 mod folder;
 mod follow;
@@ -48,6 +49,7 @@ use crate::desired::{AgentFile, MANIFEST_FILE};
 use crate::grpc::v1::proxies_client::ProxiesClient;
 use crate::settings::Kind;
 use children::Children;
+use connections::Connections;
 use copies::Copies;
 use folder::Folder;
 use follow::{Follower, Introduction, Running};
@@ -126,6 +128,9 @@ pub struct Times {
     /// How long a revision waits for connections to end when old workers take more than half of the memory that they may. Default: 5 s, which is how
     /// long a worker can stay for a connection without a request; up to 128 times as long the less is left.
     pub pace: Duration,
+    /// How often the agent looks which tasks do not accept connections, to report it if that has changed. A task counts when connections to it have
+    /// failed for 4 times as long, and no longer when none has failed for 60 times as long. Default: 5 s.
+    pub look: Duration,
     /// How long the volume may take to read or write copies before it is done without. Default: 10 s.
     pub volume: Duration,
 }
@@ -153,6 +158,7 @@ impl Default for Options {
                 pause: (Duration::from_millis(100), Duration::from_secs(3)),
                 retry: (Duration::from_secs(2), Duration::from_secs(300)),
                 pace: Duration::from_secs(5),
+                look: Duration::from_secs(5),
                 volume: Duration::from_secs(10),
             },
         }
@@ -228,7 +234,8 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         tracing::warn!("{version_warning}");
     }
     let hitless = matches!(delivery, Delivery::Hitless { .. });
-    let output = Output::to_ours(&options.run).map(Arc::new);
+    let connections = Connections::new(options.times.look);
+    let output = Output::to_ours(&options.run, &connections).map(Arc::new);
     let output = output.inspect_err(|error| tracing::warn!("nginx writes to this container's output itself: {error}"));
     let program = Program::new(&options.command, hitless, children, output.ok());
     let (wanted_by_core, wanted) = watch::channel(None);
@@ -273,6 +280,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
                 running: running_now,
                 wanted: wanted_by_core,
                 answers: answered,
+                connections,
                 pause,
                 seal,
             };

@@ -22,6 +22,7 @@ use crate::ownership;
 use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{self, Effect, Problem, Severity, Subject};
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
+use crate::reachability;
 use crate::render::{self, RenderError, Rendering, Renderings};
 use crate::reports::{Reports, VersionInUse, Versions, Waits};
 use crate::routes::{self, Live, LiveRoutes, Place, Routes};
@@ -99,6 +100,8 @@ pub struct Memory {
     pub cores: Cores,
     /// Which services lack tasks, and since when.
     pub shortages: Shortages,
+    /// Which services are reported for tasks that do not accept connections.
+    pub unreachable: reachability::Reported,
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
@@ -327,6 +330,8 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     problems.extend(desired::lack_of_nodes(snapshot, settings));
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
+    let (unreachable, told) = memory.unreachable.renewed(snapshot, &model, reports);
+    problems.extend(told);
     let (shortages, told) = memory.shortages.renewed(snapshot, settings, &model);
     problems.extend(told);
     let accepted = accepted(&configs, renderings, &memory.accepted);
@@ -429,6 +434,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             refused_options,
             cores,
             shortages,
+            unreachable,
         },
     }
 }

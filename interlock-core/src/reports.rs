@@ -1,7 +1,7 @@
 //! What extensions and agents say about themselves: values that the running core collects and that decisions depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -49,6 +49,20 @@ pub struct AgentReport {
     pub running: Option<Revision>,
     /// The newest revision that its proxy did not take, and what the checker said.
     pub refused: Option<(Revision, String)>,
+    /// The tasks that do not accept its proxy's connections.
+    pub unreachable: Unreachable,
+}
+
+/// Tasks that do not accept connections, by the address that the proxy connects to.
+pub type Unreachable = BTreeMap<SocketAddr, Failure>;
+
+/// How connections to a task fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failure {
+    /// Whether the task refused a connection. Otherwise it did not answer.
+    pub refuses: bool,
+    /// Whether connections have failed for a minute.
+    pub is_lasting: bool,
 }
 
 /// What secrets are, by name. The honest agents of a generation say the same, and share one value.
@@ -156,6 +170,7 @@ mod tests {
             version_warning: String::new(),
             running: None,
             refused: None,
+            unreachable: Unreachable::new(),
         }
     }
 

@@ -205,6 +205,7 @@ impl Node {
             linger: self.mesh.unwrap_or_default(),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             pace: self.old_workers.1,
+            look: Duration::from_millis(50),
             volume: Duration::from_millis(500),
             ..Options::default().times
         };

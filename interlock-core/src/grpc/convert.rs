@@ -11,7 +11,7 @@ use super::v1;
 use crate::names::{Cluster, HostPattern, SecretName};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
 use crate::render::{self, File, RenderError, Rendering, Suspect};
-use crate::reports::SecretReport;
+use crate::reports::{Failure, SecretReport, Unreachable};
 use crate::settings::{Kind, ProxyOptions};
 
 mod routes;
@@ -207,6 +207,18 @@ pub fn secrets_from_wire(secrets: &[v1::Secret], known: &BTreeSet<SecretName>) -
             Some((name, report))
         })
         .collect()
+}
+
+/// How many unreachable tasks of one proxy are read. An agent reports no more.
+pub const MOST_UNREACHABLE: usize = 1024;
+
+/// The tasks that do not accept a proxy's connections. What is no address is none.
+pub fn unreachable_from_wire(tasks: &[v1::UnreachableTask]) -> Unreachable {
+    let read = |task: &v1::UnreachableTask| {
+        let v1::UnreachableTask { address, refuses, is_lasting } = task;
+        Some((address.parse().ok()?, Failure { refuses: *refuses, is_lasting: *is_lasting }))
+    };
+    tasks.iter().take(MOST_UNREACHABLE).filter_map(read).collect()
 }
 
 /// For the wire, with their hash.

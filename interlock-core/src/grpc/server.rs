@@ -285,6 +285,7 @@ impl v1::proxies_server::Proxies for Hub {
             secrets: known.as_ref().map(secrets).unwrap_or_default(),
             running: hello.revision.parse().ok(),
             refused: None,
+            unreachable: convert::unreachable_from_wire(&hello.unreachable),
         };
         if caller.is_logged() {
             tracing::info!(
@@ -365,5 +366,6 @@ fn note(report: &mut AgentReport, event: v1::follow_request::Event) {
             report.running = refusal.running_revision.parse().ok();
             report.refused = refusal.revision.parse().ok().map(|revision| (revision, convert::words(&refusal.message)));
         }
+        Event::Reachability(now) => report.unreachable = convert::unreachable_from_wire(&now.unreachable),
     }
 }

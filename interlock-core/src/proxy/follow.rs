@@ -6,11 +6,12 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Client;
 use super::candidate::{Candidate, Origin};
+use super::connections::Connections;
 use super::seal::Seal;
 use crate::grpc::v1::follow_request::Event;
 use crate::grpc::{MESSAGE_LIMIT, convert, v1};
@@ -51,6 +52,7 @@ pub(super) struct Follower {
     pub(super) running: watch::Receiver<Running>,
     pub(super) wanted: watch::Sender<Option<Arc<Candidate>>>,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
+    pub(super) connections: Connections,
     /// The shortest and the longest time between two attempts to reach core.
     pub(super) pause: (Duration, Duration),
     pub(super) seal: Option<Seal>,
@@ -89,6 +91,9 @@ impl Follower {
         // What became of revisions of an earlier stream: what runs is in the Hello, and what was refused core sends again.
         while self.answers.try_recv().is_ok() {}
         let hello = self.hello();
+        let mut unreachable = hello.unreachable.clone();
+        let mut look = interval(self.connections.look());
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The other side is in this function.
         let _ = requests.send(request(Event::Hello(hello)));
         let mut stream = match self.client.follow(UnboundedReceiverStream::new(outgoing)).await {
@@ -116,6 +121,13 @@ impl Follower {
                 Some(answer) = self.answers.recv() => {
                     let _ = requests.send(request(self.event(answer)));
                 }
+                _ = look.tick() => {
+                    let now = self.connections.unreachable();
+                    if now != unreachable {
+                        unreachable.clone_from(&now);
+                        let _ = requests.send(request(Event::Reachability(v1::Reachability { unreachable: now })));
+                    }
+                }
             }
         }
     }
@@ -124,8 +136,8 @@ impl Follower {
         let Introduction { agent, generation, proxy_version, hostname, version_warning, secrets } =
             self.introduction.clone();
         let Running { revision, hash } = self.running.borrow().clone();
-        let generation = generation.to_string();
-        v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning, secrets }
+        let (generation, unreachable) = (generation.to_string(), self.connections.unreachable());
+        v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning, secrets, unreachable }
     }
 
     /// Makes a revision the one that is wanted, unless it is not what the contract says.

@@ -2,7 +2,7 @@
 //!
 //! The engine reads a container's output. While an engine hangs nobody does, and a process that writes there waits: a worker of NGINX would
 //! wait with all of its requests. So the agent gives NGINX two files in memory instead, which no write waits for, and passes on what is in
-//! them. When nobody reads, it drops lines and counts them.
+//! them. When nobody reads, it drops lines and counts them. Lines about connections that failed are read on the way, dropped or not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +16,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::connections::Connections;
 
 /// How much is passed on at once, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -38,13 +40,13 @@ pub(super) struct Output {
 
 impl Output {
     /// Begins to pass on. `folder` is the agent's own, in memory.
-    pub(super) fn to_ours(folder: &Path) -> io::Result<Self> {
+    pub(super) fn to_ours(folder: &Path, connections: &Connections) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let (out, of_out) = file(&folder.join("stdout.log"))?;
         let (err, of_err) = file(&folder.join("stderr.log"))?;
         let passing = vec![
-            spawn("nginx-stdout", of_out, io::stdout(), over.clone())?,
-            spawn("nginx-stderr", of_err, io::stderr(), over.clone())?,
+            spawn("nginx-stdout", of_out, io::stdout(), over.clone(), connections.clone())?,
+            spawn("nginx-stderr", of_err, io::stderr(), over.clone(), connections.clone())?,
         ];
         Ok(Self { files: [out, err], over, passing })
     }
@@ -80,6 +82,7 @@ fn spawn(
     file: File,
     mut to: impl Write + Send + 'static,
     over: Arc<AtomicBool>,
+    connections: Connections,
 ) -> io::Result<JoinHandle<()>> {
     let (chunks, waiting) = mpsc::sync_channel::<Vec<u8>>(WAITING);
     let (all_written, written) = mpsc::sync_channel::<()>(0);
@@ -91,14 +94,14 @@ fn spawn(
         drop(all_written);
     })?;
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        pass_on(&file, chunks, &over);
+        pass_on(&file, chunks, &over, &connections);
         let _ = written.recv_timeout(LAST);
     })
 }
 
 /// Whole lines, one chunk after the other, until all is over and everything was read.
-fn pass_on(file: &File, to: SyncSender<Vec<u8>>, over: &AtomicBool) {
-    let (mut at, mut freed, mut dropped) = (0, 0, 0);
+fn pass_on(file: &File, to: SyncSender<Vec<u8>>, over: &AtomicBool, connections: &Connections) {
+    let (mut at, mut freed, mut dropped, mut is_part) = (0, 0, 0, false);
     let mut chunk = vec![0; CHUNK];
     loop {
         let is_over = over.load(Ordering::Relaxed);
@@ -113,6 +116,11 @@ fn pass_on(file: &File, to: SyncSender<Vec<u8>>, over: &AtomicBool) {
             std::thread::sleep(PAUSE);
             continue;
         }
+        // A chunk that begins within a line is read from the next one on.
+        let whole =
+            if is_part { chunk[..length].iter().position(|b| *b == b'\n').map_or(length, |end| end + 1) } else { 0 };
+        connections.read(&chunk[whole..length]);
+        is_part = lines == 0;
         if to.try_send(chunk[..length].to_vec()).is_err() {
             dropped += chunk[..length].iter().filter(|b| **b == b'\n').count();
         } else if dropped > 0 {
@@ -169,7 +177,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut out, of_out) = file(&folder.path().join("log")).expect("a file");
         let (reader, over) = (Reader::default(), Arc::new(AtomicBool::new(false)));
-        let thread = spawn("test", of_out, reader.clone(), over.clone()).expect("a thread");
+        let connections = Connections::new(Duration::from_secs(5));
+        let thread = spawn("test", of_out, reader.clone(), over.clone(), connections).expect("a thread");
         let mut written = Vec::new();
         for number in 0..200 {
             let line = format!("{number} {}\n", "x".repeat(20_000));

@@ -29,7 +29,7 @@ pub(super) fn filtered(said: &str, folder: &Path) -> String {
 
 /// The level and the text of a message: `nginx: [emerg] text`, or as the log has it, `2026/01/31 12:00:00 [emerg] 7#7: text`. All other
 /// lines belong to a quote or to nobody.
-fn message(line: &str) -> Option<(&str, &str)> {
+pub(super) fn message(line: &str) -> Option<(&str, &str)> {
     let (head, rest) = line.split_once('[')?;
     let (level, text) = rest.split_once("] ")?;
     if head == "nginx: " {

@@ -125,6 +125,7 @@ mod tests {
             version_warning: String::new(),
             running: None,
             refused: None,
+            unreachable: Default::default(),
         }
     }
 

@@ -241,6 +241,7 @@ mod tests {
             secrets: Default::default(),
             running: None,
             refused: None,
+            unreachable: Default::default(),
         };
         let revision = |number: u8| format!("{number:016x}").parse::<Revision>().expect("a revision");
         let mut says = |report: &AgentReport| note(&mut reports, Said::Agent(1, Some(report.clone())));
