@@ -7,12 +7,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clusters;
 mod cores;
+mod docs;
 mod hitless;
 mod identities;
 mod kinds;
 mod names;
 mod networks;
+mod operations;
 mod production;
 mod site;
 mod stories;

@@ -50,6 +50,11 @@ impl Site {
         self.lab.command(args);
     }
 
+    /// Sends commands to this manager from now on, 0 being the first.
+    pub(crate) fn talk_to(&self, manager: usize) {
+        self.lab.talk_to(manager);
+    }
+
     pub(crate) fn docker(&self, args: &[&str]) -> String {
         self.lab.docker(args)
     }
