@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::site::Site;
+use crate::site::{Site, tell};
+use crate::support::http;
 use crate::support::load::{Load, Outcome};
 
 const HOST: &str = "shop.local.test";
@@ -31,11 +32,6 @@ fn shop(site: &Site, replicas: u32, more: &[&str]) {
 fn none_failed(what: &str, outcome: &Outcome) {
     let failed = &outcome.failed;
     assert!(failed.is_empty(), "{what}: {} of {}: {:#?}", failed.len(), outcome.answered, failed.first());
-}
-
-#[expect(clippy::print_stderr, reason = "figures are a result, too")]
-fn tell(text: &str) {
-    eprintln!("{text}");
 }
 
 /// Looks all the time whether any proxy accepts connections.
@@ -119,21 +115,25 @@ async fn core_on_the_leader(site: &Site) -> usize {
     leads
 }
 
-/// A power cut takes the manager that leads, and core with it, while proxies are replaced: once when Swarm has just begun, and once when one
-/// of the two is new. A client that tries the other node notices nothing, and all arrives that was asked for.
+/// A power cut takes the manager that leads, and core with it, while proxies are replaced: once when Swarm has just begun, once when the first
+/// proxy finishes what it began, and once when one of the two is new. A client that tries the other node notices nothing, and all arrives that
+/// was asked for.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm of five nodes: scripts/test --full brings one up"]
 async fn five_nodes_the_leader_dies_in_the_middle_of_a_roll() {
     let site = five().await;
+    let text = site.settings_text("interlock-proxy-nginx", HITLESS);
+    site.whole_settings(&text.replace("ProxyStopGracePeriod = \"2s\"", "ProxyStopGracePeriod = \"15s\""));
     // Not on a node that dies: what it was answering would be lost with it, which is not what this is about.
     shop(&site, 2, &["--constraint", "node.role==worker"]);
     site.install_and_wait();
-    for moment in ["the roll has begun", "one proxy is new"] {
+    for moment in ["the roll has begun", "the first proxy is ending", "one proxy is new"] {
         let leads = core_on_the_leader(&site).await;
         let before = site.proxy_tasks();
         let name = moment.replace(' ', "-");
         site.network(&name).await;
         let (load, watch) = (Load::elsewhere(&site.addresses(), HOST, 100), Watch::start(&site.addresses()));
+        let long = if moment == "the first proxy is ending" { long_answers(&site) } else { Vec::new() };
         let host = format!("{name}.local.test");
         let labels = [&format!("hosts={host}"), "port=8080"];
         site.service_with(&name, &[&name], 2, &labels, &["--constraint", "node.role==worker"]);
@@ -141,7 +141,7 @@ async fn five_nodes_the_leader_dies_in_the_middle_of_a_roll() {
             let ps = ["service", "ps", "--no-trunc", "--filter", "desired-state=running"];
             let tasks = site.docker(&[&ps[..], &["--format", "{{.ID}} {{.CurrentState}}", "interlock-proxy"]].concat());
             let new = |line: &&str| !before.iter().any(|task| line.starts_with(task));
-            let runs = |line: &&str| moment == "the roll has begun" || line.contains(" Running");
+            let runs = |line: &&str| moment != "one proxy is new" || line.contains(" Running");
             tasks.lines().filter(new).any(|line| runs(&line))
         })
         .await;
@@ -160,9 +160,22 @@ async fn five_nodes_the_leader_dies_in_the_middle_of_a_roll() {
             outcome.failed.len()
         ));
         none_failed(moment, &outcome);
+        long.into_iter().for_each(|answer| answer.join().unwrap());
     }
     site.uninstall();
     site.end().await;
+}
+
+/// A long answer from each proxy, which a proxy that ends finishes.
+fn long_answers(site: &Site) -> Vec<JoinHandle<()>> {
+    let answer = |address: String| {
+        std::thread::spawn(move || {
+            let request = format!("GET /slow?ms=14000 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+            let answer = http::exchange(address.as_str(), &request).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        })
+    };
+    site.addresses().into_iter().map(answer).collect()
 }
 
 /// Each node in turn drained and taken back, then shut down and started, as one does it for updates of the machines: under load of a client that

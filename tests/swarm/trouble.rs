@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::site::{Site, tell};
 use crate::support::load::Load;
 
 /// Three hitless service clusters, each on both workers, with images that are on the nodes and in no registry. What is said of one of
@@ -198,6 +198,9 @@ async fn a_proxy_answers_while_the_engine_hangs_for(time: Duration) {
     let outcome = load.stop();
     let failed = outcome.failed.len();
     assert!(failed == 0, "{failed} of {}: {:#?}", outcome.answered, outcome.failed.first());
+    let dropped = site.logs("interlock-proxy");
+    let dropped: Vec<_> = dropped.lines().filter(|line| line.contains("dropped")).collect();
+    tell(&format!("{} answered in {time:?} without an engine, {failed} failed; {dropped:?}", outcome.answered));
     // A quarter of 500 a second, on a machine that has other things to do as well.
     assert!(outcome.answered as u64 > 125 * time.as_secs(), "{}", outcome.answered);
     site.uninstall();
