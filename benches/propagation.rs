@@ -343,7 +343,7 @@ fn traefik(site: &Site, lab: &Lab, name: &str, port: u16, more: &[&str]) {
 
 /// A call of the manager's engine, which has to succeed.
 fn api(lab: &Lab, method: &str, path: &str, body: Option<&Value>) -> String {
-    let mut stream = UnixStream::connect(lab.host.trim_start_matches("unix://")).unwrap();
+    let mut stream = UnixStream::connect(lab.host().trim_start_matches("unix://")).unwrap();
     let body = body.map(Value::to_string).unwrap_or_default();
     let head = format!("Host: docker\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     stream.write_all(format!("{method} /v1.40{path} HTTP/1.0\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();

@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use interlock_core::names::TaskId;
 use interlock_core::problem::{Problem, Severity};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::snapshot::TaskState;
+use interlock_core::snapshot::{NodeState, Task, TaskState};
 use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
 use jiff::SignedDuration;
@@ -159,6 +160,57 @@ async fn a_task_that_is_replaced_in_time_is_no_problem() {
     assert_eq!(look(&mut inputs, 31, TaskState::Running, ""), [""; 0]);
     assert_eq!(look(&mut inputs, 3600, TaskState::Pending, "no suitable node"), [""; 0]);
     assert_eq!(look(&mut inputs, 20, TaskState::Pending, "no suitable node").len(), 1);
+}
+
+/// Tasks that are replaced one after the other, each with a minute to end: the new one waits for the port of the old one.
+#[tokio::test]
+async fn a_task_that_waits_for_the_one_before_it_to_end_is_no_problem() {
+    let mut inputs = running().await;
+    let waits = "no suitable node (host-mode port already in use on 2 nodes)";
+    for round in 0..4 {
+        let old = replace(&mut inputs, round);
+        assert_eq!(look(&mut inputs, 1, TaskState::Pending, waits), [""; 0], "{round}");
+        assert_eq!(look(&mut inputs, 59, TaskState::Pending, waits), [""; 0], "{round}");
+        task_of(&mut inputs, &old).state = TaskState::Shutdown;
+        assert_eq!(look(&mut inputs, 0, TaskState::Pending, waits), [""; 0], "{round}");
+        assert_eq!(look(&mut inputs, 2, TaskState::Preparing, ""), [""; 0], "{round}");
+        assert_eq!(look(&mut inputs, 2, TaskState::Running, ""), [""; 0], "{round}");
+    }
+    // Once the old one has ended, the new one has the time that all have.
+    let old = replace(&mut inputs, 4);
+    assert_eq!(look(&mut inputs, 60, TaskState::Pending, waits), [""; 0]);
+    task_of(&mut inputs, &old).state = TaskState::Shutdown;
+    assert_eq!(look(&mut inputs, 0, TaskState::Pending, waits), [""; 0]);
+    assert_eq!(look(&mut inputs, 19, TaskState::Pending, waits), [""; 0]);
+    assert_eq!(look(&mut inputs, 1, TaskState::Pending, waits).len(), 1);
+}
+
+/// Nobody knows of a task on such a node whether it ends.
+#[tokio::test]
+async fn a_task_on_a_node_that_is_down_is_waited_for_by_nobody() {
+    let mut inputs = running().await;
+    let old = replace(&mut inputs, 0);
+    let node = task_of(&mut inputs, &old).node.clone();
+    inputs.snapshot.nodes.iter_mut().find(|it| Some(&it.id) == node.as_ref()).unwrap().state = NodeState::Down;
+    assert_eq!(look(&mut inputs, 0, TaskState::Pending, "no suitable node"), [""; 0]);
+    assert_eq!(look(&mut inputs, 20, TaskState::Pending, "no suitable node").len(), 1);
+}
+
+/// Swarm replaces a task of shop by one that comes first. Returns the id of the old one, which goes on.
+fn replace(inputs: &mut Inputs, round: usize) -> TaskId {
+    let shop = inputs.snapshot.services.iter().find(|service| service.spec.name == "shop").unwrap().id.clone();
+    let first = inputs.snapshot.tasks.iter().rposition(|task| task.service == shop && task.is_wanted()).unwrap();
+    let mut old = inputs.snapshot.tasks.remove(first);
+    let new = Task { id: TaskId::new(format!("new-{round}")), ..old.clone() };
+    let id = old.id.clone();
+    old.desired = TaskState::Shutdown;
+    inputs.snapshot.tasks.insert(0, new);
+    inputs.snapshot.tasks.push(old);
+    id
+}
+
+fn task_of<'i>(inputs: &'i mut Inputs, id: &TaskId) -> &'i mut Task {
+    inputs.snapshot.tasks.iter_mut().find(|task| task.id == *id).unwrap()
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The commands in the README and the docs, as a reader would paste them: each is one that the program takes, and those that need no Swarm
-//! of several nodes are run.
+//! of several nodes are run. The others are run by `tests/swarm/docs.rs`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod site;

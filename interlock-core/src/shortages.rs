@@ -1,7 +1,8 @@
 //! Services that lack tasks: how many Swarm shall run, how many do, and why not, in Swarm's own words.
 //!
 //! Swarm starts tasks again and again, so the newest task says little. A service lacks tasks as long as any task that Swarm wants does not
-//! run. That is reported after a while, and it has ended when all tasks have run for a while.
+//! run. That is reported after a while, and it has ended when all tasks have run for a while. A task that is being replaced is not missing
+//! before it has ended: it may take the time that its service gives it, and with a port of the node the next one waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::names::{Cluster, ServiceId, TaskId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::Settings;
-use crate::snapshot::{Mode, Service, Snapshot, Task, TaskState};
+use crate::snapshot::{Mode, Node, NodeState, Service, Snapshot, Task, TaskState};
 
 /// How long tasks may be missing for a reason that Swarm names. Most of these end by themselves.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
@@ -36,6 +37,8 @@ pub struct Shortages {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Shortage {
     since: Timestamp,
+    /// Since when at each look.
+    lasts: Timestamp,
     /// The tasks that Swarm wanted when these changed last.
     tasks: BTreeSet<TaskId>,
     changed: Timestamp,
@@ -49,8 +52,26 @@ struct Shortage {
 struct Watched<'a> {
     service: &'a Service,
     wanted: Vec<&'a Task>,
-    reason: Option<String>,
+    /// How many tasks are about to end.
+    ending: usize,
+    reason: Option<Reason>,
     what: What,
+}
+
+/// Why tasks are missing, in Swarm's words.
+#[derive(Debug, Clone)]
+pub(crate) enum Reason {
+    /// What a task waits for.
+    Waits(String),
+    /// What a task ended with.
+    Ended(String),
+}
+
+impl Reason {
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Waits(text) | Self::Ended(text)) = self;
+        text
+    }
 }
 
 /// What a service is for.
@@ -98,6 +119,8 @@ fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Ve
     for task in &snapshot.tasks {
         tasks.entry(&task.service).or_default().push(task);
     }
+    let is_away = |node: &&Node| matches!(node.state, NodeState::Down | NodeState::Disconnected);
+    let away: BTreeSet<_> = snapshot.nodes.iter().filter(is_away).map(|node| &node.id).collect();
     let services = snapshot.services.iter().filter(|service| service.spec.mode != Mode::Job);
     let services = services.filter_map(|service| {
         let is_ours = ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
@@ -112,20 +135,25 @@ fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Ve
             age.is_none_or(|age| age <= FRESH)
         };
         let reason = reason(service, &tasks.iter().filter(is_fresh).copied().collect::<Vec<_>>());
-        Some(Watched { service, wanted: tasks.into_iter().filter(|task| task.is_wanted()).collect(), reason, what })
+        let (wanted, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.is_wanted());
+        // Of a node that is away nobody knows whether they do.
+        let ends =
+            |task: &&Task| !task.state.is_terminal() && !task.node.as_ref().is_none_or(|node| away.contains(node));
+        Some(Watched { service, wanted, ending: others.into_iter().filter(ends).count(), reason, what })
     });
     services.collect()
 }
 
 /// Why tasks are missing: what one says that waits, else the one that ended last. Those that ended before the last update had another spec.
-pub(crate) fn reason(service: &Service, tasks: &[&Task]) -> Option<String> {
+pub(crate) fn reason(service: &Service, tasks: &[&Task]) -> Option<Reason> {
     let says = |task: &&&Task| !task.serves() && !task.error.is_empty();
-    let waiting = tasks.iter().filter(|task| task.is_wanted()).filter(says).map(|task| &task.error).min();
+    let waiting = tasks.iter().filter(|task| task.is_wanted()).filter(says).min_by_key(|task| &task.error);
     let began = service.update.as_ref().and_then(|update| update.started_at);
     let ended = tasks.iter().filter(|task| !task.is_wanted() && task.state.is_terminal()).filter(says);
     let ended = ended.filter(|task| began.is_none_or(|began| task.ended_at.is_none_or(|ended| ended >= began)));
-    let last = || ended.max_by_key(|task| (task.ended_at, &task.id)).map(|task| &task.error);
-    waiting.or_else(last).map(|error| without_ids(error))
+    let task = waiting.or_else(|| ended.max_by_key(|task| (task.ended_at, &task.id)))?;
+    let text = without_ids(&task.error);
+    Some(if task.state.is_terminal() { Reason::Ended(text) } else { Reason::Waits(text) })
 }
 
 /// What Swarm says, without the ids of tasks, containers and images in it: those differ each time.
@@ -149,14 +177,15 @@ impl Watched<'_> {
         self.wanted.iter().filter(|task| task.serves()).count()
     }
 
-    /// Whether a task is missing, or one does not run that Swarm wants.
+    /// Whether a task is missing, or one does not run that Swarm wants, and none is about to end in its place.
     fn lacks_tasks(&self) -> bool {
-        let is_short = match self.service.spec.mode {
-            Mode::Replicated(replicas) => u64::try_from(self.runs()).is_ok_and(|runs| runs < replicas),
-            Mode::Global => self.wanted.is_empty(),
-            Mode::Job => false,
+        let runs = self.runs();
+        let short = match self.service.spec.mode {
+            Mode::Replicated(replicas) => usize::try_from(replicas).unwrap_or(usize::MAX).saturating_sub(runs),
+            Mode::Global => usize::from(self.wanted.is_empty()),
+            Mode::Job => 0,
         };
-        is_short || self.wanted.iter().any(|task| !task.serves())
+        short.max(self.wanted.len() - runs) > self.ending
     }
 
     fn is_updated(&self) -> bool {
@@ -169,21 +198,25 @@ impl Watched<'_> {
         let Some(mut shortage) = before.cloned() else {
             let tasks = self.lacks_tasks().then(|| self.wanted.iter().map(|task| task.id.clone()).collect())?;
             // A first look reports what Swarm gives a reason for.
-            let reported = self.reason.as_ref().filter(|_| !looked).map(|reason| (self.problem(reason), now));
-            return Some(Shortage { since: now, tasks, changed: now, well: None, reported });
+            let reported = self.reason.as_ref().filter(|_| !looked).map(|reason| (self.problem(reason.text()), now));
+            return Some(Shortage { since: now, lasts: now, tasks, changed: now, well: None, reported });
         };
         if !self.lacks_tasks() {
             let well = *shortage.well.get_or_insert(now);
             return (!is_over(well, CALM)).then_some(shortage);
         }
-        shortage.well = None;
+        if shortage.well.take().is_some() {
+            shortage.lasts = now;
+        }
         let tasks = self.wanted.iter().map(|task| task.id.clone()).collect();
         if shortage.tasks != tasks {
             shortage.tasks = tasks;
             shortage.changed = now;
         }
         let reason = match &self.reason {
-            Some(reason) => Some(reason.clone()).filter(|_| is_over(shortage.since, PATIENCE)),
+            // What waits has waited as long as tasks have been missing. What ends again and again may run in between.
+            Some(Reason::Waits(text)) => is_over(shortage.lasts, PATIENCE).then(|| text.clone()),
+            Some(Reason::Ended(text)) => is_over(shortage.since, PATIENCE).then(|| text.clone()),
             None if is_over(shortage.changed, PATIENCE_WITHOUT_REASON) => Some(self.at_rest()),
             None => None,
         };

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,15 @@ const TOO_LONG: Duration = Duration::from_secs(1200);
 
 pub struct Lab {
     name: String,
-    pub host: String,
     pub registry: String,
-    /// Addresses of the nodes, the manager's first.
+    /// Addresses of the nodes, the managers' first.
     pub nodes: Vec<String>,
     /// The engines of the nodes, in the same order.
     pub sockets: Vec<String>,
+    /// How many of them are managers.
+    pub managers: usize,
+    /// The manager that commands go to.
+    through: AtomicUsize,
     _watch: Watch,
 }
 
@@ -73,14 +77,28 @@ impl Lab {
         let text = String::from_utf8(output.stdout).unwrap();
         let value =
             |key: &str| text.lines().find_map(|line| line.strip_prefix(&format!("export {key}="))).map(str::to_owned);
-        let (Some(host), Some(registry)) = (value("DOCKER_HOST"), value("LAB_REGISTRY")) else {
+        let Some(registry) = value("LAB_REGISTRY") else {
             panic!("the lab is not up: scripts/lab up 3 --name {name} && scripts/lab images --name {name}");
         };
         let list = |key: &str| -> Vec<String> {
             value(key).unwrap_or_default().trim_matches('"').split(' ').map(str::to_owned).collect()
         };
         let sockets = list("LAB_SOCKETS").into_iter().map(|path| format!("unix://{path}")).collect();
-        Self { name, host, registry, nodes: list("LAB_NODES"), sockets, _watch: Watch::start() }
+        let (nodes, through, _watch) = (list("LAB_NODES"), AtomicUsize::new(0), Watch::start());
+        let mut lab = Self { name, registry, nodes, sockets, managers: 1, through, _watch };
+        lab.managers = lab.list(&["node", "ls", "--filter", "role=manager", "--quiet"]).len();
+        lab
+    }
+
+    /// The engine that commands go to: the first manager's, unless [`Lab::talk_to`] said another one.
+    pub fn host(&self) -> &str {
+        &self.sockets[self.through.load(Ordering::Relaxed)]
+    }
+
+    /// Sends commands to this manager from now on, 0 being the first.
+    pub fn talk_to(&self, manager: usize) {
+        assert!(manager < self.managers, "node {manager} is no manager");
+        self.through.store(manager, Ordering::Relaxed);
     }
 
     /// Runs a command of the lab, such as a fault.
@@ -91,7 +109,7 @@ impl Lab {
 
     /// Runs a docker command. Returns what it printed, or what it complained about.
     pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
-        let output = docker_at(&self.host, args);
+        let output = docker_at(self.host(), args);
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
@@ -121,7 +139,10 @@ impl Lab {
             let _ = self.try_docker(&["service", "rm", core]);
             let filter = format!("label=com.docker.swarm.service.name={core}");
             let deadline = Instant::now() + LETS_GO;
-            while !self.list(&["ps", "-q", "--filter", &filter]).is_empty() {
+            while self.sockets[..self.managers]
+                .iter()
+                .any(|it| !docker_at(it, &["ps", "-q", "--filter", &filter]).stdout.is_empty())
+            {
                 assert!(Instant::now() < deadline, "{core} does not end");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -168,7 +189,7 @@ impl Lab {
         for service in services {
             self.create(snapshot, service);
         }
-        let world = World::real(&self.host, self.settings(&scenario.settings)).await;
+        let world = World::real(self.host(), self.settings(&scenario.settings)).await;
         world.settle().await;
         world
     }

@@ -7,13 +7,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clusters;
 mod cores;
+mod docs;
 mod hitless;
 mod identities;
 mod kinds;
 mod mesh;
 mod names;
 mod networks;
+mod operations;
 mod production;
 mod site;
 mod stories;

@@ -23,6 +23,12 @@ use crate::support::real::Lab;
 /// How long after the end of a fault all is as it should be: what the project promises.
 pub(crate) const CONVERGES: Duration = Duration::from_secs(10);
 
+/// Says what was measured.
+#[expect(clippy::print_stderr, reason = "figures are a result, too")]
+pub(crate) fn tell(figures: &str) {
+    eprintln!("{figures}");
+}
+
 pub(crate) struct Site {
     lab: Lab,
     folder: tempfile::TempDir,
@@ -48,6 +54,11 @@ impl Site {
     /// A command of the lab, such as a fault.
     pub(crate) fn lab(&self, args: &[&str]) {
         self.lab.command(args);
+    }
+
+    /// Sends commands to this manager from now on, 0 being the first.
+    pub(crate) fn talk_to(&self, manager: usize) {
+        self.lab.talk_to(manager);
     }
 
     pub(crate) fn docker(&self, args: &[&str]) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::site::{Site, tell};
 use crate::support::load::Load;
 
 /// Three hitless service clusters, each on both workers, with images that are on the nodes and in no registry. What is said of one of
@@ -146,10 +146,22 @@ async fn k4_options_that_nginx_refuses(site: &Site) {
     assert_eq!(tasks(site), before, "K4: no proxy was replaced");
 }
 
-/// An engine that hangs reads nothing of what its containers write: NGINX's log stays where it is, and so would NGINX.
+/// An engine that hangs reads nothing of what its containers write: NGINX's log stays where it is, and so would NGINX. This is longer than the pipe
+/// to the engine holds lines, and than Swarm waits for a node.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm: scripts/test brings one up"]
 async fn a_proxy_answers_while_the_engine_of_its_node_hangs() {
+    a_proxy_answers_while_the_engine_hangs_for(Duration::from_secs(40)).await;
+}
+
+/// And longer than what the agent keeps of NGINX's lines would last without giving memory back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Swarm and some minutes: scripts/test --full brings one up"]
+async fn minutes_a_proxy_answers_while_the_engine_of_its_node_hangs() {
+    a_proxy_answers_while_the_engine_hangs_for(Duration::from_secs(180)).await;
+}
+
+async fn a_proxy_answers_while_the_engine_hangs_for(time: Duration) {
     let more = "HitlessServiceUpdate = true\n";
     let site = Site::new(more).await;
     site.settings("interlock-proxy-nginx", more);
@@ -174,8 +186,7 @@ async fn a_proxy_answers_while_the_engine_of_its_node_hangs() {
     site.eventually("shop.local.test", "/ping", |answer| answer.status == 200).await;
     let load = Load::short(&[format!("{}:8080", site.workers()[1])], "shop.local.test", 500);
     site.lab(&["pause", "3"]);
-    // For longer than the pipe to the engine holds lines, and than Swarm waits for a node.
-    tokio::time::sleep(Duration::from_secs(40)).await;
+    tokio::time::sleep(time).await;
     let serves =
         |site: &Site| site.get(&site.workers()[1], "shop.local.test", "/ping").is_ok_and(|it| it.status == 200);
     assert!(serves(&site), "{}", site.look());
@@ -186,7 +197,12 @@ async fn a_proxy_answers_while_the_engine_of_its_node_hangs() {
     .await;
     let outcome = load.stop();
     let failed = outcome.failed.len();
-    assert!(failed == 0 && outcome.answered > 5_000, "{failed} of {}: {:#?}", outcome.answered, outcome.failed.first());
+    assert!(failed == 0, "{failed} of {}: {:#?}", outcome.answered, outcome.failed.first());
+    let dropped = site.logs("interlock-proxy");
+    let dropped: Vec<_> = dropped.lines().filter(|line| line.contains("dropped")).collect();
+    tell(&format!("{} answered in {time:?} without an engine, {failed} failed; {dropped:?}", outcome.answered));
+    // A quarter of 500 a second, on a machine that has other things to do as well.
+    assert!(outcome.answered as u64 > 125 * time.as_secs(), "{}", outcome.answered);
     site.uninstall();
     site.end().await;
 }

@@ -62,7 +62,10 @@ pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timest
     snapshot.services.iter().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;
         let is_new = update.started_at.is_some_and(|began| !before.contains(&began));
-        let reason = || shortages::reason(service, &tasks(snapshot, service)).unwrap_or_else(|| shown(&update.message));
+        let reason = || {
+            shortages::reason(service, &tasks(snapshot, service))
+                .map_or_else(|| shown(&update.message), |it| it.text().to_owned())
+        };
         is_new.then(|| (service.spec.name.clone(), reason()))
     })
 }
@@ -75,7 +78,7 @@ fn tasks<'a>(snapshot: &'a Snapshot, service: &Service) -> Vec<&'a Task> {
 pub fn not_running(snapshot: &Snapshot, service: &Service) -> Option<String> {
     let name = shown(&service.spec.name);
     let tasks = tasks(snapshot, service);
-    let reason = shortages::reason(service, &tasks).map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = shortages::reason(service, &tasks).map(|reason| format!(" ({})", reason.text())).unwrap_or_default();
     let wanted: Vec<_> = tasks.iter().filter(|task| task.is_wanted()).collect();
     let has_all = |task: &Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
     let ready = wanted.iter().filter(|task| task.serves() && has_all(task)).count();

@@ -1,7 +1,7 @@
 //! interlock's program at work on the lab: its settings, and each way to run it.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Site;
@@ -107,7 +107,7 @@ impl Site {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let stack = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/stack.yml");
         let output = Command::new("docker")
-            .args(["--host", &self.lab.host, "stack", "deploy", "--compose-file", stack, "interlock"])
+            .args(["--host", self.lab.host(), "stack", "deploy", "--compose-file", stack, "interlock"])
             .env("INTERLOCK_IMAGE", self.image("interlock"))
             .env("INTERLOCK_SETTINGS", self.folder.path().join("interlock.toml"))
             .output()
@@ -139,7 +139,7 @@ impl Site {
     /// `interlock uninstall`, which has to succeed.
     pub(crate) fn uninstall(&self) {
         let mut command = self.binary();
-        let output = command.args(["uninstall", "--yes", "--host", &self.lab.host]).output().unwrap();
+        let output = command.args(["uninstall", "--yes", "--host", self.lab.host()]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -154,7 +154,7 @@ impl Site {
     fn command(&self, name: &str) -> Command {
         let mut command = self.binary();
         command.args([name, "--config"]).arg(self.folder.path().join("interlock.toml"));
-        command.args(["--host", &self.lab.host]).stdin(Stdio::null());
+        command.args(["--host", self.lab.host()]).stdin(Stdio::null());
         command
     }
 
@@ -186,5 +186,26 @@ impl Site {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// What somebody types in the folder with the settings, where `interlock` and `docker` are at hand. It has to succeed. Returns what it printed.
+    pub(crate) fn paste(&self, line: &str) -> String {
+        let program = self.binary();
+        let folder = Path::new(program.get_program()).parent().unwrap().display().to_string();
+        let output = Command::new("timeout")
+            .args(["400", "sh", "-ec", &format!("PATH={folder}:$PATH\n{line}")])
+            .current_dir(self.folder.path())
+            .env("DOCKER_HOST", self.lab.host())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let [said, wrong] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(output.status.success(), "{line}\n{said}{wrong}\n{}", self.look());
+        said
+    }
+
+    /// Writes a file there.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 }

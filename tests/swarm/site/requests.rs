@@ -8,14 +8,14 @@ use super::{Answer, Site};
 use crate::support::http;
 
 impl Site {
-    /// The addresses of all nodes, the manager's first.
+    /// The addresses of all nodes, the managers' first.
     pub(crate) fn nodes(&self) -> &[String] {
         &self.lab.nodes
     }
 
     /// The nodes that proxies run on.
     pub(crate) fn workers(&self) -> &[String] {
-        &self.lab.nodes[1..]
+        &self.lab.nodes[self.lab.managers..]
     }
 
     /// Where the proxies of the workers answer.

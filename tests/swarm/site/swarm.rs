@@ -79,8 +79,8 @@ impl Site {
             let output = docker_at(socket, args);
             assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
-        docker(&self.lab.host, &["tag", &from, name]);
-        docker(&self.lab.host, &["save", "--output", file, name]);
+        docker(self.lab.host(), &["tag", &from, name]);
+        docker(self.lab.host(), &["save", "--output", file, name]);
         for socket in &self.lab.sockets[1..] {
             docker(socket, &["load", "--quiet", "--input", file]);
         }

@@ -19,10 +19,14 @@ impl Site {
 
     /// Waits until so many instances of a service answer through each proxy.
     pub(crate) async fn all_serve(&self, name: &str, instances: usize) {
-        let host = format!("{name}.local.test");
-        self.until(&format!("{instances} instances of {name} answer"), |site| {
+        self.all_answer(&format!("{name}.local.test"), instances).await;
+    }
+
+    /// The same for a host.
+    pub(crate) async fn all_answer(&self, host: &str, instances: usize) {
+        self.until(&format!("{instances} instances answer for {host}"), |site| {
             site.workers().iter().all(|node| {
-                let answers = (0..4 * instances).filter_map(|_| site.get(node, &host, "/ping").ok());
+                let answers = (0..4 * instances).filter_map(|_| site.get(node, host, "/ping").ok());
                 let found: std::collections::BTreeSet<_> = answers.map(|answer| answer.json("instance")).collect();
                 found.len() == instances
             })
