@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_core::grpc::v1::{self, follow_request::Event};
 use interlock_core::proxy::{Error, Order, health};
@@ -244,6 +244,29 @@ async fn a_reload_by_hand_reads_the_files_again() {
     agent.orders.send(Order::Reopen).unwrap();
     eventually("another log file", || node.path("error.log").exists());
     assert_eq!(open.finish(), "end");
+    agent.stop().await;
+}
+
+/// The mesh sends new connections until every node knows that the task ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_behind_the_mesh_keeps_its_port_open_for_a_while() {
+    const LINGER: Duration = Duration::from_millis(700);
+    let (node, mut core) = (Node { mesh: Some(LINGER), ..Node::new() }, Core::start());
+    core.send(node.revision(1));
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    let (began, orders) = (Instant::now(), agent.orders.clone());
+    orders.send(Order::Drain).unwrap();
+    tokio::task::block_in_place(|| eventually("the port is closed", || !node.listens()));
+    assert!(began.elapsed() >= LINGER, "closed after {:?}", began.elapsed());
+    agent.ended().await.unwrap();
+
+    // An order to stop is not kept waiting.
+    core.send(node.revision(1));
+    let node = Node { mesh: Some(Duration::from_secs(3600)), ..node };
+    let agent = node.start(core.address, GENERATION);
+    core.accepted(&node.revision(1)).await;
+    agent.orders.send(Order::Drain).unwrap();
     agent.stop().await;
 }
 
