@@ -74,9 +74,14 @@ impl Site {
 
     pub(crate) async fn within(&self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + limit;
-        while !done(self) {
+        loop {
+            let began = Instant::now();
+            if done(self) {
+                return;
+            }
             assert!(Instant::now() < deadline, "not so after {limit:?}: {what}\n{}", self.look());
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            // Where a look takes long, looking shall not be all that the machine does.
+            tokio::time::sleep(Duration::from_millis(150).max(3 * began.elapsed())).await;
         }
     }
 
