@@ -72,7 +72,7 @@ fn some_of_the_tasks_count_only_when_it_lasts() {
     let some = told(&[("10.0.1.5:8081", LASTING)]);
     assert_eq!(some.len(), 1, "{some:?}");
     assert!(some[0].starts_with("service shop: tasks refuse connections at port 8081 (1 of 2 tasks); see `docker"));
-    assert!(some[0].ends_with("(it is served all the same)"), "{some:?}");
+    assert!(some[0].ends_with("(it is published anyway)"), "{some:?}");
 }
 
 #[test]
