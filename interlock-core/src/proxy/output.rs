@@ -2,7 +2,8 @@
 //!
 //! The engine reads a container's output. While an engine hangs nobody does, and a process that writes there waits: a worker of NGINX would
 //! wait with all of its requests. So the agent gives NGINX two files in memory instead, which no write waits for, and passes on what is in
-//! them. When nobody reads, it drops lines and counts them. Lines about connections that failed are read on the way, dropped or not.
+//! them. When nobody reads, lines wait in the agent as long as there is room; others are dropped and counted. Lines about connections that
+//! failed are read on the way, dropped or not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,9 +12,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
@@ -21,10 +22,12 @@ use super::connections::Connections;
 
 /// How much is passed on at once, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// How many chunks wait for a reader before others are dropped: 4 MiB.
-const WAITING: usize = 64;
+/// How much waits for the reader before lines are dropped, in bytes. As much may be on its way to it.
+const ROOM: usize = 2 * 1024 * 1024;
 /// How often the files are looked at.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often what waits is offered again.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How much of a file may have been passed on before its memory is given back, in bytes.
 const KEPT: u64 = 1024 * 1024;
 /// How long what waits may take to be read when all is over.
@@ -84,7 +87,7 @@ fn spawn(
     over: Arc<AtomicBool>,
     connections: Connections,
 ) -> io::Result<JoinHandle<()>> {
-    let (chunks, waiting) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+    let (chunks, waiting) = mpsc::sync_channel::<Vec<u8>>(0);
     let (all_written, written) = mpsc::sync_channel::<()>(0);
     std::thread::Builder::new().name(format!("{name}-out")).spawn(move || {
         while let Ok(chunk) = waiting.recv() {
@@ -94,42 +97,56 @@ fn spawn(
         drop(all_written);
     })?;
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        pass_on(&file, chunks, &over, &connections);
-        let _ = written.recv_timeout(LAST);
+        let until = pass_on(&file, chunks, &over, &connections);
+        let _ = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     })
 }
 
-/// Whole lines, one chunk after the other, until all is over and everything was read.
-fn pass_on(file: &File, to: SyncSender<Vec<u8>>, over: &AtomicBool, connections: &Connections) {
+/// Whole lines, in order, until all is over and everything was read. Says until when the rest may be read.
+fn pass_on(file: &File, to: SyncSender<Vec<u8>>, over: &AtomicBool, connections: &Connections) -> Instant {
     let (mut at, mut freed, mut dropped, mut is_part) = (0, 0, 0, false);
     let mut chunk = vec![0; CHUNK];
+    let mut waiting = Vec::new();
+    let mut until = None;
     loop {
-        let is_over = over.load(Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            until.get_or_insert_with(|| Instant::now() + LAST);
+        }
         let read = file.read_at(&mut chunk, at).unwrap_or(0);
         let lines = chunk[..read].iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
         // A line that is longer than a chunk goes in parts, the last one as it is.
-        let length = if lines == 0 && (read == CHUNK || is_over) { read } else { lines };
-        if length == 0 {
-            if is_over {
-                return;
-            }
-            std::thread::sleep(PAUSE);
-            continue;
+        let length = if lines == 0 && (read == CHUNK || until.is_some()) { read } else { lines };
+        if length > 0 {
+            // A chunk that begins within a line is read from the next one on.
+            let end = || chunk[..length].iter().position(|b| *b == b'\n').map_or(length, |end| end + 1);
+            let whole = if is_part { end() } else { 0 };
+            connections.read(&chunk[whole..length]);
+            is_part = lines == 0;
         }
-        // A chunk that begins within a line is read from the next one on.
-        let whole =
-            if is_part { chunk[..length].iter().position(|b| *b == b'\n').map_or(length, |end| end + 1) } else { 0 };
-        connections.read(&chunk[whole..length]);
-        is_part = lines == 0;
-        if to.try_send(chunk[..length].to_vec()).is_err() {
+        if waiting.len() + length <= ROOM {
+            waiting.extend_from_slice(&chunk[..length]);
+        } else {
             dropped += chunk[..length].iter().filter(|b| **b == b'\n').count();
-        } else if dropped > 0 {
-            tracing::warn!(lines = dropped, "lines of nginx's log were dropped: nobody read this container's output");
-            dropped = 0;
         }
         at += length as u64;
         if at - freed >= KEPT {
             freed = give_back(file, &mut at, freed, read < CHUNK);
+        }
+        if !waiting.is_empty() {
+            match to.try_send(std::mem::take(&mut waiting)) {
+                Ok(()) if dropped > 0 => {
+                    let text = "lines of nginx's log were dropped: nobody read this container's output";
+                    tracing::warn!(lines = dropped, "{text}");
+                    dropped = 0;
+                }
+                Ok(()) => {}
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => waiting = back,
+            }
+        }
+        match until {
+            Some(until) if length == 0 && (waiting.is_empty() || Instant::now() >= until) => return until,
+            _ if length == 0 => std::thread::sleep(if waiting.is_empty() { PAUSE } else { AGAIN }),
+            _ => {}
         }
     }
 }
@@ -196,5 +213,44 @@ mod tests {
         assert!(*reader.0.lock().expect("no panic") == written, "something is missing or changed");
         let about = out.metadata().expect("it is there");
         assert!(about.blocks() * 512 < 2 * KEPT, "{} bytes are kept of {}", about.blocks() * 512, written.len());
+    }
+
+    /// However little there is at a time, and whoever waits for it.
+    #[test]
+    fn what_nobody_reads_waits_as_long_as_there_is_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut out, of_out) = file(&folder.path().join("log")).expect("a file");
+        let over = Arc::new(AtomicBool::new(false));
+        let (chunks, waiting) = mpsc::sync_channel::<Vec<u8>>(0);
+        let is_over = over.clone();
+        let thread =
+            std::thread::spawn(move || pass_on(&of_out, chunks, &is_over, &Connections::new(Duration::from_secs(5))));
+        let mut written = Vec::new();
+        for line in ["a\n", "b\n", "c\n"] {
+            out.write_all(line.as_bytes()).expect("room");
+            written.extend_from_slice(line.as_bytes());
+            std::thread::sleep(2 * PAUSE);
+        }
+        let mut read = Vec::new();
+        while read.len() < written.len() {
+            read.extend(waiting.recv_timeout(10 * LAST).expect("nothing was dropped"));
+        }
+        assert_eq!(read, written);
+
+        let kilobyte = format!("{}\n", "x".repeat(1023));
+        for _ in 0..4 * ROOM / kilobyte.len() {
+            out.write_all(kilobyte.as_bytes()).expect("room");
+        }
+        // Nobody reads, and yet little of it is kept: in the file, and beside it.
+        let kept = || out.metadata().expect("it is there").blocks() * 512;
+        let deadline = Instant::now() + 30 * LAST;
+        while kept() > 2 * KEPT {
+            assert!(Instant::now() < deadline, "{} bytes are kept", kept());
+            std::thread::yield_now();
+        }
+        let read = waiting.recv_timeout(10 * LAST).expect("something waits").len();
+        assert!(read <= ROOM && read > ROOM / 2, "{read}");
+        over.store(true, Ordering::Relaxed);
+        thread.join().expect("no panic");
     }
 }
