@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::site::{Site, tell};
 use crate::support::load::{Load, Outcome};
 
 const HITLESS: &str = "HitlessServiceUpdate = true\n";
@@ -57,11 +57,6 @@ async fn everywhere(site: &Site, name: &str) {
     .await;
 }
 
-#[expect(clippy::print_stderr, reason = "figures for the log of the run")]
-fn tell(what: &str, name: &str, outcome: &Outcome) {
-    eprintln!("{what}: {name}: {} requests answered, {} failed", outcome.answered, outcome.failed.len());
-}
-
 /// Clients of all of these nodes that connect anew for each request and try nothing twice, while something is done.
 async fn under_load(site: &Site, nodes: &[String], names: &[&str], what: &str, work: impl Future<Output = ()>) {
     let addresses: Vec<_> = nodes.iter().map(|node| format!("{node}:8080")).collect();
@@ -71,7 +66,8 @@ async fn under_load(site: &Site, nodes: &[String], names: &[&str], what: &str, w
     site.at_rest().await;
     for (load, name) in loads.into_iter().zip(names) {
         let outcome = load.stop();
-        tell(what, name, &outcome);
+        let Outcome { answered, failed } = &outcome;
+        tell(&format!("{what}: {name}: {answered} requests answered, {} failed", failed.len()));
         let some = &outcome.failed[..outcome.failed.len().min(5)];
         assert!(outcome.failed.is_empty() && outcome.answered > 20, "{what}: {name}: {}: {some:#?}", outcome.answered);
     }
