@@ -135,7 +135,7 @@ impl Lab {
     /// Takes all services, configs and overlay networks away.
     pub async fn clear(&self) {
         // Core first, and to its end: it would make anew what is removed.
-        for core in ["interlock-core", "my-interlock", "interlock_core"] {
+        for core in ["interlock-core", "my-interlock", "interlock_core", "interlock"] {
             let _ = self.try_docker(&["service", "rm", core]);
             let filter = format!("label=com.docker.swarm.service.name={core}");
             let deadline = Instant::now() + LETS_GO;
