@@ -188,15 +188,13 @@ async fn the_mesh_serves_through_rolls_and_a_drained_node() {
     site.end().await;
 }
 
-/// What applications see of clients: through the mesh its own addresses, with `PublishMode = "host"` the clients'.
+/// Applications see an address of the mesh in place of the client's.
 fn clients_addresses(site: &Site) {
     let seen = |site: &Site, node: &str| site.get(node, &host("tasks"), "/who").unwrap().json("headers/x-real-ip");
     for node in site.nodes() {
         let address = seen(site, node);
         assert!(address.starts_with(MESH), "the mesh hides who asks at {node}: {address}");
     }
-    let said = site.logs("interlock-core");
-    assert!(!said.contains("cannot see"), "nobody asked for addresses: {said}");
 }
 
 /// D1 and J5: stock NGINX behind the mesh, by rolls; a second service cluster has other ports there.
@@ -238,7 +236,7 @@ async fn the_mesh_serves_through_classic_rolls_and_for_two_clusters() {
     site.end().await;
 }
 
-/// J1: proxies on the nodes for them, and every node answers through the mesh. One of the two loses power, and comes back.
+/// J1: one proxy on the node for it, and every node answers through the mesh. A service that restricts clients by address is withheld.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Swarm with IPVS: scripts/lab vm"]
 async fn the_mesh_leads_to_the_nodes_for_proxies() {
