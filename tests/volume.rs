@@ -69,9 +69,7 @@ async fn the_next_container_has_the_copy_on_the_volume() {
 async fn a_volume_that_cannot_be_written_does_not_matter() {
     let (node, mut core) = (Node::new(), Core::start());
     std::fs::write(node.path("state"), "no folder").unwrap();
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     core.send(node.revision(2));
     core.accepted(&node.revision(2)).await;
     agent.stop().await;

@@ -101,7 +101,9 @@ pub struct Route {
     pub port: Port,
     /// How proxies reach its tasks.
     pub reach: Reach,
-    /// The tasks that serve, sorted.
+    /// What its targets are.
+    pub backend: BackendMode,
+    /// The tasks that serve, sorted, or the service's virtual IP.
     pub targets: Vec<SocketAddr>,
     /// What else it asks for.
     pub asks: Asks,
@@ -493,13 +495,14 @@ fn route(
     {
         return Err(unfit.refusal(world.network_name(network), labels.network.as_ref()));
     }
-    let targets = match labels.backend_mode {
-        Some(BackendMode::Vip) => {
+    let backend = labels.backend_mode.unwrap_or_default();
+    let targets = match backend {
+        BackendMode::Vip => {
             let address = SocketAddr::new(vip(service, &reach, labels)?, port.get());
             // As long as tasks are wanted: that they are replaced, even all at once, changes nothing at the proxies.
             if service.spec.mode == Mode::Replicated(0) { Vec::new() } else { vec![address] }
         }
-        _ => world.targets(service, &reach, port),
+        BackendMode::Task => world.targets(service, &reach, port),
     };
     let asks = asks::asks(world, service, extension, labels)?;
     Ok(Route {
@@ -514,6 +517,7 @@ fn route(
         rewrite: labels.context_root_rewrite == Some(true),
         port,
         reach,
+        backend,
         targets,
         asks,
         labels: Arc::clone(written),

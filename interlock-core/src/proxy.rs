@@ -115,9 +115,6 @@ pub struct Times {
     pub trial: Duration,
     /// How long new workers may take to serve, beyond three times what the check took. Default: 10 s.
     pub serve: Duration,
-    /// How long the ports of a proxy behind Swarm's routing mesh stay open after the order to finish. The mesh goes on sending new connections
-    /// until all nodes know that the task ends. Default: 2 s.
-    pub linger: Duration,
     /// How long nginx may take to end at once before it is killed. Default: 4 s.
     pub stop: Duration,
     /// The shortest and the longest pause before core is tried again, and before nginx is started again. Default: 100 ms and 3 s.
@@ -153,7 +150,6 @@ impl Default for Options {
                 check: Duration::from_secs(60),
                 trial: Duration::from_secs(3),
                 serve: Duration::from_secs(10),
-                linger: Duration::from_secs(2),
                 stop: Duration::from_secs(4),
                 pause: (Duration::from_millis(100), Duration::from_secs(3)),
                 retry: (Duration::from_secs(2), Duration::from_secs(300)),
@@ -257,9 +253,7 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
             }
             sealed.clone_from(&seal);
             reached = Some(reaches_core);
-            if agent.mesh {
-                linger = options.times.linger;
-            }
+            linger = Duration::from_millis(agent.linger_ms);
             boot = Boot::Aside(agent.boot.into(), options.manifest.clone());
             generation = agent.generation.to_string();
             let hostname = nix::unistd::gethostname().unwrap_or_default();
@@ -298,7 +292,8 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         reached,
         running,
         answers,
-        times: Times { linger, ..options.times },
+        linger,
+        times: options.times,
         health: options.health,
         master: None,
         current: None,

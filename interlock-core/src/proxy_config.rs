@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::hash;
+use crate::labels::BackendMode;
 use crate::model::{Certificate, Health, Route};
 use crate::names::{Cluster, HostPattern, Invalid, NetworkId, PathPrefix, SecretId, text_type};
 use crate::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
@@ -308,9 +309,13 @@ pub struct Upstream {
     /// How one is chosen.
     #[serde(skip_serializing_if = "is_default")]
     pub balance: Balance,
+    /// Whether one of the servers is a virtual IP: Swarm chooses a task for each connection there, so connections that are kept for long keep
+    /// requests from new tasks.
+    #[serde(skip_serializing_if = "is_default")]
+    pub virtual_ip: bool,
 }
 
-/// A task that gets requests.
+/// A task that gets requests, or all of a service's behind its virtual IP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
     /// Where it is.
@@ -478,7 +483,8 @@ fn upstream(members: &[&Route], options: &RouteOptions, least: u32, upstreams: &
         return None;
     }
     let name = UpstreamName::of(members, options);
-    upstreams.insert(name.clone(), Upstream { servers, balance: options.balance.clone() });
+    let virtual_ip = members.iter().any(|route| route.backend == BackendMode::Vip);
+    upstreams.insert(name.clone(), Upstream { servers, balance: options.balance.clone(), virtual_ip });
     Some(name)
 }
 

@@ -3,16 +3,16 @@
 //! Reports cost no route anything. An address that no task of a route has now is left aside, so a task that ends is no problem.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::labels::BackendMode;
 use crate::model::{Model, Route};
 use crate::names::{Cluster, Port, ServiceId};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::reports::{Failure, Reports, Unreachable};
-use crate::snapshot::{Labels, Service, Snapshot};
+use crate::snapshot::{Labels, Snapshot};
 
 /// For how long a problem stays as it was reported: proxies that go and come back, a number that changes, or a proxy that says something else every
 /// second are no new lines in the log.
@@ -38,12 +38,11 @@ impl Reported {
         if unreachable.is_empty() && self.0.is_empty() {
             return (Self::default(), Vec::new());
         }
-        let services: BTreeMap<_, _> = snapshot.services.iter().map(|service| (&service.id, service)).collect();
         let mut found: BTreeMap<&ServiceId, Vec<Finding<'_>>> = BTreeMap::new();
         for route in &model.routes {
             let id = route.seniority.id();
             let of_cluster = unreachable.get(&route.cluster);
-            let finding = of_cluster.and_then(|unreachable| look(services.get(id).copied(), route, unreachable));
+            let finding = of_cluster.and_then(|unreachable| look(route, unreachable));
             found.entry(id).or_default().extend(finding);
         }
         let now = snapshot.observed_at;
@@ -91,10 +90,10 @@ enum Extent {
     All,
 }
 
-fn look<'a>(service: Option<&Service>, route: &'a Route, unreachable: &Unreachable) -> Option<Finding<'a>> {
+fn look<'a>(route: &'a Route, unreachable: &Unreachable) -> Option<Finding<'a>> {
     let failing: Vec<_> = route.targets.iter().filter_map(|address| unreachable.get(address)).collect();
     let lasting: Vec<_> = failing.iter().filter(|failure| failure.is_lasting).collect();
-    let (extent, refuses) = if service.is_some_and(|service| is_virtual(service, route)) {
+    let (extent, refuses) = if route.backend == BackendMode::Vip {
         (Extent::Virtual, lasting.first()?.refuses)
     } else if failing.len() == route.targets.len() {
         (Extent::All, failing.iter().any(|failure| failure.refuses))
@@ -103,12 +102,6 @@ fn look<'a>(service: Option<&Service>, route: &'a Route, unreachable: &Unreachab
     };
     let is_any = !failing.is_empty() && extent != Extent::Some(0);
     is_any.then_some(Finding { route, extent, refuses })
-}
-
-/// Whether proxies connect to the service's virtual IP.
-fn is_virtual(service: &Service, route: &Route) -> bool {
-    let is_own = |target: &SocketAddr| service.virtual_ips.iter().any(|vip| vip.address == target.ip());
-    route.targets.iter().any(is_own)
 }
 
 /// The problem of a service: about its worst route, with the number of other ports.

@@ -18,9 +18,7 @@ use crate::support::processes::{kill, old_workers};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nginx_dies_of_when_it_reads_it_is_refused_each_time() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let (current, pid) = (agent.run.path().join("current"), node.path("nginx.pid"));
     let over = Arc::new(AtomicBool::new(false));
     let stop = over.clone();
@@ -54,9 +52,7 @@ async fn what_nginx_dies_of_when_it_reads_it_is_refused_each_time() {
 async fn a_killed_nginx_is_started_again_and_its_requests_are_finished() {
     let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let open = application.begin(node.port);
     for _ in 0..2 {
         let master = node.master();
@@ -200,9 +196,7 @@ async fn what_failed_for_a_reason_that_passes_is_tried_again() {
 async fn draining_finishes_open_answers_and_ends_well() {
     let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let open = application.begin(node.port);
     agent.orders.send(Order::Drain).unwrap();
     eventually("no new connections", || !node.listens());
@@ -220,9 +214,7 @@ async fn an_order_to_stop_does_not_wait_for_anybody() {
     core.hello().await;
     agent.stop().await;
     // While a revision is taken, with an open answer.
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let open = application.begin(node.port);
     core.send(node.revision(2));
     agent.stop().await;
@@ -234,9 +226,7 @@ async fn an_order_to_stop_does_not_wait_for_anybody() {
 async fn a_reload_by_hand_reads_the_files_again() {
     let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let open = application.begin(node.port);
     agent.orders.send(Order::Reload).unwrap();
     eventually("the worker of before finishes", || old_workers(node.master()) == 1);
@@ -251,10 +241,8 @@ async fn a_reload_by_hand_reads_the_files_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_behind_the_mesh_keeps_its_port_open_for_a_while() {
     const LINGER: Duration = Duration::from_millis(700);
-    let (node, mut core) = (Node { mesh: Some(LINGER), ..Node::new() }, Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let (node, mut core) = (Node { linger: LINGER, ..Node::new() }, Core::start());
+    let agent = node.serving(&mut core).await;
     let (began, orders) = (Instant::now(), agent.orders.clone());
     orders.send(Order::Drain).unwrap();
     tokio::task::block_in_place(|| eventually("the port is closed", || !node.listens()));
@@ -262,10 +250,8 @@ async fn a_proxy_behind_the_mesh_keeps_its_port_open_for_a_while() {
     agent.ended().await.unwrap();
 
     // An order to stop is not kept waiting.
-    core.send(node.revision(1));
-    let node = Node { mesh: Some(Duration::from_secs(3600)), ..node };
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let node = Node { linger: Duration::from_secs(3600), ..node };
+    let agent = node.serving(&mut core).await;
     agent.orders.send(Order::Drain).unwrap();
     agent.stop().await;
 }

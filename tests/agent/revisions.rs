@@ -116,9 +116,7 @@ async fn without_core_the_mounted_copy_is_served() {
 async fn a_new_revision_drops_no_open_request() {
     let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let open = application.begin(node.port);
     core.send(node.revision(2));
     core.accepted(&node.revision(2)).await;
@@ -131,9 +129,7 @@ async fn a_new_revision_drops_no_open_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_workers_do_not_wait_for_nginx_to_be_told() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let master = node.master();
     let before = accepting_workers(master);
     let stopped = std::thread::spawn(move || {
@@ -184,9 +180,7 @@ async fn what_is_acknowledged_is_served_by_all_workers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nginx_refuses_changes_nothing() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let master = node.master();
     let mut files = node.files(2);
     files[1].content.push_str("foo bar;\n");
@@ -215,9 +209,7 @@ async fn what_nginx_refuses_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_revision_may_be_the_first_with_streams() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let address = free();
     let mut files = node.files(2);
     files[0].content += &format!("stream {{\n  server {{ listen {address}; proxy_pass {}; }}\n}}\n", node.port);
@@ -231,9 +223,7 @@ async fn a_later_revision_may_be_the_first_with_streams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_do_not_have_their_hash_are_refused() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let mut wrong = node.revision(2);
     wrong.files.as_mut().unwrap().files[0].content.push('\n');
     core.send(wrong);
@@ -246,9 +236,7 @@ async fn files_that_do_not_have_their_hash_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_burst_the_newest_is_taken() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     for n in 2..=60 {
         core.send(node.revision(n));
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -269,9 +257,7 @@ async fn of_a_burst_the_newest_is_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_it_goes_on_and_catches_up_later() {
     let (node, mut core) = (Node::new(), Core::start());
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     core.kill();
     assert_eq!(node.served(), Some(1));
     core.send(node.revision(2));
@@ -295,9 +281,7 @@ async fn old_workers_do_not_pile_up() {
     let (mut node, mut core) = (Node::new(), Core::start());
     node.old_workers = (0, Duration::from_millis(20));
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let mut open = Vec::new();
     // The first workers take connections for much longer than those of the burst.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -319,9 +303,7 @@ async fn old_workers_do_not_pile_up() {
 async fn what_others_change_ends_no_connection() {
     let (node, mut core) = (Node::new(), Core::start());
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let mut open = Vec::new();
     for n in 2..=30 {
         open.push(application.begin(node.port));
@@ -338,9 +320,7 @@ async fn a_burst_waits_for_short_connections_and_spares_the_long_ones() {
     let (mut node, mut core) = (Node::new(), Core::start());
     node.old_workers.0 = 0;
     let application = SlowApplication::start(node.application);
-    core.send(node.revision(1));
-    let agent = node.start(core.address, GENERATION);
-    core.accepted(&node.revision(1)).await;
+    let agent = node.serving(&mut core).await;
     let mut open = Vec::new();
     for n in 2..=9 {
         open.push(application.begin(node.port));

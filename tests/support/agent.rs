@@ -64,8 +64,8 @@ pub struct Node {
     pub application: SocketAddr,
     /// How much memory old workers may take, and how long a reload waits at first when they do.
     pub old_workers: (u64, Duration),
-    /// How long its ports stay open when it is to finish, if it is behind the routing mesh.
-    pub mesh: Option<Duration>,
+    /// For how long its ports stay open when it is to finish.
+    pub linger: Duration,
 }
 
 impl Node {
@@ -76,7 +76,7 @@ impl Node {
             health: free(),
             application: free(),
             old_workers: (512 << 20, Duration::from_secs(5)),
-            mesh: None,
+            linger: Duration::ZERO,
         }
     }
 
@@ -168,12 +168,20 @@ impl Node {
             kind: Kind::Nginx,
             boot: self.path("mounted/nginx.conf").display().to_string(),
             authority: Some(AUTHORITY.fingerprint()),
-            mesh: self.mesh.is_some(),
+            linger_ms: self.linger.as_millis() as u64,
         }
     }
 
     pub fn start(&self, core: SocketAddr, generation: &str) -> Agent {
         self.start_with(core, generation, Duration::from_secs(30))
+    }
+
+    /// Starts an agent that serves revision 1 of a core.
+    pub async fn serving(&self, core: &mut Core) -> Agent {
+        core.send(self.revision(1));
+        let agent = self.start(core.address, GENERATION);
+        core.accepted(&self.revision(1)).await;
+        agent
     }
 
     /// Starts an agent that waits for core's first word for some time.
@@ -202,7 +210,6 @@ impl Node {
         let times = Times {
             core: wait,
             serve: Duration::from_secs(5),
-            linger: self.mesh.unwrap_or_default(),
             pause: (Duration::from_millis(20), Duration::from_millis(200)),
             pace: self.old_workers.1,
             look: Duration::from_millis(50),

@@ -1,5 +1,6 @@
 //! Virtual IPs and the routing mesh, which are Swarm's defaults and need a kernel with IPVS: `scripts/lab vm` has one.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -57,6 +58,17 @@ async fn everywhere(site: &Site, name: &str) {
     .await;
 }
 
+/// Until each of so many tasks behind a virtual IP has answered: a proxy stays with one for a second of requests.
+async fn share(site: &Site, name: &str, tasks: usize) {
+    let (host, found) = (host(name), RefCell::new(BTreeSet::new()));
+    site.until(&format!("{tasks} tasks of {name} share the requests"), |site| {
+        let answers = site.nodes().iter().filter_map(|node| site.get(node, &host, "/ping").ok());
+        found.borrow_mut().extend(answers.map(|answer| answer.json("instance")));
+        found.borrow().len() == tasks
+    })
+    .await;
+}
+
 /// Clients of all of these nodes that connect anew for each request and try nothing twice, while something is done.
 async fn under_load(site: &Site, nodes: &[String], names: &[&str], what: &str, work: impl Future<Output = ()>) {
     let addresses: Vec<_> = nodes.iter().map(|node| format!("{node}:8080")).collect();
@@ -106,9 +118,9 @@ async fn the_mesh_serves_on_every_node_through_changes() {
                 site.docker(&["service", "scale", "--detach", &format!("{name}={tasks}")]);
             }
             let number = tasks.parse().unwrap();
-            // Behind a virtual IP a new task gets requests when a proxy connects anew: those on kept connections stay where they are.
-            site.run("vip", number).await;
             site.only_answers("tasks", number).await;
+            site.run("vip", number).await;
+            share(&site, "vip", number).await;
         }
         site.docker(&[
             "service",

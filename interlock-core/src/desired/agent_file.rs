@@ -40,10 +40,10 @@ pub struct AgentFile {
     /// cores, which sign nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<Fingerprint>,
-    /// Whether clients come through Swarm's routing mesh. The mesh learns late that a task ends, so the agent keeps the ports open for a
-    /// moment. Files of older cores do not say.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub mesh: bool,
+    /// For how long the ports stay open after the order to finish, in milliseconds. Swarm's routing mesh learns late that a task ends, and sends it
+    /// new connections meanwhile. 0 without the mesh, and in files of older cores.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub linger_ms: u64,
 }
 
 /// What an extension has to know before it talks to core, besides core's address. The rules for keys are those of [`AgentFile`].
@@ -97,6 +97,11 @@ impl AgentFile {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -113,10 +118,10 @@ mod tests {
             kind: Kind::Nginx,
             boot: "/etc/nginx/nginx.conf".to_owned(),
             authority: "0123456789abcdef".repeat(4).parse().ok(),
-            mesh: true,
+            linger_ms: 2000,
         };
         assert!(file.authority.is_some());
-        let older = AgentFile { authority: None, mesh: false, ..file.clone() };
+        let older = AgentFile { authority: None, linger_ms: 0, ..file.clone() };
         assert_eq!(AgentFile::from_toml(&older.to_toml()).unwrap(), older);
         assert_eq!(AgentFile::from_toml(&file.to_toml()).unwrap(), file);
         let later = format!("unheard_of = true\n{}[and]\nmore = 1\n", file.to_toml());

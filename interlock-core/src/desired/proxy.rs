@@ -1,5 +1,7 @@
 //! The proxy service of a service cluster.
 
+use std::time::Duration;
+
 use super::control::{Control, Peer};
 use super::{
     AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
@@ -90,6 +92,15 @@ fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {
     made
 }
 
+/// For how long a proxy that ends still takes new connections. Behind Swarm's routing mesh 2 s, until all nodes know that its task ends, and at
+/// most half of what it may take to end: the rest is for requests that are open then.
+fn linger(extension: &Extension) -> Duration {
+    match extension.publish_mode {
+        PublishMode::Ingress => Duration::from_secs(2).min(extension.proxy_stop_grace_period / 2),
+        PublishMode::Host => Duration::ZERO,
+    }
+}
+
 /// The agent's file. Core moves, and no task is replaced for that alone: what is mounted stays as long as nothing else in it differs, unless
 /// `renews`.
 fn agent_file(
@@ -107,7 +118,7 @@ fn agent_file(
         kind: extension.kind,
         boot: extension.proxy_config_path.clone(),
         authority: peer.authority.clone(),
-        mesh: extension.publish_mode == PublishMode::Ingress,
+        linger_ms: u64::try_from(linger(extension).as_millis()).unwrap_or(u64::MAX),
     };
     let essence = Some(file.essence());
     let made = named(cluster, "agent", AGENT_FILE, file.to_toml());
@@ -165,6 +176,17 @@ fn short_slug(cluster: &Cluster, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_time_to_end_is_for_open_requests() {
+        let linger = |publish_mode, seconds| {
+            let proxy_stop_grace_period = Duration::from_secs(seconds);
+            linger(&Extension { publish_mode, proxy_stop_grace_period, ..Extension::new("default") }).as_millis()
+        };
+        let behind_the_mesh = [0, 1, 3, 5, 600].map(|seconds| linger(PublishMode::Ingress, seconds));
+        assert_eq!(behind_the_mesh, [0, 500, 1500, 2000, 2000]);
+        assert_eq!(linger(PublishMode::Host, 5), 0, "no mesh sends connections");
+    }
 
     #[test]
     fn b2_swarm_takes_the_names_of_all_files() {

@@ -10,9 +10,10 @@ use crate::options::{RedirectTarget, url_host};
 use crate::problem::shown;
 
 /// Where requests go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendMode {
     /// To each task.
+    #[default]
     Task,
     /// To the service's virtual IP.
     Vip,

@@ -55,6 +55,8 @@ pub(super) struct Supervisor {
     pub(super) running: watch::Sender<Running>,
     pub(super) answers: mpsc::UnboundedSender<Answer>,
     pub(super) times: Times,
+    /// For how long the ports stay open after the order to finish.
+    pub(super) linger: Duration,
     pub(super) health: SocketAddr,
     pub(super) master: Option<Master>,
     /// Whether core was ever reached; `None` where nobody follows core.
@@ -323,7 +325,7 @@ impl Supervisor {
         let mut stopping = ending == Ending::Stop;
         let began = Instant::now();
         let mut deadline = stopping.then(|| began + self.times.stop);
-        let mut closing = (!stopping).then(|| began + self.times.linger);
+        let mut closing = (!stopping).then(|| began + self.linger);
         if let Some(master) = self.master.as_ref().filter(|_| stopping) {
             master.signal(Signal::SIGTERM);
         }

@@ -137,5 +137,5 @@ fn harmless_secret(kind: &str) -> Option<SecretName> {
 fn harmless_upstream(upstream: &Upstream) -> Upstream {
     let servers = upstream.servers.iter();
     let server = |server: &Server| Server { address: SocketAddr::from(([127, 0, 0, 1], 1)), ..server.clone() };
-    Upstream { servers: servers.map(server).collect(), balance: upstream.balance.clone() }
+    Upstream { servers: servers.map(server).collect(), balance: upstream.balance.clone(), ..*upstream }
 }

@@ -69,6 +69,7 @@ pub(super) fn upstream_to_wire((name, upstream): (&UpstreamName, &Upstream)) -> 
             Balance::IpHash => Some(Wire::IpHash(true)),
             Balance::Cookie(cookie) => Some(Wire::Cookie(cookie.to_string())),
         },
+        virtual_ip: upstream.virtual_ip,
     }
 }
 
@@ -146,5 +147,5 @@ pub(super) fn upstream_from_wire(upstream: &v1::Upstream) -> Result<(UpstreamNam
         Some(Wire::Cookie(cookie)) => Balance::Cookie(text("upstreams.cookie", cookie)?),
         Some(Wire::IpHash(false)) | None => Balance::RoundRobin,
     };
-    Ok((text("upstreams.name", &upstream.name)?, Upstream { servers, balance }))
+    Ok((text("upstreams.name", &upstream.name)?, Upstream { servers, balance, virtual_ip: upstream.virtual_ip }))
 }

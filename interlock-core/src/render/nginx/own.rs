@@ -195,6 +195,8 @@ struct Pool<'a> {
     #[serde(rename = "IPHash")]
     ip_hash: bool,
     sticky_session_cookie: &'a str,
+    #[serde(rename = "VirtualIP")]
+    virtual_ip: bool,
     servers: Vec<PoolServer>,
 }
 
@@ -309,7 +311,7 @@ fn ssl<'a>(
 }
 
 fn pool<'a>((name, upstream): (&'a UpstreamName, &'a Upstream)) -> Pool<'a> {
-    let Upstream { servers, balance } = upstream;
+    let Upstream { servers, balance, virtual_ip } = upstream;
     let server = |Server { address, weight, health }: &Server| PoolServer {
         address: *address,
         weight: *weight,
@@ -320,6 +322,7 @@ fn pool<'a>((name, upstream): (&'a UpstreamName, &'a Upstream)) -> Pool<'a> {
         name,
         ip_hash: *balance == Balance::IpHash,
         sticky_session_cookie: cookie(balance),
+        virtual_ip: *virtual_ip,
         servers: servers.iter().map(server).collect(),
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Upstream<'a> {
     /// The same tasks once more, for when each of them counts as failed.
     backups: Vec<String>,
     keepalive: u32,
+    /// Whether a connection is given up after a second of requests: Swarm chooses the task with each one.
+    moves_on: bool,
 }
 
 impl<'a> Upstream<'a> {
@@ -99,13 +101,14 @@ impl<'a> Upstream<'a> {
             servers: servers.iter().map(|it| server(it, otherwise)).collect(),
             backups: if backups { servers.iter().map(backup).collect() } else { Vec::new() },
             keepalive,
+            moves_on: upstream.virtual_ip,
         }
     }
 
     /// For connections. Only what no task takes counts as failed.
     fn stream(name: &'a UpstreamName, upstream: &'a proxy_config::Upstream) -> Self {
         let servers = upstream.servers.iter().map(|it| server(it, None)).collect();
-        Self { name, balance: balance(upstream), servers, backups: Vec::new(), keepalive: 0 }
+        Self { name, balance: balance(upstream), servers, backups: Vec::new(), keepalive: 0, moves_on: false }
     }
 }
 
