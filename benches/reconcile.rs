@@ -48,9 +48,9 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let limit = snapshot.engine.config_limit();
         let known =
             Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-        let (model, _) = model::read(&snapshot, &settings, known);
+        let (model, _) = model::read(&snapshot, &settings, render::prices, known);
         let (routes, _) = routes::resolve(&model, settings.host_policy);
-        let (cluster, extension) = desired::clusters(&settings).next().expect("the default service cluster");
+        let (cluster, extension) = settings.clusters().next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
         let rendering = render::render(&config, limit);
         let files = rendering.result.as_deref().expect("the files");
@@ -67,7 +67,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let mut step = |name: &str, run: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
-        step("read", &mut || drop(model::read(&snapshot, &settings, known)));
+        step("read", &mut || drop(model::read(&snapshot, &settings, render::prices, known)));
         step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
         step("build", &mut || {
             drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))

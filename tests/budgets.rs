@@ -14,6 +14,7 @@ use std::time::Instant;
 use interlock_core::model;
 use interlock_core::problem::{Effect, MOST_PROBLEMS, Subject};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::render;
 use interlock_core::settings::Budget;
 use interlock_core::snapshot::{Labels, Task};
 use support::Scenario;
@@ -206,7 +207,7 @@ fn h3_budgets_have_room_for_honest_services() {
     let Inputs { snapshot, settings, memory, .. } = &inputs;
     let known =
         model::Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let (model, problems) = model::read(snapshot, settings, known);
+    let (model, problems) = model::read(snapshot, settings, render::prices, known);
     assert_eq!((model.routes.len(), problems), (10_001, vec![]));
 }
 

@@ -8,11 +8,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use interlock_core::extension::{CheckError, Checker, CheckerError, Event, Kept, render_and_check, serve};
-use interlock_core::grpc::convert::Model;
+use interlock_core::extension::{CheckError, Checker, CheckerError, Event, Kept, Model, render_and_check, serve};
+use interlock_core::model::Suspect;
 use interlock_core::proxy_config::{ProxyConfig, VirtualHost};
 use interlock_core::reconcile::{reconcile, reconcile_embedded};
-use interlock_core::render::{File, RenderError, Suspect};
+use interlock_core::render::{File, RenderError};
 use support::Scenario;
 use support::checker::{REFUSE, program};
 

@@ -7,11 +7,12 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_core::model::Suspect;
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
 use interlock_core::problem::{Effect, Subject};
 use interlock_core::reconcile::{Memory, Outcome};
-use interlock_core::render::{RenderError, Suspect};
+use interlock_core::render::RenderError;
 use interlock_core::settings::Settings;
 use interlock_core::trust::Authority;
 use interlock_testkit::Swarm;

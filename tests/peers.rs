@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use interlock_core::grpc::parcels::packed;
-use interlock_core::grpc::server::{Hub, Published, Said};
+use interlock_core::grpc::server::{Hub, Said};
 use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
 use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::{self, convert, v1};
+use interlock_core::grpc::{Published, parcels::packed};
 use interlock_core::names::Cluster;
 use interlock_core::proxy_config::{self, Generation, ProxySettings, Revision};
 use interlock_core::render::{File, RenderError, Rendering, Renderings};

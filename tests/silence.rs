@@ -3,8 +3,8 @@
 
 mod support;
 
-use interlock_core::reconcile::{Delivery, Inputs, reconcile, reconcile_embedded};
-use interlock_core::reports::AgentReport;
+use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
+use interlock_core::reports::{AgentReport, Delivery};
 use interlock_testkit::Swarm;
 use jiff::SignedDuration;
 use support::settings;

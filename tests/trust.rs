@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_core::grpc::server::{Hub, Published, Said};
+use interlock_core::grpc::server::{Hub, Said};
 use interlock_core::grpc::tls::{Admitted, Limits, channel, incoming};
-use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::{self, v1};
+use interlock_core::grpc::{Published, v1::extensions_client::ExtensionsClient};
 use interlock_core::names::Cluster;
 use interlock_core::trust::{Authority, Identity, Role};
 use rustls::client::WebPkiServerVerifier;

@@ -43,7 +43,7 @@ pub(crate) fn applied(snapshot: &Snapshot, settings: &Settings) -> Vec<(String, 
     let hashes = |fields: BTreeMap<String, Field>| -> BTreeMap<_, _> {
         fields.into_iter().map(|(name, field)| (name, field.fingerprint())).collect()
     };
-    let services = clusters(settings).flat_map(|(cluster, extension)| {
+    let services = settings.clusters().flat_map(|(cluster, extension)| {
         let renders = extension.image.is_some();
         let renders = renders.then(|| (extension.service_name.clone(), hashes(fields::extension(extension, &core))));
         let replicas = room(snapshot, extension).replicas();
@@ -141,9 +141,4 @@ fn has_active_worker(snapshot: &Snapshot) -> bool {
         .nodes
         .iter()
         .any(|node| node.role == NodeRole::Worker && node.availability == Availability::Active && active(node.state))
-}
-
-/// The clusters of the settings with their extensions.
-pub fn clusters(settings: &Settings) -> impl Iterator<Item = (Cluster, &Extension)> {
-    settings.extensions.iter().filter_map(|(name, extension)| Some((name.parse().ok()?, extension)))
 }

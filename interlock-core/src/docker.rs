@@ -44,15 +44,17 @@ mod apply;
 mod convert;
 mod endpoint;
 mod error;
+mod identities;
 mod objects;
 mod observe;
 mod tls;
 mod view;
 mod wire;
 
-pub use endpoint::{Endpoint, TlsFiles};
+pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind};
 pub use observe::Observation;
+pub use tls::TlsFiles;
 pub use view::{OwnSpecs, ServiceView};
 
 /// How long calls may take, from sending to the last byte of the answer.

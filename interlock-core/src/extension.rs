@@ -15,7 +15,7 @@ mod serve;
 use blame::Blame;
 pub(crate) use checker::is_exhausted;
 pub use checker::{CheckError, Checker, CheckerError};
-pub use serve::{Event, Kept, serve};
+pub use serve::{Event, Kept, Model, serve};
 
 /// Renders a proxy config into files of at most `limit` bytes each, and has them checked. When a checker refuses them, or runs out of time
 /// or memory, it is asked again with fewer routes, to find out which ones are to blame: at most 64 times, and for 20 s, or for 60 s

@@ -8,10 +8,12 @@ pub mod convert;
 pub mod extensions;
 mod own;
 pub mod parcels;
+mod published;
 pub mod server;
 pub mod tls;
 mod turns;
 
+pub use published::Published;
 use turns::InTurns;
 
 /// What is generated from the contract.

@@ -22,8 +22,8 @@ use findings::Findings;
 pub use findings::MOST_FINDINGS;
 pub(crate) use protection::{harmless, protect_alike, protect_as_much};
 pub use table::TABLE;
+pub(crate) use values::names_usual_port;
 pub use values::{BackendMode, Redirect, TlsVerify};
-pub(crate) use values::{names_usual_port, network};
 
 /// What all keys begin with.
 pub const PREFIX: &str = "com.docker.lb.";

@@ -13,8 +13,6 @@ use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
 use crate::names::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
-use crate::render::Suspect;
-use crate::render::nginx::Price;
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 
@@ -28,6 +26,7 @@ pub(crate) use asks::in_full;
 pub use asks::{Asks, Certificate, Health, Tls};
 pub(crate) use attach::doubts;
 use budget::Budgets;
+pub use budget::{Price, Prices, Pricing};
 use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
@@ -143,10 +142,10 @@ impl Seniority {
 }
 
 /// Reads the services of a Swarm.
-pub fn read(snapshot: &Snapshot, settings: &Settings, known: Known<'_>) -> (Model, Vec<Problem>) {
+pub fn read(snapshot: &Snapshot, settings: &Settings, pricing: Pricing, known: Known<'_>) -> (Model, Vec<Problem>) {
     let world = World::new(snapshot, settings);
     let overlays: Vec<_> = snapshot.networks.iter().flat_map(|network| network.subnets.iter().copied()).collect();
-    let budgets = Budgets::of(settings, snapshot.engine.config_limit(), &overlays);
+    let budgets = Budgets::of(pricing, settings, snapshot.engine.config_limit(), &overlays);
     let mut model = Model::default();
     let mut problems = Vec::new();
     let mut services: Vec<_> = snapshot.services.iter().collect();
@@ -540,6 +539,15 @@ fn vip(service: &Service, reach: &Reach, labels: &RouteLabels) -> Result<IpAddr,
         let right = "create the service with --endpoint-mode vip, or set backend_mode=task";
         refusal("needs a virtual IP, which the service does not have on its network", right)
     })
+}
+
+/// A route that a checker does not take.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Suspect {
+    /// Its host; `None` for the default one.
+    pub host: Option<HostPattern>,
+    /// Its path.
+    pub path: PathPrefix,
 }
 
 impl Model {

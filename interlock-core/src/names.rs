@@ -13,12 +13,16 @@ use serde::{Deserialize, Serialize};
 mod cluster;
 mod fingerprint;
 mod host;
+mod networks;
 mod path;
+mod version;
 
 pub use cluster::{Cluster, RouteName};
 pub use fingerprint::Fingerprint;
 pub use host::{Host, HostPattern};
+pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;
+pub use version::ProxyVersion;
 
 /// Why a text is not a value of the type: what is wrong and what would be right, as two lower-case phrases.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::hash;
 use crate::labels::BackendMode;
 use crate::model::{Certificate, Health, Route};
-use crate::names::{Cluster, HostPattern, Invalid, NetworkId, PathPrefix, SecretId, text_type};
+use crate::names::{
+    Cluster, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
+};
 use crate::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
 use crate::settings::{Extension, Kind, ProxyOptions, PublishMode};
@@ -131,52 +133,6 @@ pub struct Template {
     pub text: Option<Arc<str>>,
 }
 
-/// The version of a proxy program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProxyVersion {
-    /// `1` of 1.30.7.
-    pub major: u16,
-    /// `30` of 1.30.7.
-    pub minor: u16,
-    /// `7` of 1.30.7.
-    pub patch: u16,
-}
-
-impl fmt::Display for ProxyVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { major, minor, patch } = self;
-        write!(f, "{major}.{minor}.{patch}")
-    }
-}
-
-impl FromStr for ProxyVersion {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut numbers = text.split('.').map(|number| number.parse::<u16>().ok());
-        match (numbers.next().flatten(), numbers.next().flatten(), numbers.next(), numbers.next()) {
-            (Some(major), Some(minor), None, None) => Ok(Self { major, minor, patch: 0 }),
-            (Some(major), Some(minor), Some(Some(patch)), None) => Ok(Self { major, minor, patch }),
-            _ => Err(Invalid::new("is no version", "write it like 1.30.7")),
-        }
-    }
-}
-
-impl TryFrom<String> for ProxyVersion {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
-
-impl From<ProxyVersion> for String {
-    fn from(version: ProxyVersion) -> Self {
-        version.to_string()
-    }
-}
-
 impl ProxySettings {
     /// What the settings of a service cluster say, with what is known of its proxies and of its template.
     pub fn of(extension: &Extension, version: Option<ProxyVersion>, template: Option<Template>) -> Self {
@@ -215,25 +171,6 @@ impl ProxySettings {
         believed.dedup();
         believed
     }
-}
-
-/// Whether two networks have an address in common.
-pub(crate) fn overlap(one: &IpNet, other: &IpNet) -> bool {
-    one.contains(other) || other.contains(one)
-}
-
-/// What is left of a network without others, in as few networks as possible.
-fn without(whole: IpNet, others: &[IpNet]) -> Vec<IpNet> {
-    if others.iter().any(|other| other.contains(&whole)) {
-        return Vec::new();
-    }
-    let inside: Vec<_> = others.iter().copied().filter(|other| whole.contains(other)).collect();
-    if inside.is_empty() {
-        return vec![whole];
-    }
-    // One that has another in it has two halves.
-    let halves = whole.subnets(whole.prefix_len() + 1).into_iter().flatten();
-    halves.flat_map(|half| without(half, &inside)).collect()
 }
 
 /// What a host serves.

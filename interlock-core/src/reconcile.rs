@@ -16,15 +16,15 @@ use crate::core_name;
 use crate::desired::{self, Control, Desired, NoContent, Objects};
 use crate::generations::{self, Added, Attachments, Generations, Idle, Rolls, SecretNames, Shown, servable};
 use crate::model::{self, Known, LastGood, Model, Paces, Refused};
-use crate::names::{Cluster, SecretName, ServiceId};
+use crate::names::{Cluster, ProxyVersion, SecretName, ServiceId};
 use crate::options_in_force::{self, RefusedOptions};
 use crate::ownership;
 use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{self, Effect, Problem, Severity, Subject};
-use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings, ProxyVersion};
+use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings};
 use crate::reachability;
 use crate::render::{self, RenderError, Rendering, Renderings};
-use crate::reports::{Reports, VersionInUse, Versions, Waits};
+use crate::reports::{Delivery, Heard, Reports, VersionInUse, Versions, Waits};
 use crate::routes::{self, Live, LiveRoutes, Place, Routes};
 use crate::settings::{Extension, Settings};
 use crate::shortages::Shortages;
@@ -48,16 +48,6 @@ pub struct Inputs {
     pub delivery: Delivery,
     /// Whether another core may act instead of this one: so it is for whoever goes on for ever.
     pub takes_turns: bool,
-}
-
-/// How new revisions get to running proxies that follow core. Others always get them by new tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Delivery {
-    /// From core.
-    #[default]
-    ByCore,
-    /// By new tasks all the same.
-    ByNewTasks,
 }
 
 impl Inputs {
@@ -146,7 +136,14 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
     if refused != inputs.memory.refused_options {
         routed = route(inputs, &refused);
     }
-    let (waits, told) = inputs.memory.waits.renewed(inputs, &routed.configs);
+    let (waits, told) = inputs.memory.waits.renewed(Heard {
+        snapshot: &inputs.snapshot,
+        settings: &inputs.settings,
+        configs: &routed.configs,
+        renderings: &inputs.renderings,
+        reports: &inputs.reports,
+        delivery: inputs.delivery,
+    });
     let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
     if !outcome.stands_by {
@@ -193,7 +190,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let (model, mut problems) = model::read(snapshot, settings, known);
+    let (model, mut problems) = model::read(snapshot, settings, render::prices, known);
     let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
     problems.extend(model::doubts(snapshot, settings));
@@ -206,7 +203,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let mut live = BTreeMap::new();
     let nothing = Routes::default();
     let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
-    for (cluster, extension) in desired::clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
         let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
@@ -341,7 +338,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let next = generations.values().filter_map(|found| found.next).min();
     let wanted_generations =
         generations.iter().map(|(cluster, found)| (cluster.clone(), found.wanted.generation())).collect();
-    for (cluster, extension) in desired::clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         let Some(found) = generations.get(&cluster) else { continue };
         idle.extend(found.idle.clone());
         rolls.extend(found.roll.clone().map(|roll| (cluster.clone(), roll)));

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::hash;
-use crate::names::{Cluster, HostPattern, PathPrefix};
+use crate::model::{Prices, Suspect};
+use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
-use crate::settings::Kind;
+use crate::settings::{Extension, Kind};
 
 pub mod nginx;
 pub mod parse_back;
@@ -86,15 +88,6 @@ pub enum RenderError {
     Unsupported(String),
 }
 
-/// A route that a checker does not take.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Suspect {
-    /// Its host; `None` for the default one.
-    pub host: Option<HostPattern>,
-    /// Its path.
-    pub path: PathPrefix,
-}
-
 /// What files are that core gives to proxies: whose, of what, and by their hash which. Core signs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -128,6 +121,11 @@ impl Manifest {
 pub fn hash(files: &[File]) -> String {
     let texts = files.iter().flat_map(|File { path, part, content }| [path, part, content]);
     hash::hex64(texts.map(String::as_bytes))
+}
+
+/// What routes come to for proxies with these settings. Of kinds that this version does not know nothing is made, which costs nothing.
+pub fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
+    nginx::prices(extension, overlays)
 }
 
 /// Renders one proxy config into files of at most `limit` bytes each.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::names::{Cluster, SecretName};
+use crate::names::{Cluster, ProxyVersion, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
-use crate::proxy_config::{Generation, ProxyVersion, Revision};
+use crate::proxy_config::{Generation, Revision};
 
 mod versions;
 mod waits;
 mod words;
 
 pub use versions::{VersionInUse, Versions};
-pub use waits::Waits;
+pub(crate) use waits::Heard;
+pub use waits::{Delivery, Waits};
 
 /// What is known from those that are connected now.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep};
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
 use crate::extension::Checker;
 use crate::problem::Problem;
-use crate::reconcile::Delivery;
+use crate::reports::Delivery;
 use crate::settings::Settings;
 use crate::trust::Authority;
 

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::PathPrefix;
-use crate::proxy_config::ProxyVersion;
+use crate::names::{Cluster, PathPrefix, ProxyVersion};
 
 mod budget;
 mod check;
+mod findings;
 mod keys;
 mod read;
 mod template;
 mod values;
 
 pub use budget::Budget;
+pub use findings::{SettingError, SettingsError};
 pub use keys::{KeyDoc, Shape, Status, reference};
-pub use read::{SettingError, SettingsError};
 pub use template::{json_schema, template};
 pub use values::Size;
 
@@ -360,6 +360,11 @@ impl Settings {
     /// The extension of a service cluster.
     pub fn extension(&self, cluster: &str) -> Option<&Extension> {
         self.extensions.get(cluster)
+    }
+
+    /// The service clusters with their extensions.
+    pub fn clusters(&self) -> impl Iterator<Item = (Cluster, &Extension)> {
+        self.extensions.iter().filter_map(|(name, extension)| Some((name.parse().ok()?, extension)))
     }
 
     fn without_extensions() -> Self {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::desired;
 use crate::model::Model;
 use crate::names::{Cluster, ServiceId, TaskId};
 use crate::ownership;
@@ -109,7 +108,7 @@ impl Shortages {
 fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Vec<Watched<'a>> {
     let routed: BTreeSet<_> = model.routes.iter().map(|route| route.seniority.id()).collect();
     let mut names = BTreeMap::new();
-    for (cluster, extension) in desired::clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         names.insert(extension.proxy_service_name.as_str(), What::Proxies(cluster.clone()));
         if extension.image.is_some() {
             names.insert(extension.service_name.as_str(), What::Extension(cluster));

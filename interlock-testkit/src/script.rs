@@ -3,9 +3,23 @@
 //! Three parts, independent of each other: the fates of tasks, faults of API calls, and the unreliability of events.
 
 use crate::error::ApiError;
-pub use crate::swarm::EventFaults;
 use serde_json::Value;
 use std::time::Duration;
+
+/// How unreliable the events are, in percent, decided by a seed: a real engine drops what a slow client does not take, without a gap marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventFaults {
+    /// Picks which events are hit.
+    pub seed: u64,
+    /// Never delivered.
+    pub drop: u8,
+    /// Delivered twice.
+    pub duplicate: u8,
+    /// Delivered after the next one.
+    pub swap: u8,
+    /// Nothing is delivered at all, while the stream looks healthy.
+    pub deaf: bool,
+}
 
 /// The script of one [`Swarm`](crate::Swarm).
 #[derive(Default)]

@@ -115,7 +115,7 @@ pub fn is_not_larger_than_estimated(inputs: &Inputs, renderings: &Renderings) {
     let Inputs { snapshot, settings, memory, .. } = inputs;
     let known =
         model::Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let estimated = model::read(snapshot, settings, known).0.bytes;
+    let estimated = model::read(snapshot, settings, render::prices, known).0.bytes;
     for ((cluster, _), rendering) in renderings {
         let Ok(files) = &rendering.result else { continue };
         let size: usize = files.iter().map(|file| file.content.len()).sum();

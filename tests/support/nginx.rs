@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use interlock_core::proxy_config::ProxyVersion;
+use interlock_core::names::ProxyVersion;
 use interlock_core::render::File;
 
 use super::http;

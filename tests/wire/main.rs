@@ -14,10 +14,11 @@ mod limits;
 mod paths;
 mod raw_paths;
 
-use interlock_core::proxy_config::ProxyVersion;
 use support::backend::Site;
 use support::routes::status;
 use support::{http, nginx};
+
+use interlock_core::names::ProxyVersion;
 
 /// Sends raw bytes: the status of the answer, or `closed`.
 fn ask(site: &Site, request: &str) -> String {

@@ -10,7 +10,7 @@ use interlock_core::docker::{Observation, OwnSpecs};
 use interlock_core::extension::Checker;
 use interlock_core::install;
 use interlock_core::plan::{self, Step};
-use interlock_core::reconcile::Delivery;
+use interlock_core::reports::Delivery;
 use interlock_core::runtime::{self, Options, Progress, Report};
 use interlock_core::settings::Settings;
 use interlock_core::snapshot::Snapshot;

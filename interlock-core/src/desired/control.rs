@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::{
-    AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, clusters, strangers,
-};
+use super::{AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, strangers};
 use crate::core_name::{self, any_core};
 use crate::names::{Cluster, Fingerprint};
 use crate::ownership;
@@ -47,7 +45,7 @@ impl Control {
 pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Problem>) {
     let mut control = Control::default();
     let mut problems = Vec::new();
-    for (cluster, extension) in clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         for role in roles(extension) {
             if !snapshot.secrets.iter().any(ownership::is_authority) {
                 problems.push(no_authority(&cluster, role));
@@ -72,7 +70,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
         }
     }
     problems.extend(not_attached(snapshot, &control));
-    problems.extend(strangers::problems(snapshot, &control));
+    problems.extend(strangers::problems(snapshot, &control.networks));
     problems.extend(core_name::problems(snapshot, settings));
     problems.extend(not_on_the_swarm(snapshot, settings, &control));
     problems.extend(planted(snapshot));
@@ -113,7 +111,7 @@ fn network_labels(cluster: &Cluster, role: Role) -> Labels {
 /// All networks that core shares with others, by name, with the labels that they are created with. That of extensions is always one.
 pub(super) fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
     let always = (ownership::CONTROL_NETWORK.to_owned(), network_labels(&Cluster::default(), Role::Core));
-    let hitless = clusters(settings).filter(|(_, extension)| extension.hitless_service_update);
+    let hitless = settings.clusters().filter(|(_, extension)| extension.hitless_service_update);
     let proxies =
         hitless.map(|(cluster, _)| (network_name(&cluster, Role::Proxy), network_labels(&cluster, Role::Proxy)));
     proxies.chain([always]).collect()
@@ -178,7 +176,7 @@ fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
     if snapshot.authority.is_some() || !snapshot.secrets.iter().any(ownership::is_authority) {
         return Vec::new();
     }
-    let hitless = clusters(settings).filter(|(_, extension)| extension.hitless_service_update);
+    let hitless = settings.clusters().filter(|(_, extension)| extension.hitless_service_update);
     let problem = |(cluster, _)| Problem {
         severity: Severity::Warning,
         subject: Subject::Cluster(cluster),

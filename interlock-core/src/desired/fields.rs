@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::hardening;
 use crate::hash;
 use crate::names::Cluster;
 use crate::render::nginx::HEALTH_PORT;
@@ -31,6 +30,9 @@ pub(super) const USER: u32 = 10_001;
 /// The field with the number of tasks.
 pub(crate) const REPLICAS: &str = "replicas";
 
+pub(super) const NO_NEW_PRIVILEGES: &str = "no new privileges";
+pub(super) const LOG: &str = "log";
+
 const LABEL: &str = "label ";
 const CONTAINER_LABEL: &str = "container label ";
 
@@ -45,8 +47,8 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("mounts", &["TaskTemplate", "ContainerSpec", "Mounts"]),
     ("read-only root", &["TaskTemplate", "ContainerSpec", "ReadOnly"]),
     ("dropped capabilities", &["TaskTemplate", "ContainerSpec", "CapabilityDrop"]),
-    (hardening::NO_NEW_PRIVILEGES, &["TaskTemplate", "ContainerSpec", "Privileges", "NoNewPrivileges"]),
-    (hardening::LOG, &["TaskTemplate", "LogDriver"]),
+    (NO_NEW_PRIVILEGES, &["TaskTemplate", "ContainerSpec", "Privileges", "NoNewPrivileges"]),
+    (LOG, &["TaskTemplate", "LogDriver"]),
     ("constraints", &["TaskTemplate", "Placement", "Constraints"]),
     ("placement preferences", &["TaskTemplate", "Placement", "Preferences"]),
     ("restart policy", &["TaskTemplate", "RestartPolicy"]),

@@ -7,12 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::fields::Field;
+use super::fields::{Field, LOG, NO_NEW_PRIVILEGES};
 use crate::ownership;
 use crate::snapshot::{Engine, Snapshot};
-
-pub(super) const NO_NEW_PRIVILEGES: &str = "no new privileges";
-pub(super) const LOG: &str = "log";
 
 /// No process of the service gets privileges that it was not started with, by a program that is set-uid for instance.
 pub(super) fn no_new_privileges(snapshot: &Snapshot, service: &str) -> BTreeMap<String, Field> {

@@ -33,7 +33,7 @@ impl Newest {
         match Settings::parse(&config.data) {
             Ok((settings, _)) => Self {
                 is_unknown: false,
-                clusters: super::clusters(&settings).map(|(cluster, _)| cluster).collect(),
+                clusters: settings.clusters().map(|(cluster, _)| cluster).collect(),
                 services: services(&settings).collect(),
                 networks: control::core_networks(&settings).into_keys().collect(),
             },

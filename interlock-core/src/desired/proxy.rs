@@ -9,9 +9,9 @@ use super::{
 };
 use crate::generations::Attachments;
 use crate::hash;
-use crate::names::Cluster;
+use crate::names::{Cluster, ProxyVersion};
 use crate::ownership;
-use crate::proxy_config::{ProxyConfig, ProxyVersion};
+use crate::proxy_config::ProxyConfig;
 use crate::render::{File, Manifest};
 use crate::settings::{Extension, PublishMode};
 use crate::snapshot::{Config, Labels, Snapshot};

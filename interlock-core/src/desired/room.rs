@@ -119,6 +119,6 @@ impl Room {
 
 /// The problems of all service clusters of the settings whose proxies lack nodes.
 pub fn lack_of_nodes(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
-    let clusters = super::clusters(settings);
+    let clusters = settings.clusters();
     clusters.filter_map(|(cluster, extension)| room(snapshot, extension).problem(&cluster)).collect()
 }

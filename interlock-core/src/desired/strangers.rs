@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::control::Control;
 use crate::core_name;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
-use crate::snapshot::{Service, Snapshot};
+use crate::snapshot::{Labels, Service, Snapshot};
 
 /// A problem for each service that is not ours and attached to one of these networks.
-pub(super) fn problems(snapshot: &Snapshot, control: &Control) -> Vec<Problem> {
-    let known = snapshot.networks.iter().filter(|network| control.networks.contains_key(&network.name));
+pub(super) fn problems(snapshot: &Snapshot, networks: &BTreeMap<String, Labels>) -> Vec<Problem> {
+    let known = snapshot.networks.iter().filter(|network| networks.contains_key(&network.name));
     let names: BTreeMap<_, _> = known.map(|network| (&network.id, network.name.as_str())).collect();
     let core = core_name::any_core(snapshot).map(|core| &core.id);
     let strangers = snapshot.services.iter().filter(|service| Some(&service.id) != core && !is_ours(snapshot, service));

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyperlocal::UnixConnector;
 
 use super::Error;
-use super::tls;
+use super::tls::{self, TlsFiles};
 
 /// An engine's address, as `DOCKER_HOST` has it, with the files for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +43,6 @@ impl Default for Endpoint {
     fn default() -> Self {
         Self::at(Self::DEFAULT_URL)
     }
-}
-
-/// The files that a TLS connection to an engine needs, all PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificates of the authorities that may sign the engine's certificate. Needed when `verify` is set.
-    pub ca: Option<PathBuf>,
-    /// The client's own certificate, with `key`.
-    pub cert: Option<PathBuf>,
-    /// The client's own key, with `cert`.
-    pub key: Option<PathBuf>,
-    /// Whether the engine's certificate is checked. Without it anybody on the way can pose as the engine.
-    pub verify: bool,
 }
 
 /// How long a connection over TCP may take to be made.

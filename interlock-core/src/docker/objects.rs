@@ -7,12 +7,13 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::identities::{statement, trusted, verified};
 use super::observe::encode;
 use super::{Client, Error, convert, parse};
 use crate::names::{Cluster, Fingerprint, NetworkId, SecretId};
 use crate::ownership;
 use crate::snapshot::{Holder, Identity, Labels, Secret};
-use crate::trust::{self, Authority, Signature, Statement};
+use crate::trust::{self, Authority};
 
 #[derive(Deserialize)]
 struct CreatedId {
@@ -121,24 +122,5 @@ impl Client {
         let body = Bytes::from(body.to_owned());
         let answer = self.call(object, Method::POST, path, body, self.deadlines.write).await?;
         Ok(parse::<CreatedId>(object, &answer)?.id)
-    }
-}
-
-/// Whose identity a secret holds, if the authority's signature on it says so.
-pub(super) fn verified(authority: &Authority, secret: &Secret) -> Option<Identity> {
-    let claimed = ownership::claimed_identity(secret)?;
-    let signature: Signature = secret.labels.get(ownership::SIGNATURE)?.parse().ok()?;
-    signature.proves(&statement(&secret.name, &claimed), authority.certificate()).then_some(claimed)
-}
-
-fn statement<'a>(name: &'a str, identity: &'a Identity) -> Statement<'a> {
-    let Identity { holder, cluster, fingerprint } = identity;
-    Statement::Identity { name, role: trusted(*holder), cluster, fingerprint }
-}
-
-fn trusted(holder: Holder) -> trust::Role {
-    match holder {
-        Holder::Extension => trust::Role::Extension,
-        Holder::Proxy => trust::Role::Proxy,
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::objects::verified;
+use super::identities::verified;
 use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;

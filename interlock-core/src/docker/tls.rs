@@ -1,6 +1,6 @@
 //! TLS towards an engine that listens on TCP.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,8 +9,20 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::endpoint::TlsFiles;
 use super::error::{BoxError, Error};
+
+/// The files that a TLS connection to an engine needs, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificates of the authorities that may sign the engine's certificate. Needed when `verify` is set.
+    pub ca: Option<PathBuf>,
+    /// The client's own certificate, with `key`.
+    pub cert: Option<PathBuf>,
+    /// The client's own key, with `cert`.
+    pub key: Option<PathBuf>,
+    /// Whether the engine's certificate is checked. Without it anybody on the way can pose as the engine.
+    pub verify: bool,
+}
 
 /// What hyper needs to speak TLS with these files.
 pub(super) fn client_config(url: &str, files: &TlsFiles) -> Result<ClientConfig, Error> {

@@ -10,7 +10,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::Command;
 
 use super::process::{self, Ended, Unfinished};
-use crate::proxy_config::ProxyVersion;
+use crate::names::ProxyVersion;
 use crate::render::File;
 
 mod copy;
@@ -94,7 +94,8 @@ impl Checker {
         let mut command = Command::new(&program);
         command.arg("-V");
         let Ended { said, .. } = process::run(command, TIME_LIMIT).await.map_err(|error| unknown(error.to_string()))?;
-        let version = version(&said).ok_or_else(|| unknown("it does not say its version".to_owned()))?;
+        let version =
+            ProxyVersion::in_output(&said).ok_or_else(|| unknown("it does not say its version".to_owned()))?;
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["check.invalid".to_owned()])
             .map_err(|error| CheckerError::Certificate(error.to_string()))?;
         Ok(Self {
@@ -144,14 +145,6 @@ impl Checker {
     }
 }
 
-/// From `nginx version: nginx/1.30.7`.
-fn version(said: &str) -> Option<ProxyVersion> {
-    let (_, version) = said.lines().find(|line| line.contains("version:"))?.split_once('/')?;
-    let digits = version.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
-    // Programs that are made of nginx have a fourth number.
-    digits.splitn(4, '.').take(3).collect::<Vec<_>>().join(".").parse().ok()
-}
-
 /// Debian builds `stream` as a module. Modules are the image's, so it is not for a rendered file to load them.
 fn stream_module(said: &str) -> Option<PathBuf> {
     if !said.contains("--with-stream=dynamic") {
@@ -160,23 +153,4 @@ fn stream_module(said: &str) -> Option<PathBuf> {
     let folder = said.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="));
     let module = Path::new(folder.unwrap_or("/usr/lib/nginx/modules")).join("ngx_stream_module.so");
     module.is_file().then_some(module)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read() {
-        for (said, expected) in [
-            ("nginx version: nginx/1.22.1\nbuilt with OpenSSL\n", Some("1.22.1")),
-            ("nginx version: nginx/1.18.0 (Ubuntu)", Some("1.18.0")),
-            ("nginx version: openresty/1.21.4.1", Some("1.21.4")),
-            ("nginx version: nginx/", None),
-            ("usage: x", None),
-            ("", None),
-        ] {
-            assert_eq!(version(said).map(|version| version.to_string()).as_deref(), expected, "{said}");
-        }
-    }
 }

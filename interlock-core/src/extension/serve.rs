@@ -8,9 +8,19 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{Checker, render_and_check_anew};
-use crate::grpc::convert::Model;
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::render::{RenderError, Rendering};
+
+/// What an extension needs to render.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// What the proxies shall do.
+    pub config: ProxyConfig,
+    /// The generation that it is for.
+    pub generation: Generation,
+    /// How many bytes a file may have.
+    pub file_limit: usize,
+}
 
 /// What an extension is told.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,9 +8,11 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::v1;
+use crate::extension::Model;
+use crate::model::Suspect;
 use crate::names::{Cluster, HostPattern, SecretName};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
-use crate::render::{self, File, RenderError, Rendering, Suspect};
+use crate::render::{self, File, RenderError, Rendering};
 use crate::reports::{Failure, SecretReport, Unreachable};
 use crate::settings::{Kind, ProxyOptions};
 
@@ -51,17 +53,6 @@ pub fn generation(said: &str) -> Result<Generation, Malformed> {
 /// When it is none.
 pub fn revision(said: &str) -> Result<Revision, Malformed> {
     text("revision", said)
-}
-
-/// What an extension needs to render.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Model {
-    /// What the proxies shall do.
-    pub config: ProxyConfig,
-    /// The generation that it is for.
-    pub generation: Generation,
-    /// How many bytes a file may have.
-    pub file_limit: usize,
 }
 
 /// For the wire.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::server::Published;
+use super::published::Published;
 use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfig};
 use crate::render::{self, File, RenderError, Rendering};

@@ -40,7 +40,7 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
             pending.push(Pending { what, is_certain: false });
         }
     }
-    for (cluster, extension) in desired::clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         if options_in_force::verdict(snapshot, extension).is_none() {
             let what = format!("the options of service cluster {} were not checked yet", cluster.title());
             pending.push(Pending { what, is_certain: false });
@@ -51,8 +51,7 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
 
 /// The options of these settings that a proxy's checker refused.
 pub fn refused(snapshot: &Snapshot, settings: &Settings) -> Option<Problem> {
-    desired::clusters(settings)
-        .find_map(|(cluster, extension)| options_in_force::refusal(snapshot, &cluster, extension))
+    settings.clusters().find_map(|(cluster, extension)| options_in_force::refusal(snapshot, &cluster, extension))
 }
 
 /// A service of ours whose update failed and that is not being updated any more, with the reason, unless the update is one of those that

@@ -1,11 +1,10 @@
 //! Value types that only labels have, and the readers for each syntax.
 
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::names::{HostPattern, Invalid, PathPrefix};
+use crate::names::{HostPattern, Invalid, PathPrefix, network};
 use crate::options::{RedirectTarget, url_host};
 use crate::problem::shown;
 
@@ -123,20 +122,6 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
     networks.sort();
     networks.dedup();
     Ok(networks)
-}
-
-/// A network, or an address. One with bits behind its prefix would let in more than it seems to, or less.
-pub(crate) fn network(text: &str) -> Result<IpNet, Invalid> {
-    const RIGHT: &str = "write networks like 10.0.0.0/8, separated by commas";
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    let network: IpNet = text.parse().map_err(|_| Invalid::new("has something that is no network", RIGHT))?;
-    if network.trunc() == network {
-        return Ok(network);
-    }
-    let wrong = format!("has {network}, which stands for all of {}", network.trunc());
-    Err(Invalid::new(wrong, "write that network, or the address alone"))
 }
 
 pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {

@@ -9,12 +9,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::Refusal;
-use crate::desired;
 use crate::labels;
-use crate::names::{Cluster, NetworkId, NetworkName, ServiceId};
+use crate::names::{Cluster, NetworkId, NetworkName, ServiceId, overlap};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
-use crate::proxy_config::overlap;
 use crate::settings::{Extension, Settings};
 use crate::snapshot::{Mode, Network, Service, Snapshot, Task};
 
@@ -114,7 +112,7 @@ impl<'a> Ground<'a> {
             [] => snapshot.engine.address_pools(),
             pools => pools,
         };
-        let attached = desired::clusters(settings).map(|(cluster, extension)| {
+        let attached = settings.clusters().map(|(cluster, extension)| {
             let proxies = proxies(snapshot, extension);
             (cluster, proxies.into_iter().flat_map(|service| &service.spec.networks).collect())
         });
@@ -226,7 +224,7 @@ fn proxies<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Serv
 pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
     let ground = Ground::of(snapshot, settings);
     let mut problems = Vec::new();
-    for (cluster, extension) in desired::clusters(settings) {
+    for (cluster, extension) in settings.clusters() {
         for trusted in &extension.trusted_proxies {
             let Some(pool) = ground.pools.iter().find(|pool| trusted.contains(*pool)) else { continue };
             problems.push(Problem {
@@ -240,7 +238,7 @@ pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
             });
         }
     }
-    for (cluster, extension) in desired::clusters(settings).filter(|(_, extension)| extension.networks.is_none()) {
+    for (cluster, extension) in settings.clusters().filter(|(_, extension)| extension.networks.is_none()) {
         let control = ownership::proxy_network(&cluster);
         let has = |network: &&Network| {
             network.name != control && ground.attached.get(&cluster).is_some_and(|has| has.contains(&network.id))

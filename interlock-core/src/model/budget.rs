@@ -8,8 +8,57 @@ use ipnet::IpNet;
 use super::{Model, Refusal, Route};
 use crate::names::{Cluster, HostPattern, PathPrefix, ServiceId};
 use crate::problem::{Effect, Problem};
-use crate::render::nginx::{CAPACITY, Price, Prices};
-use crate::settings::{Budget, Settings};
+use crate::settings::{Budget, Extension, Settings};
+
+/// What a route comes to in the files of its proxies. Sums saturate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Price {
+    /// Hosts, the default one included.
+    pub(crate) hosts: usize,
+    /// Locations of all hosts.
+    pub(crate) locations: usize,
+    /// Bytes of the headers that its labels name, as often as they stand in the file.
+    pub(crate) header_bytes: usize,
+    /// Zones for rate limits.
+    pub(crate) rate_limits: usize,
+    /// Bytes of all, but for its tasks.
+    pub(crate) bytes: usize,
+    /// Bytes that it adds to a server of one of its hosts.
+    pub(crate) host_bytes: usize,
+    /// Bytes of the lines that keep overlays out of what it allows. They are none of its labels' doing.
+    pub(crate) overlay_bytes: usize,
+    /// Bytes for its tasks, each time that they stand in an upstream.
+    pub(crate) task_bytes: usize,
+    /// In how many locations of a host it names its upstream.
+    pub(crate) places: usize,
+    /// Bytes for its hosts in lists of all hosts. These are there when somebody [names all hosts](Self::names_all_hosts).
+    pub(crate) list_bytes: usize,
+    /// Whether all hosts have to be named because of it: its wildcard or default host has a certificate or is passed through.
+    pub(crate) names_all_hosts: bool,
+    /// The most bytes of an upstream without its tasks and its name, and with all that it may need besides.
+    pub(crate) upstream_bytes: usize,
+    /// The most bytes of an upstream's name, where it stands.
+    pub(crate) name_bytes: usize,
+}
+
+impl Price {
+    /// What an upstream comes to that it shares with others, whose tasks have so many bytes, and which is named in so many places.
+    pub(crate) fn shared(&self, others: usize, places: usize) -> usize {
+        let names = (2 + places.max(self.places)).saturating_mul(self.name_bytes);
+        self.upstream_bytes + names.saturating_add(self.task_bytes).saturating_add(others)
+    }
+}
+
+/// What routes of a service cluster come to, as its kind of proxy counts.
+pub struct Prices<'a> {
+    /// What a route comes to by itself.
+    pub(crate) of_route: Box<dyn Fn(&Route) -> Price + 'a>,
+    /// How many files there are for hosts and upstreams.
+    pub(crate) files: usize,
+}
+
+/// Says what routes come to for proxies with these settings that may come to have these overlays.
+pub type Pricing = for<'a> fn(&Extension, &'a [IpNet]) -> Prices<'a>;
 
 /// The budgets of all service clusters.
 pub(super) struct Budgets<'a> {
@@ -25,27 +74,26 @@ const fn of_one_host(limit: usize) -> usize {
 
 impl<'a> Budgets<'a> {
     /// For files of at most `limit` bytes each, of proxies that may come to have these overlays.
-    pub(super) fn of(settings: &'a Settings, limit: usize, overlays: &'a [IpNet]) -> Self {
+    pub(super) fn of(pricing: Pricing, settings: &'a Settings, limit: usize, overlays: &'a [IpNet]) -> Self {
         let extensions = settings.extensions.iter();
-        let clusters =
-            extensions.map(|(cluster, it)| (cluster.as_str(), (Prices::of(it, overlays), it.budget))).collect();
+        let clusters = extensions.map(|(cluster, it)| (cluster.as_str(), (pricing(it, overlays), it.budget))).collect();
         Self { clusters, limit }
     }
 
-    fn of_cluster(&self, cluster: &Cluster) -> Option<&Budget> {
-        self.clusters.get(cluster.as_str()).map(|(_, budget)| budget)
+    fn of_cluster(&self, cluster: &Cluster) -> Option<&(Prices<'a>, Budget)> {
+        self.clusters.get(cluster.as_str())
     }
 
     /// What a route comes to by itself.
     pub(super) fn price(&self, route: &Route) -> Price {
-        self.clusters.get(route.cluster.as_str()).map(|(prices, _)| prices.price(route)).unwrap_or_default()
+        self.clusters.get(route.cluster.as_str()).map(|(prices, _)| (prices.of_route)(route)).unwrap_or_default()
     }
 
     /// Why a service's routes are too much by themselves, with the first budget that they exceed.
     pub(super) fn exceeded(&self, routes: &[Route]) -> Option<Refusal> {
         let mut clusters: BTreeMap<&Cluster, Price> = BTreeMap::new();
         for route in routes {
-            let Some(budget) = self.of_cluster(&route.cluster) else { continue };
+            let Some((_, budget)) = self.of_cluster(&route.cluster) else { continue };
             let sum = clusters.entry(&route.cluster).or_default();
             let price = &route.price;
             for (sum, more) in [
@@ -98,8 +146,8 @@ impl<'a> Budgets<'a> {
         let mut left_out: BTreeSet<(Cluster, ServiceId)> = BTreeSet::new();
         let mut problems = Vec::new();
         for ((cluster, seniority), routes) in services {
-            let Some(budget) = self.of_cluster(cluster) else { continue };
-            let room = rooms.entry(cluster).or_insert_with(|| Room::of(self.limit, budget));
+            let Some((prices, budget)) = self.of_cluster(cluster) else { continue };
+            let room = rooms.entry(cluster).or_insert_with(|| Room::of(prices.files, self.limit, budget));
             if let Err(refusal) = room.take(&routes) {
                 problems.extend(routes.first().map(|route| refusal.problem(&route.service, Effect::LeftOut)));
                 left_out.insert((cluster.clone(), seniority.id.clone()));
@@ -147,9 +195,9 @@ struct Shared {
 }
 
 impl<'a> Room<'a> {
-    fn of(limit: usize, budget: &Budget) -> Self {
+    fn of(files: usize, limit: usize, budget: &Budget) -> Self {
         Self {
-            bytes: CAPACITY.saturating_mul(limit / 4 * 3),
+            bytes: files.saturating_mul(limit / 4 * 3),
             taken: 0,
             rate_limits: budget.all_rate_limits as usize,
             most_rate_limits: budget.all_rate_limits,

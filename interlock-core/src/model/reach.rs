@@ -8,9 +8,8 @@ use ipnet::IpNet;
 use super::Refusal;
 use super::attach::{Ground, Unfit};
 use crate::core_name::{self, Claims};
-use crate::names::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId};
+use crate::names::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId, overlap};
 use crate::ownership;
-use crate::proxy_config::overlap;
 use crate::settings::{self, Extension, Settings};
 use crate::snapshot::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 

@@ -214,3 +214,8 @@ fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
 fn label_change(key: String, value: &str) -> Change {
     Change { path: vec!["Labels".to_owned(), key], value: Some(json!(value)), summary: String::new() }
 }
+
+/// When the service's last update began.
+fn started_at(service: &Service) -> Option<jiff::Timestamp> {
+    service.update.as_ref().and_then(|update| update.started_at)
+}

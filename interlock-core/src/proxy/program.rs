@@ -14,6 +14,7 @@ use super::children::{Child, Children};
 use super::output::Output;
 use super::retry::Unserved;
 use crate::extension::is_exhausted;
+use crate::names::ProxyVersion;
 
 /// Debian builds the module for TCP apart. A configuration never loads it itself, as other images have it built in.
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -107,7 +108,7 @@ impl Program {
         let mut command = Command::new(&self.program);
         command.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let said = self.words(command).await.map(|(_, said)| said).unwrap_or_default();
-        version(&said).to_owned()
+        ProxyVersion::in_output(&said).map(|version| version.to_string()).unwrap_or_default()
     }
 
     /// How a command ended, and what it wrote to standard error.
@@ -136,28 +137,9 @@ impl Program {
     }
 }
 
-/// `nginx version: nginx/1.22.1 (Debian)`
-fn version(said: &str) -> &str {
-    let version = said.rsplit_once("version: ").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, rest)| rest);
-    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
-    &version[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read() {
-        for (said, expected) in [
-            ("nginx version: nginx/1.22.1\n", "1.22.1"),
-            ("nginx version: nginx/1.30.7 (Debian)\n", "1.30.7"),
-            ("nginx version: openresty/1.21.4.1\n", "1.21.4.1"),
-            ("sh: nginx: not found", ""),
-        ] {
-            assert_eq!(version(said), expected);
-        }
-    }
 
     #[test]
     fn nginx_stays_in_the_foreground() {

@@ -12,6 +12,7 @@ use handlebars::Handlebars;
 use super::{File, MOST_FILES, RenderError, parse_back, twin};
 use crate::proxy_config::ProxyConfig;
 
+mod block;
 mod directives;
 pub(super) mod grpc;
 mod headers;
@@ -25,8 +26,7 @@ mod servers;
 mod split;
 mod view;
 
-pub(crate) use price::{Price, Prices};
-pub(crate) use split::CAPACITY;
+pub(super) use price::prices;
 use view::View;
 
 /// The port on which a proxy answers its own container's health check, on 127.0.0.1 alone.

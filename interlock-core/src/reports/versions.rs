@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Reports;
-use crate::names::Cluster;
-use crate::proxy_config::ProxyVersion;
+use crate::names::{Cluster, ProxyVersion};
 
 /// The version in use, by service cluster.
 pub type Versions = BTreeMap<Cluster, VersionInUse>;

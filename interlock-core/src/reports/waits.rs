@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::desired;
 use crate::names::Cluster;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::ProxyConfigs;
-use crate::reconcile::{Delivery, Inputs};
-use crate::settings::Extension;
-use crate::snapshot::Task;
+use crate::render::Renderings;
+use crate::reports::Reports;
+use crate::settings::{Extension, Settings};
+use crate::snapshot::{Snapshot, Task};
 
 /// How long somebody may be silent before it is told.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -25,21 +25,43 @@ pub struct Waits {
     agents: BTreeMap<Cluster, Timestamp>,
 }
 
+/// What was heard, and by whom something is to be heard.
+#[derive(Clone, Copy)]
+pub(crate) struct Heard<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) settings: &'a Settings,
+    pub(crate) configs: &'a ProxyConfigs,
+    pub(crate) renderings: &'a Renderings,
+    pub(crate) reports: &'a Reports,
+    /// How new revisions get to running proxies.
+    pub(crate) delivery: Delivery,
+}
+
+/// How new revisions get to running proxies that follow core. Others always get them by new tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// From core.
+    #[default]
+    ByCore,
+    /// By new tasks all the same.
+    ByNewTasks,
+}
+
 impl Waits {
     /// Who is waited for now, and what to tell of it.
-    pub(crate) fn renewed(&self, inputs: &Inputs, configs: &ProxyConfigs) -> (Self, Vec<Problem>) {
-        let now = inputs.snapshot.observed_at;
+    pub(crate) fn renewed(&self, heard: Heard<'_>) -> (Self, Vec<Problem>) {
+        let now = heard.snapshot.observed_at;
         let (mut waits, mut problems) = (Self::default(), Vec::new());
-        for (cluster, extension) in desired::clusters(&inputs.settings) {
+        for (cluster, extension) in heard.settings.clusters() {
             let since =
                 |before: &BTreeMap<Cluster, Timestamp>| before.get(&cluster).map_or(now, |since| now.min(*since));
             let is_long = |since: Timestamp| now.duration_since(since) >= PATIENCE;
-            if is_unrendered(inputs, &cluster, configs) {
+            if is_unrendered(heard, &cluster) {
                 let since = since(&self.extensions);
                 problems.extend(is_long(since).then(|| without_files(&cluster, extension)));
                 waits.extensions.insert(cluster.clone(), since);
             }
-            if is_unfollowed(inputs, &cluster, extension) {
+            if is_unfollowed(heard, &cluster, extension) {
                 let since = since(&self.agents);
                 problems.extend(is_long(since).then(|| without_agents(&cluster, extension)));
                 waits.agents.insert(cluster, since);
@@ -64,21 +86,21 @@ impl Waits {
     }
 }
 
-fn is_unrendered(inputs: &Inputs, cluster: &Cluster, configs: &ProxyConfigs) -> bool {
-    configs.iter().filter(|((of, _), _)| of == cluster).any(|(key, config)| {
-        let rendering = inputs.renderings.get(key);
+fn is_unrendered(heard: Heard<'_>, cluster: &Cluster) -> bool {
+    heard.configs.iter().filter(|((of, _), _)| of == cluster).any(|(key, config)| {
+        let rendering = heard.renderings.get(key);
         rendering.is_none_or(|rendering| rendering.revision != config.revision)
     })
 }
 
 /// Whether proxies run that get what changes from core, and none of them is connected.
-fn is_unfollowed(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> bool {
-    let by_core = extension.hitless_service_update && inputs.delivery == Delivery::ByCore;
-    let service = inputs.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+fn is_unfollowed(heard: Heard<'_>, cluster: &Cluster, extension: &Extension) -> bool {
+    let by_core = extension.hitless_service_update && heard.delivery == Delivery::ByCore;
+    let service = heard.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
     let runs = |task: &Task| service.is_some_and(|service| service.id == task.service) && task.serves();
     by_core
-        && inputs.reports.agents.values().all(|agent| agent.cluster != *cluster)
-        && inputs.snapshot.tasks.iter().any(runs)
+        && heard.reports.agents.values().all(|agent| agent.cluster != *cluster)
+        && heard.snapshot.tasks.iter().any(runs)
 }
 
 fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {

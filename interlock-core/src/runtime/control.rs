@@ -12,14 +12,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::{Error, Options};
-use crate::desired::clusters;
 use crate::extension::{Checker, Event, Kept, serve};
-use crate::grpc::parcels::packed;
-use crate::grpc::server::{Hub, Published, Said};
+use crate::grpc::server::{Hub, Said};
 use crate::grpc::{self, tls};
-use crate::names::Cluster;
+use crate::grpc::{Published, parcels::packed};
+use crate::names::{Cluster, ProxyVersion};
 use crate::ownership;
-use crate::proxy_config::{Generation, ProxyVersion, Revision};
+use crate::proxy_config::{Generation, Revision};
 use crate::reconcile::Outcome;
 use crate::reports::{AgentReport, Reports};
 use crate::settings::Settings;
@@ -137,7 +136,7 @@ impl Drop for Control {
 
 /// The service clusters that have no extension of their own.
 fn rendered_here(settings: &Settings) -> impl Iterator<Item = Cluster> {
-    clusters(settings).filter(|(_, extension)| extension.image.is_none()).map(|(cluster, _)| cluster)
+    settings.clusters().filter(|(_, extension)| extension.image.is_none()).map(|(cluster, _)| cluster)
 }
 
 /// The versions that are checked with here. Nobody connects who could say them.

@@ -12,7 +12,8 @@ use super::due::Kind;
 use crate::docker::{Observation, OwnSpecs, ServiceView};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::reconcile::{Delivery, Inputs};
+use crate::reconcile::Inputs;
+use crate::reports::Delivery;
 use crate::settings::Settings;
 use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::read::Reader;
+use super::findings::Findings;
 use super::{Extension, Kind, PublishMode};
 use crate::names::Cluster;
 
 /// Checks the extensions together. Each comes with its place in the file.
-pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)]) {
+pub(super) fn across(findings: &mut Findings<'_>, extensions: &[(usize, Extension)]) {
     let mut clusters = BTreeMap::new();
     let mut slugs = BTreeMap::new();
     let mut ports = Vec::new();
@@ -20,14 +20,14 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
             Ok(cluster) if !clusters.contains_key(&extension.service_cluster) => {
                 // Long names alike in their beginning can come to the same.
                 let slug = cluster.slug();
-                claim(reader, &mut slugs, slug.clone(), &format!("object names with {slug}"), &path, *offset);
+                claim(findings, &mut slugs, slug.clone(), &format!("object names with {slug}"), &path, *offset);
             }
             Ok(_) => {}
-            Err(invalid) => reader.error(format!("{path}.ServiceCluster"), *offset, invalid.wrong),
+            Err(invalid) => findings.error(format!("{path}.ServiceCluster"), *offset, invalid.wrong),
         }
         let title = if extension.service_cluster.is_empty() { "(the default one)" } else { &extension.service_cluster };
         claim(
-            reader,
+            findings,
             &mut clusters,
             extension.service_cluster.clone(),
             &format!("service cluster {title}"),
@@ -35,20 +35,20 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
             *offset,
         );
         for port in [extension.published_port, extension.published_ssl_port] {
-            claim_port(reader, &mut ports, port, extension, *offset);
+            claim_port(findings, &mut ports, port, extension, *offset);
         }
         for name in [&extension.service_name, &extension.proxy_service_name] {
-            claim(reader, &mut services, name.clone(), &format!("service name {name}"), &path, *offset);
+            claim(findings, &mut services, name.clone(), &format!("service name {name}"), &path, *offset);
         }
         if extension.target_port == extension.target_ssl_port {
-            reader.error(
+            findings.error(
                 format!("{path}.TargetSSLPort"),
                 *offset,
                 format!("is {}, as TargetPort is", extension.target_port),
             );
         }
         if extension.kind != Kind::Nginx {
-            reader.error(
+            findings.error(
                 format!("{path}.Kind"),
                 *offset,
                 format!("is {}, which this version does not support; write nginx", extension.kind),
@@ -60,7 +60,7 @@ pub(super) fn across(reader: &mut Reader<'_>, extensions: &[(usize, Extension)])
 /// A port is published once. Two service clusters that both publish on their hosts can share one if their
 /// constraints keep them on different nodes.
 fn claim_port<'e>(
-    reader: &mut Reader<'_>,
+    findings: &mut Findings<'_>,
     claims: &mut Vec<(u16, &'e Extension, usize)>,
     port: u16,
     extension: &'e Extension,
@@ -71,7 +71,7 @@ fn claim_port<'e>(
     let clash =
         claims.iter().find(|(taken, other, _)| *taken == port && (other.name == extension.name || !apart(other)));
     if let Some((_, other, first)) = clash {
-        let line = reader.line(*first);
+        let line = findings.line(*first);
         let path = format!("Extensions.{}", extension.name);
         let wrong = match other.name == extension.name {
             true => format!("claims published port {port} twice"),
@@ -82,7 +82,7 @@ fn claim_port<'e>(
             ),
             false => format!("claims published port {port}, as Extensions.{} in line {line} does", other.name),
         };
-        reader.error(path, offset, wrong);
+        findings.error(path, offset, wrong);
     }
     claims.push((port, extension, offset));
 }
@@ -130,7 +130,7 @@ impl Constraint {
 }
 
 fn claim<K: Ord>(
-    reader: &mut Reader<'_>,
+    findings: &mut Findings<'_>,
     claims: &mut BTreeMap<K, (String, usize)>,
     key: K,
     what: &str,
@@ -138,13 +138,13 @@ fn claim<K: Ord>(
     offset: usize,
 ) {
     if let Some((first, first_offset)) = claims.get(&key) {
-        let line = reader.line(*first_offset);
+        let line = findings.line(*first_offset);
         let both = if first == path {
             format!("claims {what} twice")
         } else {
             format!("claims {what}, as {first} in line {line} does")
         };
-        reader.error(path, offset, both);
+        findings.error(path, offset, both);
     } else {
         claims.insert(key, (path.to_owned(), offset));
     }

@@ -1,87 +1,31 @@
 //! Walking through the file with the tables of keys, and gathering all that is wrong.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::check;
+use super::findings::{Findings, SettingsError};
 use super::keys::{self, Key, Status};
 use super::{Extension, Notice, ProxyOptions, Settings};
 
-/// All that is wrong with a settings file. Printed one problem a line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct SettingsError(pub Vec<SettingError>);
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-/// Something wrong with a settings file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingError {
-    /// The key's path: `Extensions.default.ProxyReplicas`; empty when the file is no TOML.
-    pub key: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1.
-    pub column: usize,
-    /// What is wrong and what would be right.
-    pub wrong: String,
-}
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, line, column, wrong } = self;
-        let colon = if key.is_empty() { "" } else { " " };
-        write!(f, "line {line}, column {column}: {key}{colon}{wrong}")
-    }
-}
-
 pub(super) fn read(toml: &str) -> Result<(Settings, Vec<Notice>), SettingsError> {
-    let mut reader = Reader { toml, errors: Vec::new(), notices: Vec::new() };
+    let mut findings = Findings::of(toml);
     let table = match DeTable::parse(toml) {
         Ok(table) => table,
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
-            return Err(SettingsError(vec![reader.at(String::new(), at, error.message().to_owned())]));
+            return Err(SettingsError(vec![findings.at(String::new(), at, error.message().to_owned())]));
         }
     };
-    let settings = reader.settings(table.get_ref());
-    let Reader { mut errors, notices, .. } = reader;
+    let settings = findings.settings(table.get_ref());
+    let Findings { mut errors, notices, .. } = findings;
     errors.sort_by_key(|error| (error.line, error.column));
     if errors.is_empty() { Ok((settings, notices)) } else { Err(SettingsError(errors)) }
 }
 
-/// What has been said about a file so far.
-pub(super) struct Reader<'t> {
-    toml: &'t str,
-    errors: Vec<SettingError>,
-    notices: Vec<Notice>,
-}
-
-impl Reader<'_> {
-    fn at(&self, key: String, offset: usize, wrong: String) -> SettingError {
-        let before = &self.toml[..offset.min(self.toml.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        SettingError { key, line, column, wrong }
-    }
-
-    pub(super) fn error(&mut self, key: impl Into<String>, offset: usize, wrong: impl Into<String>) {
-        let error = self.at(key.into(), offset, wrong.into());
-        self.errors.push(error);
-    }
-
-    /// The line of a place in the file.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.at(String::new(), offset, String::new()).line
-    }
-
+impl Findings<'_> {
     fn settings(&mut self, table: &DeTable<'_>) -> Settings {
         let mut settings = Settings::without_extensions();
         self.section(table, "", keys::GLOBAL, &["Extensions"], &mut settings);
@@ -170,10 +114,6 @@ impl Reader<'_> {
                 }
             }
         }
-    }
-
-    fn notice(&mut self, key: String, offset: usize, message: &str) {
-        self.notices.push(Notice { key, line: self.line(offset), message: message.to_owned() });
     }
 }
 

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::names::PathPrefix;
-use crate::proxy_config::ProxyVersion;
+use crate::names::{PathPrefix, ProxyVersion};
 use crate::settings::{AccessLogFormat, Limit, LogEscape};
 
 /// A value in the file.
@@ -343,7 +342,7 @@ pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Resul
 
 pub(super) fn cidrs(value: &Value<'_>) -> Result<Vec<ipnet::IpNet>, Wrong> {
     let parse = |text: String| {
-        crate::labels::network(&text).map_err(|_| {
+        crate::names::network(&text).map_err(|_| {
             format!(
                 "has {text:?}, expected networks like \"192.0.2.0/24\", without bits behind the prefix, or addresses"
             )

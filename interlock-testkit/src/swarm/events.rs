@@ -1,6 +1,7 @@
 //! What `GET /events` tells: service, node, network, secret and config, never tasks (docker-facts, section 5).
 
 use super::{Swarm, mix};
+use crate::script::EventFaults;
 use serde_json::{Map, Value, json};
 
 /// One event, as a line of JSON.
@@ -10,21 +11,6 @@ pub struct Event {
     pub kind: &'static str,
     /// The line, without its end.
     pub line: String,
-}
-
-/// How unreliable the events are, in percent, decided by a seed: a real engine drops what a slow client does not take, without a gap marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EventFaults {
-    /// Picks which events are hit.
-    pub seed: u64,
-    /// Never delivered.
-    pub drop: u8,
-    /// Delivered twice.
-    pub duplicate: u8,
-    /// Delivered after the next one.
-    pub swap: u8,
-    /// Nothing is delivered at all, while the stream looks healthy.
-    pub deaf: bool,
 }
 
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! The lists of the API, with their filters.
 
-use super::objects::{Blob, text};
+use super::objects::Blob;
+use super::text;
 use super::{Kind, Swarm, TaskState};
 use crate::error::ApiError;
 use serde_json::Value;

@@ -4,11 +4,13 @@
 //! serialised form until it is written again: listing thirty thousand tasks copies bytes and nothing else.
 
 mod task;
+mod updater;
 
-pub(super) use task::Gate;
 pub use task::{Attachment, Task};
+pub(super) use task::{Gate, Slot, slot_of};
+pub(super) use updater::{Updater, Worker};
 
-use super::update::Updater;
+use super::spec::text;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -140,7 +142,7 @@ pub struct Network {
     pub ingress: bool,
     /// One of dockerd's own: `bridge`, `host`, `none`, `docker_gwbridge`.
     pub(super) predefined: bool,
-    pub(super) pool: Option<super::network::Pool>,
+    pub(super) pool: Option<super::pool::Pool>,
     pub(super) json: Json,
     pub(super) in_task: OnceLock<Value>,
 }
@@ -277,9 +279,4 @@ fn with_meta(meta: &Meta, mut out: Value) -> Value {
     out["CreatedAt"] = json!(meta.created);
     out["UpdatedAt"] = json!(meta.updated);
     out
-}
-
-/// A string member, or nothing.
-pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }

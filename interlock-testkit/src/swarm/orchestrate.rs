@@ -1,19 +1,12 @@
 //! Keeps as many tasks as a service asks for: replicated by slot, global by node.
 
-use super::objects::Task;
+use super::objects::{Slot, Task, slot_of};
 use super::schedule::meets_constraints;
 use super::spec::{Mode, nanos};
 use super::{Swarm, TaskState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What a replacement replaces: a numbered slot, or the place on a node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Slot {
-    Number(u64),
-    Node(String),
-}
 
 impl Swarm {
     /// Adds and removes tasks until the number is right, then lets the updater see to what is outdated.
@@ -153,13 +146,6 @@ impl Swarm {
         let same =
             |t: &&Task| slot_of(t) == slot_of(task) && Arc::ptr_eq(&t.spec, &task.spec) && t.state > TaskState::Running;
         peers.filter_map(|id| self.tasks.get(id)).filter(same).count() as u64
-    }
-}
-
-pub(super) fn slot_of(task: &Task) -> Slot {
-    match (&task.node_id, task.slot) {
-        (Some(node), 0) => Slot::Node(node.clone()),
-        (_, number) => Slot::Number(number),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reading a service spec: the few members that Swarm's behaviour depends on.
 
-use super::objects::text;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -121,4 +120,9 @@ pub(super) fn first_probe(spec: &Value) -> Option<Duration> {
     let interval = nanos(&check["Interval"]).filter(|d| !d.is_zero()).unwrap_or(Duration::from_secs(30));
     let in_start = nanos(&check["StartInterval"]).filter(|d| !d.is_zero() && nanos(&check["StartPeriod"]).is_some());
     Some(in_start.unwrap_or(interval))
+}
+
+/// A string member, or nothing.
+pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }

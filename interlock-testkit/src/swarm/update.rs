@@ -1,7 +1,6 @@
 //! Rolling updates (docker-facts, section 4): the state machine of swarmkit's updater.
 
-use super::objects::{Task, UpdateStatus};
-use super::orchestrate::{Slot, slot_of};
+use super::objects::{Slot, Task, UpdateStatus, Updater, Worker, slot_of};
 use super::schedule::meets_constraints;
 use super::spec::{FailureAction, UpdateConfig};
 use super::{Swarm, TaskState, Timer};
@@ -9,39 +8,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// One update of one service, from its first outdated task to the end of the last monitoring.
-#[derive(Debug)]
-pub(super) struct Updater {
-    spec: Arc<Value>,
-    config: UpdateConfig,
-    rollback: bool,
-    queue: VecDeque<Slot>,
-    outdated: usize,
-    workers: Vec<Worker>,
-    /// The tasks of this update, and since when they have been seen started.
-    updated: BTreeMap<String, Option<Duration>>,
-    ended: Vec<String>,
-    failed: BTreeSet<String>,
-    monitor_until: Option<Duration>,
-}
-
-#[derive(Debug, Clone)]
-enum Worker {
-    Idle,
-    /// Waits for a task, without a limit: Swarm has none.
-    Starting {
-        task: String,
-        slot: Slot,
-    },
-    Delay(Duration),
-}
-
-impl Updater {
-    pub(super) fn task_ended(&mut self, id: &str) {
-        self.ended.push(id.to_owned());
-    }
-}
 
 impl Swarm {
     /// Looks for outdated slots. A running update goes on if the spec is still the one it works on, and is replaced otherwise.

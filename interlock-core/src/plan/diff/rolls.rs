@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::service::ServiceDiff;
-use super::{Attempts, Rolling};
+use super::{Attempts, Rolling, started_at};
 use crate::desired::{self, AgentFile, ConfigFile, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
@@ -191,9 +191,4 @@ pub(crate) fn looked_at(attempts: &Attempts, now: Timestamp, poll_interval: Dura
         rolling.apart = apart.clamp(SignedDuration::ZERO, LONGEST);
     }
     attempts
-}
-
-/// When the service's last update began.
-pub(super) fn started_at(service: &Service) -> Option<Timestamp> {
-    service.update.as_ref().and_then(|update| update.started_at)
 }

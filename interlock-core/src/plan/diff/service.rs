@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, brief, merge};
-use super::{Attempt, Planned, label_change};
+use super::{Attempt, Planned, label_change, started_at};
 use crate::desired::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::generations::Attached;
 use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
@@ -119,7 +119,7 @@ impl ServiceDiff<'_> {
             steps.extend(self.missing_identity(content).filter(|_| touches("Secrets")));
             steps.extend(self.missing_configs(content).filter(|_| touches("Configs")));
         }
-        let before = super::rolls::started_at(service);
+        let before = started_at(service);
         outcome.attempt.planned = Some(Planned { target: self.wanted.target(), before, added: self.added(service) });
         outcome.attempt.failed = None;
         steps.push(self.update_step(service, changes));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::listen::HTTP2_DIRECTIVE;
-use crate::proxy_config::{ProxySettings, ProxyVersion};
+use crate::names::ProxyVersion;
+use crate::proxy_config::ProxySettings;
 use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
 
 /// What Interlock logs by default: the combined format and what the client says about proxies in front of us.

@@ -1,8 +1,7 @@
 //! What gRPC needs besides what HTTP has: its module has settings of its own, and its clients read no pages.
 
+use super::block::{Block, Location};
 use super::directives::time;
-use super::helpers::Block;
-use super::servers::Location;
 use crate::options::TimeSpan;
 use crate::settings::NginxOptions;
 

@@ -1,6 +1,6 @@
 //! Headers: what applications are told about clients, and what clients get besides an application's own.
 
-use super::helpers::Block;
+use super::block::Block;
 use crate::names::PathPrefix;
 use crate::options::{BackendProtocol, HeaderEdit};
 use crate::proxy_config::ProxySettings;

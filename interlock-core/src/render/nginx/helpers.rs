@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
-use super::{directives, grpc, servers};
+use super::block::{Block, NO_TASK};
+use super::{directives, grpc};
 use crate::hash;
 use crate::names::{CookieName, PathPrefix};
 use crate::options::{Balance, Canary, RateLimit, Token};
@@ -30,19 +29,6 @@ pub(super) struct Helpers {
     zones: BTreeMap<String, RateLimit>,
     needs_none: bool,
     grpc: bool,
-}
-
-/// A block of the http context.
-#[derive(Serialize)]
-pub(super) struct Block {
-    head: String,
-    lines: Vec<String>,
-}
-
-impl Block {
-    pub(super) fn new(head: &str, lines: Vec<String>) -> Self {
-        Self { head: head.to_owned(), lines }
-    }
 }
 
 impl Helpers {
@@ -131,7 +117,7 @@ impl Helpers {
                     format!("listen {NONE_ADDRESS} default_server;"),
                     "server_name _;".to_owned(),
                     "access_log off;".to_owned(),
-                    format!("return 503 \"{}\\n\";", servers::NO_TASK),
+                    format!("return 503 \"{}\\n\";", NO_TASK),
                 ],
             ),
         ];

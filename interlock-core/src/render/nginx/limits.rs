@@ -3,8 +3,8 @@
 //! The regular expressions here are all that a rendering has, but for those that find cookies. They are constants, look at the request alone, and have no way to a label's
 //! text. NGINX has nothing else that looks inside of a value.
 
+use super::block::Block;
 use super::directives;
-use super::helpers::Block;
 use crate::proxy_config::{ProxySettings, VirtualHost};
 use crate::settings::NginxOptions;
 

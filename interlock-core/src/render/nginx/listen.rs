@@ -6,8 +6,8 @@
 
 use super::SECRETS;
 use crate::model::Certificate;
-use crate::names::HostPattern;
-use crate::proxy_config::{ProxyConfig, ProxySettings, ProxyVersion, Tls};
+use crate::names::{HostPattern, ProxyVersion};
+use crate::proxy_config::{ProxyConfig, ProxySettings, Tls};
 
 /// The first version in which HTTP/2 is a directive of its own. Older versions have it as a parameter of TLS listeners.
 pub(super) const HTTP2_DIRECTIVE: ProxyVersion = ProxyVersion { major: 1, minor: 25, patch: 1 };

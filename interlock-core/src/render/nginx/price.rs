@@ -10,11 +10,12 @@ use ipnet::IpNet;
 use super::helpers::Helpers;
 use super::listen::Listen;
 use super::servers::{Maker, Server};
+use super::split::CAPACITY;
 use super::{directives, view};
-use crate::model::{Health, Route, Tls};
-use crate::names::HostPattern;
+use crate::model::{Health, Price, Prices, Route, Tls};
+use crate::names::{HostPattern, overlap};
 use crate::options::{Balance, HeaderEdit};
-use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost, overlap};
+use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
 use crate::settings::{Extension, NginxOptions};
 
 /// An upstream without its name and its servers.
@@ -36,43 +37,14 @@ const BACKUP: usize = 24;
 /// What stands around the address of an overlay that is kept out.
 const DENY: usize = 24;
 
-/// What a route comes to. Sums saturate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Price {
-    /// Hosts, the default one included.
-    pub(crate) hosts: usize,
-    /// Locations of all hosts.
-    pub(crate) locations: usize,
-    /// Bytes of the headers that its labels name, as often as they stand in the file.
-    pub(crate) header_bytes: usize,
-    /// Zones for rate limits.
-    pub(crate) rate_limits: usize,
-    /// Bytes of all, but for its tasks.
-    pub(crate) bytes: usize,
-    /// Bytes that it adds to a server of one of its hosts.
-    pub(crate) host_bytes: usize,
-    /// Bytes of the lines that keep overlays out of what it allows. They are none of its labels' doing.
-    pub(crate) overlay_bytes: usize,
-    /// Bytes for its tasks, each time that they stand in an upstream.
-    pub(crate) task_bytes: usize,
-    /// In how many locations of a host it names its upstream.
-    pub(crate) places: usize,
-    /// Bytes for its hosts in lists of all hosts. These are there when somebody [names all hosts](Self::names_all_hosts).
-    pub(crate) list_bytes: usize,
-    /// Whether all hosts have to be named because of it: its wildcard or default host has a certificate or is passed through.
-    pub(crate) names_all_hosts: bool,
+/// What routes of a service cluster come to. `overlays`: the subnets that proxies may come to have, more than they get.
+pub(crate) fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
+    let tariff = Tariff::of(extension, overlays);
+    Prices { of_route: Box::new(move |route| tariff.price(route)), files: CAPACITY }
 }
 
-impl Price {
-    /// What an upstream comes to that it shares with others, whose tasks have so many bytes, and which is named in so many places.
-    pub(crate) fn shared(&self, others: usize, places: usize) -> usize {
-        let names = (2 + places.max(self.places)).saturating_mul(UpstreamName::LONGEST + VARIABLE);
-        UPSTREAM + COOKIE + ZONE + names.saturating_add(self.task_bytes).saturating_add(others)
-    }
-}
-
-/// The prices of a service cluster.
-pub(crate) struct Prices<'a> {
+/// What the proxies of a service cluster have in common.
+struct Tariff<'a> {
     listen: Listen,
     proxy: ProxySettings,
     options: NginxOptions,
@@ -80,9 +52,8 @@ pub(crate) struct Prices<'a> {
     overlays: &'a [IpNet],
 }
 
-impl<'a> Prices<'a> {
-    /// `overlays`: the subnets that proxies may come to have, more than they get.
-    pub(crate) fn of(extension: &Extension, overlays: &'a [IpNet]) -> Self {
+impl<'a> Tariff<'a> {
+    fn of(extension: &Extension, overlays: &'a [IpNet]) -> Self {
         let proxy = ProxySettings::of(extension, extension.proxy_version, None);
         let options = directives::options(&proxy);
         let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
@@ -90,7 +61,7 @@ impl<'a> Prices<'a> {
     }
 
     /// What a route comes to.
-    pub(crate) fn price(&self, route: &Route) -> Price {
+    fn price(&self, route: &Route) -> Price {
         let asks = &route.asks;
         let upstream = UpstreamName::alone(route);
         let forward = Forward {
@@ -164,6 +135,8 @@ impl<'a> Prices<'a> {
             places,
             list_bytes: hosts.saturating_mul(listed),
             names_all_hosts: wildcard && asks.tls != Tls::None,
+            upstream_bytes: UPSTREAM + COOKIE + ZONE,
+            name_bytes: UpstreamName::LONGEST + VARIABLE,
         }
     }
 }

@@ -3,27 +3,24 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::block::{Location, NO_TASK, REFUSAL};
 use super::helpers::Helpers;
 use super::limits::Refused;
 use super::listen::Listen;
 use super::{NOT_CLIENTS, SECRETS, grpc, headers};
-use crate::names::{HostPattern, PathPrefix};
+use crate::names::{HostPattern, PathPrefix, overlap};
 use crate::options::{RouteOptions, TimeSpan};
-use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost, overlap};
+use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost};
 use crate::settings::NginxOptions;
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
 const NO_HTTP: &str = "503 Service Unavailable: this host is served over TLS alone";
 const NO_PATH: &str = "503 Service Unavailable: no service answers for this path";
-pub(super) const NO_TASK: &str = "503 Service Unavailable: no task of the service is running";
 
 /// How long a connection of a WebSocket endpoint may be silent.
 const WEBSOCKET: &str = "1d";
 /// What is compressed besides HTML, which always is.
 const COMPRESSED: &str = "text/plain text/css text/xml text/javascript application/javascript application/json application/xml application/manifest+json image/svg+xml";
-
-/// What a refusal of targets comes to at most, in bytes.
-const REFUSAL: usize = 110;
 
 /// A server of one host on one port.
 #[derive(Serialize)]
@@ -32,39 +29,6 @@ pub(super) struct Server {
     /// The variable that is not empty for requests that are refused.
     refused: Option<&'static str>,
     locations: Vec<Location>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Location {
-    r#match: String,
-    /// As that of a server.
-    refused: Option<&'static str>,
-    directives: Vec<String>,
-    /// Endpoints below it. They have its directives, but for those that they have of their own.
-    endpoints: Vec<Location>,
-}
-
-impl Location {
-    pub(super) fn new(r#match: impl Into<String>, directives: Vec<String>) -> Self {
-        Self { r#match: r#match.into(), refused: None, directives, endpoints: Vec::new() }
-    }
-
-    /// Where balancers in front of the proxies see that these serve. Nobody needs a line in a log for that.
-    pub(super) fn health(path: &PathPrefix) -> Self {
-        Self::new(format!("= {path}"), vec!["access_log off".to_owned(), "return 200 \"ok\\n\"".to_owned()])
-    }
-
-    fn all(directive: String) -> Vec<Self> {
-        vec![Self::new("/", vec![directive])]
-    }
-
-    /// How many bytes `location.hbs` makes of it at most: whether it refuses targets depends on the host's other locations, too.
-    fn size(&self) -> usize {
-        let lines = |lines: &[String], around: usize| lines.iter().map(|line| line.len() + around).sum::<usize>();
-        let endpoint = |it: &Self| 39 + REFUSAL + it.r#match.len() + lines(&it.directives, 18);
-        let endpoints = self.endpoints.iter().map(endpoint).sum::<usize>();
-        31 + REFUSAL + self.r#match.len() + lines(&self.directives, 14) + endpoints
-    }
 }
 
 impl Server {

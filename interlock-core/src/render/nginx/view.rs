@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::helpers::{self, Block, Helpers};
+use super::block::{Block, Location, NO_TASK};
+use super::helpers::{self, Helpers};
 use super::limits::{self, Counted, Refused};
 use super::listen::{self, Listen};
 use super::section::Section;
-use super::servers::{self, Location, Maker, Server};
+use super::servers::{self, Maker, Server};
 use super::{HEALTH_PORT, directives, headers, too_large};
 use crate::names::{HostPattern, PathPrefix};
 use crate::options::Balance;
@@ -295,7 +296,7 @@ impl<'a> View<'a> {
                 .then(|| stream(config, &options, &listen)),
             shared_locations: Section::of("locations", proxy.health_path.iter().map(Location::health).collect()),
             unavailable: (!unavailable.is_empty())
-                .then(|| Unavailable { message: servers::NO_TASK, names: Section::of("server_names", unavailable) }),
+                .then(|| Unavailable { message: NO_TASK, names: Section::of("server_names", unavailable) }),
             plain: (!map.is_empty()).then(|| Plain {
                 refused: Refused::BAD.server,
                 map: Section::of("map_entries", map),

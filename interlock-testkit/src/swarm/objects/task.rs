@@ -128,3 +128,17 @@ fn container_id(task: &str) -> String {
     let hex: String = task.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex:0<64}")
 }
+
+/// What a replacement replaces: a numbered slot, or the place on a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::swarm) enum Slot {
+    Number(u64),
+    Node(String),
+}
+
+pub(in crate::swarm) fn slot_of(task: &Task) -> Slot {
+    match (&task.node_id, task.slot) {
+        (Some(node), 0) => Slot::Node(node.clone()),
+        (_, number) => Slot::Number(number),
+    }
+}
