@@ -48,12 +48,12 @@ fn every_rust_file_is_part_of_a_crate() {
             .filter(|parent| all.contains(parent))
             .any(|parent| text(parent).contains(&format!("mod {name};")));
         // What several targets share is named by its path, or by targets beside its folder: `#[path = "../support/mod.rs"] mod support;`.
-        let path = format!("{name}{}.rs\"]", if stem == "mod" { "/mod" } else { "" });
+        let written = format!("{name}{}.rs\"]", if stem == "mod" { "/mod" } else { "" });
         let mut others = all.iter().map(|other| (other, text(other)));
         let named = named
             || others.any(|(other, text)| {
                 let beside = other.parent() == folder.parent() && text.contains(&format!("mod {name};"));
-                beside || text.contains(&path)
+                beside || text.contains(&written)
             });
         assert!(named, "no `mod {name};` names {}", path.display());
     }
