@@ -11,8 +11,8 @@ use crate::settings::{Extension, Settings};
 use crate::snapshot::{Availability, Labels, NodeState, Role as NodeRole, Secret, Snapshot};
 
 mod agent_file;
-mod control;
 mod core;
+mod core_peers;
 mod extension;
 mod fields;
 mod hardening;
@@ -23,8 +23,8 @@ mod service;
 mod strangers;
 
 pub use agent_file::{AgentFile, EXTENSION_FILE, ExtensionFile, MANIFEST_FILE, PATH as AGENT_FILE};
-pub use control::{Control, control};
 pub use core::{core, core_networks};
+pub use core_peers::{Control, control};
 pub use extension::extension;
 pub use fields::Field;
 pub(crate) use fields::{REPLICAS, path_of};

@@ -7,12 +7,12 @@
 use crate::proxy_config::ProxyConfig;
 use crate::render::{self, File, RenderError, Rendering};
 
-mod blame;
+mod bisect;
 mod checker;
 mod process;
 mod serve;
 
-use blame::Blame;
+use bisect::Blame;
 pub(crate) use checker::is_exhausted;
 pub use checker::{CheckError, Checker, CheckerError};
 pub use serve::{Event, Kept, Model, serve};
@@ -36,7 +36,7 @@ async fn render_and_check_anew(
     let result = match (make(config.clone(), limit, checker).await, checker) {
         (Ok(files), _) => Ok(files),
         (Err(failure), Some(checker)) if failure.may_be_a_routes() => {
-            let blame = blame::suspects(config, limit, checker, &failure, good).await;
+            let blame = bisect::suspects(config, limit, checker, &failure, good).await;
             Err(failure.with(blame))
         }
         (Err(failure), _) => Err(failure.with(Blame::Routes(Vec::new()))),

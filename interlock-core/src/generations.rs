@@ -10,14 +10,14 @@ use crate::proxy_config::Generation;
 use crate::settings::Extension;
 use crate::snapshot::{Service, ServiceSpec, Snapshot, Task, UpdateState};
 
+mod restrict;
 mod rolls;
-mod servable;
 
+pub use restrict::{Certificates, Shown};
+pub(crate) use restrict::{servable, shown};
 use rolls::QUIET_FOR;
 pub use rolls::{Added, Roll, Rolls};
 pub(crate) use rolls::{Admitted, Needs, needs};
-pub use servable::{Certificates, Shown};
-pub(crate) use servable::{servable, shown};
 
 /// The names of the secrets that the tasks of each generation have, as far as they exist.
 pub type SecretNames = BTreeMap<(Cluster, Generation), BTreeSet<SecretName>>;

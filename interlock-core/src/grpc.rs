@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 pub mod convert;
+mod core_renderings;
 pub mod extensions;
-mod own;
+mod one_call_per_cluster;
 pub mod parcels;
 mod published;
 pub mod server;
 pub mod tls;
-mod turns;
 
+use one_call_per_cluster::InTurns;
 pub use published::Published;
-use turns::InTurns;
 
 /// What is generated from the contract.
 #[expect(

@@ -16,14 +16,12 @@ use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::settings::Settings;
 use crate::snapshot::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 
-mod asks;
 mod attach;
 mod budget;
 mod pace;
 mod reach;
+mod route_options;
 
-pub(crate) use asks::in_full;
-pub use asks::{Asks, Certificate, Health, Tls};
 pub(crate) use attach::doubts;
 use budget::Budgets;
 pub use budget::{Price, Prices, Pricing};
@@ -31,6 +29,8 @@ use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
 use reach::World;
+pub(crate) use route_options::in_full;
+pub use route_options::{Asks, Certificate, Health, Tls};
 
 /// The routes that services ask for, sorted by service and route name, and what must be remembered of them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -392,9 +392,9 @@ fn routes(
         match route(world, service, labels, name, of_route) {
             Ok(mut route) => {
                 route.price = budgets.price(&route);
-                let told = asks::without_effect(of_route, &route.asks).into_iter();
+                let told = route_options::without_effect(of_route, &route.asks).into_iter();
                 let extension = world.settings.extension(route.cluster.as_str());
-                let by_address = extension.map(|extension| asks::by_address(world, extension, of_route));
+                let by_address = extension.map(|extension| route_options::by_address(world, extension, of_route));
                 inert.extend(told.chain(by_address.into_iter().flatten()).map(|told| told.written(labels, name)));
                 routes.push(route);
             }
@@ -503,7 +503,7 @@ fn route(
         }
         BackendMode::Task => world.targets(service, &reach, port),
     };
-    let asks = asks::asks(world, service, extension, labels)?;
+    let asks = route_options::asks(world, service, extension, labels)?;
     Ok(Route {
         service: service.spec.name.clone(),
         name: name.clone(),

@@ -11,17 +11,18 @@
 //! that works. No request is lost to a reload, and none to a crash of nginx's master process.
 
 mod candidate;
-mod children;
+mod check_output;
 mod connections;
-mod copies;
 mod folder;
 mod follow;
 pub mod health;
+mod history;
 mod master;
 mod not_clients;
 mod output;
 mod processes;
 mod program;
+mod reaper;
 mod retry;
 mod seal;
 mod secrets;
@@ -30,7 +31,6 @@ mod signals;
 mod supervise;
 mod trial;
 mod volume;
-mod words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,14 +48,14 @@ pub use signals::{Order, orders};
 use crate::desired::{AgentFile, MANIFEST_FILE};
 use crate::grpc::v1::proxies_client::ProxiesClient;
 use crate::settings::Kind;
-use children::Children;
 use connections::Connections;
-use copies::Copies;
 use folder::Folder;
 use follow::{Follower, Introduction, Running};
+use history::Copies;
 use output::Output;
 use processes::Generations;
 use program::Program;
+use reaper::Children;
 use signals::Orders;
 use supervise::{Boot, Supervisor};
 use volume::Volume;

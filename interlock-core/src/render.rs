@@ -15,8 +15,8 @@ use crate::settings::{Extension, Kind};
 
 pub mod nginx;
 pub mod parse_back;
+mod placeholders;
 pub mod rewrite;
-mod twin;
 
 /// How many files a rendering may have. Each is a config object, and each task loads all of them.
 pub(crate) const MOST_FILES: usize = 32;

@@ -10,13 +10,13 @@ use crate::names::{Cluster, ProxyVersion, SecretName};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::proxy_config::{Generation, Revision};
 
+mod silence;
 mod versions;
-mod waits;
 mod words;
 
+pub(crate) use silence::Heard;
+pub use silence::{Delivery, Waits};
 pub use versions::{VersionInUse, Versions};
-pub(crate) use waits::Heard;
-pub use waits::{Delivery, Waits};
 
 /// What is known from those that are connected now.
 #[derive(Debug, Clone, PartialEq, Default)]

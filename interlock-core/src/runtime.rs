@@ -39,26 +39,27 @@ use crate::reports::Delivery;
 use crate::settings::Settings;
 use crate::trust::Authority;
 
-mod applying;
 mod checked;
-mod control;
-mod due;
+mod execute;
 mod follow;
 mod installing;
+mod log_changes;
 mod once;
+mod peer_server;
 mod read;
+mod read_schedule;
 mod serving;
-mod telling;
+mod settling;
+mod swarm_copy;
 mod timing;
-mod world;
 
 pub use checked::reconcile_checked;
 pub use installing::{Installed, authority, install, uninstall};
 pub use once::{Progress, Report, run_once};
 pub use serving::serving;
 
-use control::Control;
 use follow::{Ended, Follower};
+use peer_server::Control;
 use timing::Backoff;
 
 /// Everything about the loop that is not in the settings file.

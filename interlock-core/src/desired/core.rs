@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, control, fields,
-    hardening,
+    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, core_peers,
+    fields, hardening,
 };
 use crate::hash;
 use crate::ownership;
@@ -13,7 +13,7 @@ use crate::snapshot::{Labels, Snapshot};
 
 /// All networks that core shares with others, by name, with the labels that they are created with.
 pub fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
-    control::core_networks(settings)
+    core_peers::core_networks(settings)
 }
 
 /// Core's own service, with these settings, which were read from this text.

@@ -1,6 +1,6 @@
 //! The extension service of a service cluster.
 
-use super::control::Control;
+use super::core_peers::Control;
 use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, Role, SECONDS_TO_START, fields, hardening, proxy};
 use crate::names::Cluster;
 use crate::settings::Extension;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::control;
+use super::core_peers;
 use crate::core_name::any_core;
 use crate::names::Cluster;
 use crate::ownership;
@@ -35,7 +35,7 @@ impl Newest {
                 is_unknown: false,
                 clusters: settings.clusters().map(|(cluster, _)| cluster).collect(),
                 services: services(&settings).collect(),
-                networks: control::core_networks(&settings).into_keys().collect(),
+                networks: core_peers::core_networks(&settings).into_keys().collect(),
             },
             Err(_) => Self { is_unknown: true, ..Self::default() },
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::control::{Control, Peer};
+use super::core_peers::{Control, Peer};
 use super::{
     AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
     RouteSecret, SECONDS_TO_START, fields, hardening, has_active_worker, room,

@@ -13,11 +13,11 @@ use super::process::{self, Ended, Unfinished};
 use crate::names::ProxyVersion;
 use crate::render::File;
 
+mod check_output;
 mod copy;
-mod told;
 
+pub(crate) use check_output::is_exhausted;
 use copy::Copy;
-pub(crate) use told::is_exhausted;
 
 /// Where programs are looked for. The environment is not asked: a library does not read it.
 const FOLDERS: &[&str] =
@@ -140,7 +140,7 @@ impl Checker {
         if ended.well {
             return Ok(());
         }
-        let reason = told::reason(&ended.said, &copy, files);
+        let reason = check_output::reason(&ended.said, &copy, files);
         Err(if is_exhausted(&ended.said) { CheckError::Exhausted(reason) } else { CheckError::Refused(reason) })
     }
 }

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{self, Malformed, Posted};
-use super::own::Own;
+use super::core_renderings::Own;
 use super::published::Published;
 use super::tls::{self, Caller};
 use super::v1;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::words;
+use super::check_output;
 use crate::grpc::convert::MOST_UNREACHABLE;
 use crate::grpc::v1;
 
@@ -124,7 +124,7 @@ fn failure(line: &[u8]) -> Option<(SocketAddr, bool)> {
         return None;
     }
     let line = String::from_utf8_lossy(line);
-    let (_, text) = words::message(&line)?;
+    let (_, text) = check_output::message(&line)?;
     let (connection, text) = text.strip_prefix('*')?.split_once(' ')?;
     let (said, about) = text.split_once(" while connecting to upstream, client: ")?;
     let is_connecting = ["connect() failed (", "connect() to ", "upstream timed out ("];

@@ -10,9 +10,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::children::Child;
 use super::health;
 use super::processes::{self, Process};
+use super::reaper::Child;
 use crate::proxy_config::Revision;
 
 /// How often in a row nginx has to say over new connections that it serves a revision.

@@ -10,8 +10,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::candidate::Candidate;
-use super::children::{Child, Children};
 use super::output::Output;
+use super::reaper::{Child, Children};
 use super::retry::Unserved;
 use crate::extension::is_exhausted;
 use crate::names::ProxyVersion;

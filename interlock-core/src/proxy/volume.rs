@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::candidate::Candidate;
-use super::copies::Copies;
+use super::history::Copies;
 
 pub(super) struct Volume {
     copies: Copies,

@@ -9,17 +9,17 @@ use std::sync::LazyLock;
 
 use handlebars::Handlebars;
 
-use super::{File, MOST_FILES, RenderError, parse_back, twin};
+use super::{File, MOST_FILES, RenderError, parse_back, placeholders};
 use crate::proxy_config::ProxyConfig;
 
 mod block;
+mod custom_template;
 mod directives;
 pub(super) mod grpc;
 mod headers;
 mod helpers;
 mod limits;
 mod listen;
-mod own;
 mod price;
 mod section;
 mod servers;
@@ -85,7 +85,7 @@ fn too_large(size: usize, limit: usize) -> RenderError {
 /// parsed back. An operator's own template makes one file, which is the operator's word.
 pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, RenderError> {
     if let Some(template) = &config.proxy.template {
-        return own::render(config, template, limit);
+        return custom_template::render(config, template, limit);
     }
     let most = limit.saturating_mul(MOST_FILES);
     let view = View::of(config, most)?;
@@ -96,7 +96,7 @@ pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, Re
     } else {
         split::render(view, &path, main.len(), limit)?
     };
-    let twin = twin::twin(config);
+    let twin = placeholders::twin(config);
     let expected = print(MAIN, &View::of(&twin, usize::MAX)?)?;
     let expected = parse_back::parse_text(&expected).map_err(RenderError::Structure)?;
     let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;

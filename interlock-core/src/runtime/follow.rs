@@ -12,13 +12,14 @@ use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Options;
-use super::applying::{Applied, Holds, Stop, apply};
-use super::control::{self, Control};
-use super::due::{Due, Kind, Settling};
+use super::execute::{Applied, Holds, Stop, apply};
+use super::log_changes::{self, Told};
+use super::peer_server::{self, Control};
 use super::read::{Answer, Reply, read};
-use super::telling::{self, Told};
+use super::read_schedule::{Kind, ReadSchedule};
+use super::settling::Settling;
+use super::swarm_copy::{List, Ticket, World};
 use super::timing::{Backoff, Debounce, Pace, Sight};
-use super::world::{List, Ticket, World};
 use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::names::NodeId;
@@ -54,7 +55,7 @@ pub(super) struct Follower {
     options: Options,
     world: World,
     state: State,
-    due: Due,
+    schedule: ReadSchedule,
     settling: Settling,
     /// Nodes whose tasks have to be looked at.
     nodes: BTreeSet<NodeId>,
@@ -80,7 +81,7 @@ impl Follower {
 
     pub(super) fn new(settings: Settings, options: Options, control: Control) -> Self {
         let pace = Pace::new(settings.poll_interval);
-        let own_checkers = control::own_checkers(&settings, options.checker.as_deref());
+        let own_checkers = peer_server::own_checkers(&settings, options.checker.as_deref());
         let mut world = World::new(settings, options.delivery);
         let inputs = Arc::make_mut(&mut world.inputs);
         inputs.reports.own_checkers = own_checkers;
@@ -91,7 +92,7 @@ impl Follower {
             sight: Sight::new(options.blind_after),
             options,
             state: State::Watching,
-            due: Due::default(),
+            schedule: ReadSchedule::default(),
             settling: Settling::default(),
             nodes: BTreeSet::new(),
             debounce: Debounce::default(),
@@ -200,8 +201,8 @@ impl Follower {
 
     fn begin(&mut self) {
         self.world.reconnected();
-        self.due = Due::default();
-        self.due.want(Kind::All, Instant::now());
+        self.schedule = ReadSchedule::default();
+        self.schedule.want(Kind::All, Instant::now());
         self.state = State::Behind(BTreeSet::from([Kind::All]), self.world.next_ticket());
     }
 
@@ -222,22 +223,22 @@ impl Follower {
         match hint {
             Hint::Service(id) => {
                 self.settling.touch(id, now);
-                self.due.want(Kind::Services, now);
+                self.schedule.want(Kind::Services, now);
             }
             Hint::Node(id) => {
                 self.nodes.insert(id);
-                self.due.want(Kind::NodeTasks, now);
-                self.due.want(Kind::Nodes, now);
+                self.schedule.want(Kind::NodeTasks, now);
+                self.schedule.want(Kind::Nodes, now);
             }
-            Hint::Network => self.due.want(Kind::Networks, now),
-            Hint::Secret => self.due.want(Kind::Secrets, now),
-            Hint::Config => self.due.want(Kind::Configs, now),
+            Hint::Network => self.schedule.want(Kind::Networks, now),
+            Hint::Secret => self.schedule.want(Kind::Secrets, now),
+            Hint::Config => self.schedule.want(Kind::Configs, now),
             Hint::Other => {}
         }
     }
 
     fn start_reads(&mut self, client: &Client, now: Instant) {
-        for kind in self.due.start(now) {
+        for kind in self.schedule.start(now) {
             let ticket = self.world.ticket();
             let services = if kind == Kind::Services { self.settling.next() } else { BTreeSet::new() };
             let nodes = if kind == Kind::NodeTasks { std::mem::take(&mut self.nodes) } else { BTreeSet::new() };
@@ -250,7 +251,7 @@ impl Follower {
     fn answer(&mut self, answer: Answer, now: Instant) -> Option<Ended> {
         let Answer { kind, ticket, sent, reply } = answer;
         let took = now.saturating_duration_since(sent);
-        self.due.done(kind, now, took);
+        self.schedule.done(kind, now, took);
         let changed = match reply {
             Ok(reply) => self.take(reply, ticket, sent, took, now),
             Err(error) => return self.read_failed(kind, error, now),
@@ -279,18 +280,18 @@ impl Follower {
                 self.worked_ever = true;
                 self.read_failures.reset();
                 self.sight.regained();
-                self.due.awake();
+                self.schedule.awake();
                 self.told.readable();
                 self.pace.passed(took, observation.busy);
                 self.world.all(ticket, *observation);
-                self.due.want(Kind::All, now + self.pace.interval());
+                self.schedule.want(Kind::All, now + self.pace.interval());
                 // Some decisions depend on the time alone, so each pass is followed by one.
                 true
             }
             Reply::Services(asked, views, configs) => {
                 self.settling.read(&asked, sent, &views);
                 if !self.settling.is_empty() {
-                    self.due.want(Kind::Services, now + Settling::AGAIN);
+                    self.schedule.want(Kind::Services, now + Settling::AGAIN);
                 }
                 let of_configs = configs.is_some_and(|configs| self.world.list(ticket, List::Configs(configs)));
                 self.world.services(ticket, &asked, &views) || of_configs
@@ -298,7 +299,7 @@ impl Follower {
             Reply::NodeTasks(nodes, tasks) => {
                 for id in self.world.moved(&nodes, &tasks) {
                     self.settling.touch(id, now);
-                    self.due.want(Kind::Services, now);
+                    self.schedule.want(Kind::Services, now);
                 }
                 false
             }
@@ -312,15 +313,15 @@ impl Follower {
             ErrorKind::Unreachable | ErrorKind::NotAManager | ErrorKind::Permission => Some(Ended::Lost(error)),
             ErrorKind::Gone if kind != Kind::All => {
                 // A service went while it was read.
-                self.due.want(kind, now + Settling::AGAIN);
+                self.schedule.want(kind, now + Settling::AGAIN);
                 None
             }
             _ => {
                 self.told.unreadable(&error);
                 self.sight.failed(now);
                 // Several reads fail for one reason, and count once.
-                if kind == Kind::All || !self.due.rests() {
-                    self.due.rest_until(now + self.read_failures.next());
+                if kind == Kind::All || !self.schedule.rests() {
+                    self.schedule.rest_until(now + self.read_failures.next());
                 }
                 self.state.behind_in(Kind::All, self.world.next_ticket());
                 None
@@ -344,7 +345,7 @@ impl Follower {
                 _ => self.debounce.now(now),
             }
         }
-        if control::note(&mut inputs.reports, said) {
+        if peer_server::note(&mut inputs.reports, said) {
             self.debounce.changed(now);
         }
     }
@@ -398,7 +399,7 @@ impl Follower {
         }
         let (client, specs, stop) = (client.clone(), self.world.specs.clone(), Stop::default());
         let stopped = stop.clone();
-        let applying = async move { apply(&client, steps, &specs, stopped, telling::done).await };
+        let applying = async move { apply(&client, steps, &specs, stopped, log_changes::done).await };
         self.state = State::Applying(applying.boxed(), stop);
     }
 
@@ -460,7 +461,7 @@ impl Follower {
             kinds = BTreeSet::from([Kind::All]);
         }
         for kind in &kinds {
-            self.due.want(*kind, at);
+            self.schedule.want(*kind, at);
         }
         self.state = State::Behind(kinds, self.world.next_ticket());
     }
@@ -473,7 +474,7 @@ impl Follower {
             State::Behind(..) | State::Applying(..) => None,
         };
         let renew = if matches!(self.state, State::Applying(..)) { None } else { Some(renew_at) };
-        let next = [decide, renew, self.due.next(), self.sight.due()].into_iter().flatten().min();
+        let next = [decide, renew, self.schedule.next(), self.sight.due()].into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::applying::{Stop, apply};
-use super::telling::chain;
+use super::execute::{Stop, apply};
+use super::log_changes::chain;
 use super::timing::BEGIN;
 use super::{Error, Options, Progress};
 use crate::desired::lack_of_nodes;

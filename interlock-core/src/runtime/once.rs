@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::applying::{Stop, apply};
 use super::checked::reconcile_checked;
-use super::telling::{Told, chain};
+use super::execute::{Stop, apply};
+use super::log_changes::{Told, chain};
+use super::swarm_copy::World;
 use super::timing::{BEGIN, Backoff};
-use super::world::World;
 use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
 use crate::extension::Checker;

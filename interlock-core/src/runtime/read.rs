@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::due::Kind;
-use super::world::{List, Ticket};
+use super::read_schedule::Kind;
+use super::swarm_copy::{List, Ticket};
 use crate::docker::{Client, Error, Observation, ServiceView};
 use crate::names::{NodeId, ServiceId};
 use crate::snapshot::{Config, Task};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::telling::{Told, chain};
+use super::log_changes::{Told, chain};
 use super::{Error, Options, Progress};
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Pending};

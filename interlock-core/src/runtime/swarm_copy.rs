@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::due::Kind;
+use super::read_schedule::Kind;
 use crate::docker::{Observation, OwnSpecs, ServiceView};
 use crate::names::{NodeId, ServiceId};
 use crate::ownership;

@@ -1,4 +1,4 @@
-//! What has to be read, and when.
+//! Services whose tasks have not come to rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,105 +8,6 @@ use tokio::time::Instant;
 use crate::docker::ServiceView;
 use crate::names::ServiceId;
 use crate::snapshot::{Mode, Service, Task, TaskState};
-
-/// What can be read by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    /// Everything.
-    All,
-    /// Services that something happened to, with their tasks.
-    Services,
-    /// Which tasks are on nodes that something happened to.
-    NodeTasks,
-    /// The nodes.
-    Nodes,
-    /// The networks.
-    Networks,
-    /// Our config objects.
-    Configs,
-    /// What may be known of the secrets.
-    Secrets,
-}
-
-/// At most one read of a kind is on its way, and no kind keeps the engine busy for more than a fifth of the time.
-#[derive(Debug, Default)]
-pub(super) struct Due {
-    reads: BTreeMap<Kind, Read>,
-    /// Until everything was read once, no other read begins.
-    rests: bool,
-}
-
-#[derive(Debug, Default)]
-struct Read {
-    wanted: Option<Instant>,
-    under_way: bool,
-    not_before: Option<Instant>,
-}
-
-impl Read {
-    fn start(&self) -> Option<Instant> {
-        let wanted = self.wanted.filter(|_| !self.under_way)?;
-        Some(self.not_before.map_or(wanted, |earliest| earliest.max(wanted)))
-    }
-}
-
-impl Due {
-    const REST: u32 = 4;
-    /// An engine that hung for a while and is well again shall not be left alone for a multiple of that while.
-    const LONGEST_REST: Duration = Duration::from_secs(1);
-
-    /// This kind shall be read, at this time or before.
-    pub(super) fn want(&mut self, kind: Kind, at: Instant) {
-        let wanted = &mut self.reads.entry(kind).or_default().wanted;
-        *wanted = Some(wanted.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// Nothing shall be read until this time, and then everything before anything else.
-    pub(super) fn rest_until(&mut self, at: Instant) {
-        self.rests = true;
-        self.reads.entry(Kind::All).or_default().wanted = Some(at);
-    }
-
-    /// Whether a rest is not over.
-    pub(super) fn rests(&self) -> bool {
-        self.rests
-    }
-
-    /// Everything was read.
-    pub(super) fn awake(&mut self) {
-        self.rests = false;
-    }
-
-    /// Kinds that may be read, with the time.
-    fn starts(&self) -> impl Iterator<Item = (Kind, Instant)> {
-        let allowed = |kind: &Kind| !self.rests || *kind == Kind::All;
-        let reads = self.reads.iter().filter(move |(kind, _)| allowed(kind));
-        reads.filter_map(|(kind, read)| Some((*kind, read.start()?)))
-    }
-
-    /// What to read now. Each of these is under way from now on.
-    pub(super) fn start(&mut self, now: Instant) -> Vec<Kind> {
-        let kinds: Vec<_> = self.starts().filter(|(_, start)| *start <= now).map(|(kind, _)| kind).collect();
-        for kind in &kinds {
-            let read = self.reads.entry(*kind).or_default();
-            read.wanted = None;
-            read.under_way = true;
-        }
-        kinds
-    }
-
-    /// A read came back.
-    pub(super) fn done(&mut self, kind: Kind, now: Instant, took: Duration) {
-        let read = self.reads.entry(kind).or_default();
-        read.under_way = false;
-        read.not_before = Some(now + took.saturating_mul(Self::REST).min(Self::LONGEST_REST));
-    }
-
-    /// When [`Due::start`] has something.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.starts().map(|(_, start)| start).min()
-    }
-}
 
 /// Services that something happened to and whose tasks have not come to rest. Tasks send no events, so these services are read
 /// again and again.
@@ -184,40 +85,6 @@ mod tests {
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn one_read_of_a_kind_is_under_way_at_most() {
-        let start = Instant::now();
-        let mut due = Due::default();
-        due.want(Kind::Networks, start + ms(10));
-        due.want(Kind::Networks, start);
-        assert_eq!(due.start(start), [Kind::Networks]);
-        due.want(Kind::Networks, start);
-        assert_eq!((due.start(start), due.next()), (vec![], None));
-        due.done(Kind::Networks, start + ms(5), ms(5));
-        assert_eq!(due.next(), Some(start + ms(25)), "a fifth of the time");
-        assert_eq!(due.start(start + ms(24)), []);
-        assert_eq!(due.start(start + ms(25)), [Kind::Networks]);
-        due.done(Kind::Networks, start, ms(20_000));
-        due.want(Kind::Networks, start);
-        assert_eq!(due.next(), Some(start + ms(1000)), "but a hang is not multiplied");
-    }
-
-    #[test]
-    fn after_a_rest_everything_is_read() {
-        let start = Instant::now();
-        let mut due = Due::default();
-        due.want(Kind::All, start);
-        assert_eq!(due.start(start), [Kind::All]);
-        due.want(Kind::Secrets, start);
-        due.rest_until(start + ms(100));
-        assert_eq!(due.next(), None, "the pass is still under way");
-        due.done(Kind::All, start, ms(0));
-        assert_eq!(due.start(start + ms(99)), []);
-        assert_eq!(due.start(start + ms(100)), [Kind::All]);
-        due.awake();
-        assert_eq!(due.start(start + ms(100)), [Kind::Secrets]);
     }
 
     fn view(replicas: u64, states: &[TaskState]) -> ServiceView {
