@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::Measurement;
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
-use interlock_core::snapshot::Secret;
+use interlock_core::swarm::Secret;
 
 #[path = "../tests/support/bombs.rs"]
 #[expect(unreachable_pub, dead_code, reason = "tests include it, too")]

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use interlock_core::kinds::nginx::HEALTH_PORT;
 use interlock_core::reconcile::reconcile_embedded;
-use interlock_core::render::nginx::HEALTH_PORT;
 
 mod support;
 

@@ -9,14 +9,16 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use interlock_core::desired::{self, Control, Desired, Objects};
-use interlock_core::generations::Attachments;
-use interlock_core::model::Known;
+use interlock_core::deployment::generations::Attachments;
+use interlock_core::deployment::{self, Control, Desired, Objects};
+use interlock_core::kinds::{self, parse_back};
 use interlock_core::plan::{self, Attempts};
+use interlock_core::proxy_config;
 use interlock_core::proxy_config::ProxySettings;
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
-use interlock_core::render::{self, parse_back};
-use interlock_core::{model, proxy_config, routes};
+use interlock_core::routes;
+use interlock_core::routes::model;
+use interlock_core::routes::model::Known;
 
 #[path = "support/cpu.rs"]
 mod cpu;
@@ -48,17 +50,18 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let limit = snapshot.engine.config_limit();
         let known =
             Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-        let (model, _) = model::read(&snapshot, &settings, render::prices, known);
+        let (model, _) = model::read(&snapshot, &settings, kinds::prices, known);
         let (routes, _) = routes::resolve(&model, settings.host_policy);
         let (cluster, extension) = settings.clusters().next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
-        let rendering = render::render(&config, limit);
+        let rendering = kinds::render(&config, limit);
         let files = rendering.result.as_deref().expect("the files");
         let parsed = parse_back::parse(files).expect("a structure");
         let attached = Attachments { networks: model.networks(&cluster), ..Attachments::default() };
         let control = Control::default();
-        let proxy =
-            || desired::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false);
+        let proxy = || {
+            deployment::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false)
+        };
         let names = BTreeSet::from([extension.proxy_service_name.clone()]);
         let objects = Objects { names, extension: None, proxy: proxy() };
         let clusters = BTreeMap::from([(cluster.clone(), objects)]);
@@ -67,12 +70,12 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let mut step = |name: &str, run: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
-        step("read", &mut || drop(model::read(&snapshot, &settings, render::prices, known)));
+        step("read", &mut || drop(model::read(&snapshot, &settings, kinds::prices, known)));
         step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
         step("build", &mut || {
             drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))
         });
-        step("render", &mut || drop(render::render(&config, limit)));
+        step("render", &mut || drop(kinds::render(&config, limit)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));
         step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));
         step("desired", &mut || drop(black_box(proxy())));

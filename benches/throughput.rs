@@ -143,7 +143,7 @@ fn main() {
 }
 
 /// What interlock renders: half of the hosts plain, half with TLS.
-fn ours(more: &str) -> Vec<interlock_core::render::File> {
+fn ours(more: &str) -> Vec<interlock_core::kinds::File> {
     let (mut services, mut tasks) = (String::new(), Vec::new());
     let names: Vec<_> = (0..HOSTS).map(rivals::name).collect();
     for (number, name) in names.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What the targets share with the tests, and how labels are read from the fuzzer's text.
 
 use interlock_core::labels::PREFIX;
-use interlock_core::snapshot::Labels;
+use interlock_core::swarm::Labels;
 
 #[path = "../tests/claims/mod.rs"]
 pub mod claims;

@@ -2,7 +2,7 @@
 
 use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::{
+use interlock_core::swarm::{
     Engine, Labels, Network, Node, NodeState, Role, Service, ServiceSpec, Snapshot, Task, TaskNetwork, TaskState,
 };
 use jiff::Timestamp;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use interlock_core::render::File;
+use interlock_core::kinds::File;
 
 /// The service of a number, and the host's first label.
 pub(crate) fn name(number: usize) -> String {

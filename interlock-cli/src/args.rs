@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use interlock_core::names::Fingerprint;
+use interlock_core::agent;
+use interlock_core::ownership;
 use interlock_core::settings::Kind;
-use interlock_core::{ownership, proxy};
+use interlock_core::units::Fingerprint;
 
 /// Label-driven Layer 7 routing for Docker Swarm.
 ///
@@ -228,16 +229,16 @@ pub(crate) struct ProxyArgs {
     #[arg(long, env = "INTERLOCK_IDENTITY", value_name = "FILE", default_value = ownership::IDENTITY_PATH)]
     pub(crate) identity: PathBuf,
     /// The mounted configuration that the proxy serves without an agent file.
-    #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = proxy::CONFIG)]
+    #[arg(long, env = "INTERLOCK_CONFIG", value_name = "FILE", default_value = agent::CONFIG)]
     pub(crate) config: PathBuf,
     /// The signed manifest of the mounted configuration, used with an agent file.
-    #[arg(long, env = "INTERLOCK_MANIFEST", value_name = "FILE", default_value = interlock_core::desired::MANIFEST_FILE)]
+    #[arg(long, env = "INTERLOCK_MANIFEST", value_name = "FILE", default_value = interlock_core::deployment::MANIFEST_FILE)]
     pub(crate) manifest: PathBuf,
     /// A folder that outlives the container: the agent keeps copies of served configurations in it.
-    #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = proxy::STATE)]
+    #[arg(long, env = "INTERLOCK_STATE", value_name = "FOLDER", default_value = agent::STATE)]
     pub(crate) state: PathBuf,
     /// A folder in memory that only this container uses.
-    #[arg(long, env = "INTERLOCK_RUN", value_name = "FOLDER", default_value = proxy::RUN)]
+    #[arg(long, env = "INTERLOCK_RUN", value_name = "FOLDER", default_value = agent::RUN)]
     pub(crate) run: PathBuf,
     #[command(flatten)]
     pub(crate) health: HealthArgs,
@@ -255,7 +256,7 @@ pub(crate) enum ProxyCommand {
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     /// The address at which the proxy answers health checks. Rendered configurations have the default.
-    #[arg(long, env = "INTERLOCK_HEALTH", value_name = "ADDRESS", default_value_t = proxy::health::ADDRESS, hide = true)]
+    #[arg(long, env = "INTERLOCK_HEALTH", value_name = "ADDRESS", default_value_t = agent::health::ADDRESS, hide = true)]
     pub(crate) health_address: SocketAddr,
 }
 

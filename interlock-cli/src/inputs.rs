@@ -6,8 +6,8 @@ use std::path::Path;
 use interlock_core::docker::Client;
 use interlock_core::install;
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::Snapshot;
-use interlock_core::state::State;
+use interlock_core::swarm::Snapshot;
+use interlock_core::swarm::state::State;
 use interlock_core::trust::{Authority, Fingerprint, Identity};
 
 use crate::args::DockerArgs;

@@ -4,7 +4,7 @@
 
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::settings::Settings;
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
 
 const STATE: &str = r#"
 snapshot:

@@ -1,6 +1,6 @@
 //! The Docker adapter: the only module that knows an engine.
 //!
-//! [`Client::observe`] reads a whole [`Snapshot`](crate::snapshot::Snapshot), [`Client::apply`] carries out one
+//! [`Client::observe`] reads a whole [`Snapshot`](crate::swarm::Snapshot), [`Client::apply`] carries out one
 //! [`Action`](crate::plan::Action), [`Client::events`] tells that something changed somewhere. Nothing here decides anything.
 //!
 //! # Two ways of talking, one connection
@@ -34,11 +34,11 @@ use futures::{Stream, StreamExt};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 
-use crate::names::{NodeId, ServiceId};
+use crate::proxy_config::template;
 use crate::settings::Settings;
-use crate::snapshot::Engine;
-use crate::template;
+use crate::swarm::Engine;
 use crate::trust::Authority;
+use crate::units::{NodeId, ServiceId};
 
 mod apply;
 mod convert;

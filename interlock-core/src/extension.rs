@@ -4,8 +4,8 @@
 //! a service cluster without an image, `interlock extension` runs it behind [`crate::grpc::extensions`]. An extension keeps nothing
 //! that it could not make again, and knows neither Docker nor the contents of secrets.
 
+use crate::kinds::{self, File, RenderError, Rendering};
 use crate::proxy_config::ProxyConfig;
-use crate::render::{self, File, RenderError, Rendering};
 
 mod bisect;
 mod checker;
@@ -76,7 +76,7 @@ impl Failure {
 /// Renders and checks once.
 async fn make(config: ProxyConfig, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, Failure> {
     // Thousands of hosts take long enough to keep others waiting.
-    let rendered = tokio::task::spawn_blocking(move || render::render(&config, limit).result).await;
+    let rendered = tokio::task::spawn_blocking(move || kinds::render(&config, limit).result).await;
     let rendered = rendered.unwrap_or_else(|_| Err(RenderError::Failed("rendering ended without a result".to_owned())));
     let files = rendered.map_err(Failure::Other)?;
     let Some(checker) = checker else { return Ok(files) };

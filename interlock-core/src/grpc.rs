@@ -68,8 +68,8 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::render::{File, MOST_FILES};
-    use crate::snapshot::Engine;
+    use crate::kinds::{File, MOST_FILES};
+    use crate::swarm::Engine;
 
     #[test]
     fn the_largest_configuration_fits_into_a_message() {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::acting;
-use crate::desired;
-use crate::names::{Cluster, Fingerprint};
+use crate::deployment;
 use crate::ownership;
+use crate::ownership::acting;
 use crate::plan::{self, Action, Plan, Step, Waiting};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::Settings;
-use crate::snapshot::{Labels, Mode, Service, Snapshot};
+use crate::swarm::{Labels, Mode, Service, Snapshot};
+use crate::units::{Cluster, Fingerprint};
 
 mod pending;
 
@@ -63,7 +63,7 @@ fn works(service: &Service) -> bool {
 /// then nothing is done. `adopts` is the authority that may be there without a core that has it.
 pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
     let Core { name, image, settings, text } = core;
-    let wanted = desired::core(snapshot, name, image, settings, text);
+    let wanted = deployment::core(snapshot, name, image, settings, text);
     let has_it = |service: &Service| service.spec.name == *name && wanted.owns(snapshot, service);
     if let Some(problem) = another(snapshot, name).or_else(|| unproven(snapshot, adopts, has_it)) {
         return (Plan::default(), Some(problem));
@@ -73,7 +73,7 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
         return (Plan::default(), problem);
     }
     let mut plan =
-        Plan { steps: plan::control_networks(snapshot, &desired::core_networks(settings)), ..Plan::default() };
+        Plan { steps: plan::control_networks(snapshot, &deployment::core_networks(settings)), ..Plan::default() };
     plan.steps.extend(steps);
     plan.waiting.extend(waiting.map(|reason| Waiting { cluster: Cluster::default(), reason }));
     if plan.waiting.is_empty() {
@@ -139,7 +139,7 @@ pub fn authority(snapshot: &Snapshot, settings: &Settings, adopts: Option<&Finge
     if let Some(problem) = unproven(snapshot, adopts, |_| true) {
         return (Plan::default(), Some(problem));
     }
-    let mut steps = plan::control_networks(snapshot, &desired::core_networks(settings));
+    let mut steps = plan::control_networks(snapshot, &deployment::core_networks(settings));
     if !snapshot.secrets.iter().any(|secret| secret.name == ownership::AUTHORITY_SECRET) {
         steps.push(step(
             Action::CreateAuthority { name: ownership::AUTHORITY_SECRET.to_owned() },
@@ -208,7 +208,7 @@ fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
 }
 
 /// Settings that nobody mounts, neither now nor before, and core not from now on.
-fn unused_settings(snapshot: &Snapshot, wanted: &desired::OwnService) -> Vec<Step> {
+fn unused_settings(snapshot: &Snapshot, wanted: &deployment::OwnService) -> Vec<Step> {
     let specs = snapshot.services.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let mut keep: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let content = wanted.content.iter().flat_map(|content| &content.configs);

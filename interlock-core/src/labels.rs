@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::names::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, RouteName, SecretName};
-use crate::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
-use crate::snapshot::Labels;
+use crate::labels::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
+use crate::swarm::Labels;
+use crate::units::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, RouteName, SecretName};
 
 mod findings;
 mod legacy;
+pub mod options;
 mod protection;
 mod table;
 mod values;

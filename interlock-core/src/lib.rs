@@ -5,64 +5,54 @@
 //!  settings file ───▶ Settings ─┼─▶ model::read ─▶ routes::resolve ─▶ proxy_config::build ─▶ render
 //!                     Memory ───┘                                                             │
 //!        ▲                                                                                    ▼
-//!        └──────────── apply ◀── Plan ◀── plan::diff(Snapshot, Desired) ◀── desired::proxy ◀──┘
+//!        └──────────── apply ◀── Plan ◀── plan::diff(Snapshot, Desired) ◀── deployment ◀──────┘
 //! ```
 //!
 //! Everything between *observe* and *apply* is the pure function [`reconcile::reconcile`]. The modules below are in reading
 //! order. Without default features the crate is that function and its types alone, and knows neither tokio nor Docker.
 
-pub mod names;
-pub mod snapshot;
+pub mod units;
+
+pub mod swarm;
+
+pub mod problem;
+
+pub mod labels;
 
 pub mod settings;
 
-pub mod labels;
-pub mod options;
-pub mod problem;
-
-pub mod model;
+pub mod ownership;
 
 pub mod routes;
 
 pub mod proxy_config;
 
-pub mod generations;
+pub mod kinds;
 
-pub mod options_in_force;
+pub mod peers;
 
-pub mod render;
+pub mod deployment;
 
-pub mod reports;
-
-pub mod desired;
-
-pub mod ownership;
-mod placement;
 pub mod plan;
-pub(crate) mod reachability;
-pub(crate) mod shortages;
 
-pub mod install;
 pub mod reconcile;
 
-pub mod state;
+pub mod install;
 
-mod acting;
-mod certificates;
-mod core_name;
-mod hash;
-pub mod template;
+#[cfg(any(feature = "docker", feature = "grpc"))]
+pub mod trust;
 
 #[cfg(feature = "docker")]
 pub mod docker;
+
 #[cfg(feature = "grpc")]
 pub mod extension;
+
 #[cfg(feature = "grpc")]
 pub mod grpc;
+
 #[cfg(feature = "grpc")]
-pub mod proxy;
-#[cfg(any(feature = "docker", feature = "grpc"))]
-pub mod trust;
+pub mod agent;
 
 #[cfg(all(feature = "docker", feature = "grpc"))]
 pub mod runtime;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::names::{Cluster, NetworkId, SecretId};
 use crate::settings::Settings;
-use crate::snapshot::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
+use crate::swarm::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
+use crate::units::{Cluster, NetworkId, SecretId};
+
+pub(crate) mod acting;
+pub(crate) mod core_name;
 
 /// On a secret of somebody else: the stack whose services may name it in labels, or `*` for all, where `SecretPolicy` asks for that.
 pub const ALLOW: &str = "com.docker.lb.allow";

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::names::{Cluster, ConfigId, NetworkId, SecretId, ServiceId};
+use crate::kinds::Manifest;
 use crate::proxy_config::Revision;
-use crate::render::Manifest;
-use crate::snapshot::{Holder, Labels};
+use crate::swarm::{Holder, Labels};
+use crate::units::{Cluster, ConfigId, NetworkId, SecretId, ServiceId};
 
 mod diff;
 mod text;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::names::Cluster;
+use crate::units::Cluster;
 
 /// Something wrong in the settings' or a service's view of the world.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

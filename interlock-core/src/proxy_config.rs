@@ -10,16 +10,17 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::hash;
 use crate::labels::BackendMode;
-use crate::model::{Certificate, Health, Route};
-use crate::names::{
-    Cluster, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
-};
-use crate::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
+use crate::labels::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
+use crate::routes::model::{Certificate, Health, Route};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
 use crate::settings::{Extension, Kind, ProxyOptions, PublishMode};
+use crate::units::hash;
+use crate::units::{
+    Cluster, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
+};
 
+pub mod template;
 mod weights;
 
 /// All proxy configs, by service cluster and generation.

@@ -10,26 +10,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::acting::{self, Cores, Part};
-use crate::certificates;
-use crate::core_name;
-use crate::desired::{self, Control, Desired, NoContent, Objects};
-use crate::generations::{self, Added, Attachments, Generations, Idle, Rolls, SecretNames, Shown, servable};
-use crate::model::{self, Known, LastGood, Model, Paces, Refused};
-use crate::names::{Cluster, ProxyVersion, SecretName, ServiceId};
-use crate::options_in_force::{self, RefusedOptions};
+use crate::deployment::generations::{
+    self, Added, Attachments, Generations, Idle, Rolls, SecretNames, Shown, servable,
+};
+use crate::deployment::options_in_force::{self, RefusedOptions};
+use crate::deployment::shortages::Shortages;
+use crate::deployment::{self, Control, Desired, NoContent, Objects};
+use crate::kinds::{self, RenderError, Rendering, Renderings};
 use crate::ownership;
+use crate::ownership::acting::{self, Cores, Part};
+use crate::ownership::core_name;
+use crate::peers::certificates;
+use crate::peers::reachability;
+use crate::peers::{Delivery, Heard, Reports, VersionInUse, Versions, Waits};
 use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{self, Effect, Problem, Severity, Subject};
+use crate::proxy_config::template;
 use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings};
-use crate::reachability;
-use crate::render::{self, RenderError, Rendering, Renderings};
-use crate::reports::{Delivery, Heard, Reports, VersionInUse, Versions, Waits};
+use crate::routes::model::{self, Known, LastGood, Model, Paces, Refused};
 use crate::routes::{self, Live, LiveRoutes, Place, Routes};
 use crate::settings::{Extension, Settings};
-use crate::shortages::Shortages;
-use crate::snapshot::{Network, Snapshot};
-use crate::template;
+use crate::swarm::{Network, Snapshot};
+use crate::units::{Cluster, ProxyVersion, SecretName, ServiceId};
 
 /// Everything that decisions depend on.
 #[derive(Debug, Clone)]
@@ -163,7 +165,7 @@ pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
         .iter()
         .map(|(key, config)| match current(&inputs.renderings, key, config) {
             Some(rendering) => (key.clone(), rendering.clone()),
-            None => (key.clone(), render::render(config, limit)),
+            None => (key.clone(), kinds::render(config, limit)),
         })
         .collect();
     (finish(inputs, routed, &rendered, &Waits::default()), rendered)
@@ -190,7 +192,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let (model, mut problems) = model::read(snapshot, settings, render::prices, known);
+    let (model, mut problems) = model::read(snapshot, settings, kinds::prices, known);
     let (routes, told) = routes::resolve(&model, settings.host_policy);
     problems.extend(told);
     problems.extend(model::doubts(snapshot, settings));
@@ -204,9 +206,9 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let nothing = Routes::default();
     let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     for (cluster, extension) in settings.clusters() {
-        let (networks, told) = desired::networks(snapshot, &model, &cluster, extension);
+        let (networks, told) = deployment::networks(snapshot, &model, &cluster, extension);
         problems.extend(told);
-        let needed = Attachments { networks, secrets: desired::secrets(snapshot, &model, &cluster) };
+        let needed = Attachments { networks, secrets: deployment::secrets(snapshot, &model, &cluster) };
         let in_use = version_in_use(inputs, &cluster, extension);
         versions.extend(in_use.map(|in_use| (cluster.clone(), in_use)));
         let version = version(reports, &cluster, extension, in_use);
@@ -217,7 +219,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
         let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
         let (idle, roll) = (&memory.idle, memory.rolls.get(&cluster));
-        let named = desired::named_secrets(snapshot, &model, &cluster);
+        let named = deployment::named_secrets(snapshot, &model, &cluster);
         let (unwanted, needs_of, planned) = (&claimed, &needs, planned.as_ref());
         let known = generations::Known { unwanted, needs: needs_of, named: &named, idle, roll, planned };
         let found = generations::decide(snapshot, &cluster, extension, needed, known);
@@ -322,9 +324,9 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         refused_options,
         mut problems,
     } = routed;
-    let (control, told) = desired::control(snapshot, settings);
+    let (control, told) = deployment::control(snapshot, settings);
     problems.extend(told);
-    problems.extend(desired::lack_of_nodes(snapshot, settings));
+    problems.extend(deployment::lack_of_nodes(snapshot, settings));
     problems.extend(reports.problems());
     problems.extend(certificates::problems(&model, reports, snapshot.observed_at));
     let (unreachable, told) = memory.unreachable.renewed(snapshot, &model, reports);
@@ -364,7 +366,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         let is_misled = found.running.iter().any(|running| !running.networks.is_disjoint(&claimed))
             && waits.misses_agents(&cluster, snapshot.observed_at);
         let mut proxy =
-            desired::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version, is_misled);
+            deployment::proxy(snapshot, &control, (&cluster, extension), &found.wanted, rendered, version, is_misled);
         proxy.iter_mut().for_each(|proxy| proxy.again = found.admitted.again);
         if let Some(Ok(content)) = proxy.as_mut().map(|proxy| &mut proxy.content) {
             content.hitless &= *delivery == Delivery::ByCore;
@@ -375,7 +377,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         }
         clusters.insert(cluster.clone(), objects);
     }
-    let newest = desired::Newest::of(snapshot);
+    let newest = deployment::Newest::of(snapshot);
     let wanted = Desired { networks: control.networks, clusters, newest };
     let attempts = plan::looked_at(&memory.attempts, snapshot.observed_at, settings.poll_interval);
     let before = attempts;
@@ -466,12 +468,12 @@ fn objects(
     control: &Control,
     cluster: &Cluster,
     extension: &Extension,
-    proxy: Option<desired::OwnService>,
+    proxy: Option<deployment::OwnService>,
 ) -> Objects {
     let names = extension.image.is_some().then(|| extension.service_name.clone());
     Objects {
         names: names.into_iter().chain([extension.proxy_service_name.clone()]).collect(),
-        extension: desired::extension(snapshot, control, cluster, extension),
+        extension: deployment::extension(snapshot, control, cluster, extension),
         proxy,
     }
 }

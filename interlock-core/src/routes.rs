@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::labels;
-use crate::model::{Certificate, Model, Route, Tls};
-use crate::names::{Cluster, HostPattern, PathPrefix};
-use crate::options::{Canary, RedirectTarget, RouteOptions};
+use crate::labels::options::{Canary, RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
+use crate::routes::model::{Certificate, Model, Route, Tls};
 use crate::settings::HostPolicy;
+use crate::units::{Cluster, HostPattern, PathPrefix};
 
 /// The virtual hosts of one service cluster.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +22,7 @@ pub struct Routes<'a> {
 }
 
 mod live;
+pub mod model;
 
 pub(crate) use live::live;
 pub use live::{Live, LiveRoutes, Place};

@@ -34,8 +34,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
 use crate::extension::Checker;
+use crate::peers::Delivery;
 use crate::problem::Problem;
-use crate::reports::Delivery;
 use crate::settings::Settings;
 use crate::trust::Authority;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Cluster, PathPrefix, ProxyVersion};
+use crate::units::{Cluster, PathPrefix, ProxyVersion};
 
 mod budget;
 mod check;

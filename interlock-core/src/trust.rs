@@ -20,8 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::names::Cluster;
-pub use crate::names::Fingerprint;
+use crate::units::Cluster;
+pub use crate::units::Fingerprint;
 
 mod statement;
 

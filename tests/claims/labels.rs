@@ -1,8 +1,8 @@
 //! The labels of one service.
 
 use interlock_core::labels::{self, FindingKind, Label, PREFIX, Reading, RouteLabels};
-use interlock_core::names::RouteName;
-use interlock_core::snapshot::Labels;
+use interlock_core::swarm::Labels;
+use interlock_core::units::RouteName;
 
 use super::values;
 

@@ -2,17 +2,17 @@
 
 use std::sync::LazyLock;
 
+use interlock_core::kinds::{self, Renderings};
 use interlock_core::labels::{self, FindingKind, TABLE};
-use interlock_core::model;
-use interlock_core::names::{Cluster, HostPattern};
 use interlock_core::problem::{MOST_PROBLEMS, Subject};
 use interlock_core::proxy_config::{self, ProxyConfig, ProxySettings, Upstream, VirtualHost};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render::{self, Renderings};
 use interlock_core::routes::Routes;
+use interlock_core::routes::model;
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::{Labels, Secret};
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
+use interlock_core::swarm::{Labels, Secret};
+use interlock_core::units::{Cluster, HostPattern};
 
 /// More than a file without a route has.
 const LIMIT: usize = 1_000_000;
@@ -115,7 +115,7 @@ pub fn is_not_larger_than_estimated(inputs: &Inputs, renderings: &Renderings) {
     let Inputs { snapshot, settings, memory, .. } = inputs;
     let known =
         model::Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let estimated = model::read(snapshot, settings, render::prices, known).0.bytes;
+    let estimated = model::read(snapshot, settings, kinds::prices, known).0.bytes;
     for ((cluster, _), rendering) in renderings {
         let Ok(files) = &rendering.result else { continue };
         let size: usize = files.iter().map(|file| file.content.len()).sum();
@@ -134,6 +134,6 @@ fn rendered_empty(settings: &Settings, cluster: &Cluster) -> usize {
     let Some(extension) = settings.extension(cluster.as_str()) else { return 0 };
     let proxy = ProxySettings::of(extension, extension.proxy_version, None);
     let config = proxy_config::build(cluster, proxy, &Routes::default());
-    let files = render::render(&config, LIMIT).result.unwrap_or_default();
+    let files = kinds::render(&config, LIMIT).result.unwrap_or_default();
     files.iter().map(|file| file.content.len()).sum()
 }

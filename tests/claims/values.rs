@@ -3,14 +3,14 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use interlock_core::labels::{Redirect, RouteLabels};
-use interlock_core::names::{
-    Cluster, CookieName, Host, HostPattern, NetworkName, PathPrefix, Port, ProxyVersion, RouteName, SecretName,
-};
-use interlock_core::options::{
+use interlock_core::labels::options::{
     BackendProtocol, ByteSize, Canary, HeaderEdit, HeaderName, HeaderValue, RateLimit, RedirectTarget, TimeSpan, Token,
 };
+use interlock_core::labels::{Redirect, RouteLabels};
 use interlock_core::proxy_config::{Generation, Revision, UpstreamName};
+use interlock_core::units::{
+    Cluster, CookieName, Host, HostPattern, NetworkName, PathPrefix, Port, ProxyVersion, RouteName, SecretName,
+};
 
 /// Characters besides letters and digits that some value of a type may have.
 const NAME: &str = "-_.";

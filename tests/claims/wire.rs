@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use interlock_core::grpc::convert::{self, Malformed};
 use interlock_core::grpc::v1;
+use interlock_core::kinds;
 use interlock_core::reconcile::reconcile_embedded;
-use interlock_core::render;
 use prost::Message;
 
 use super::pipeline;
@@ -28,7 +28,7 @@ pub static RIGHT: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let (outcome, _) = reconcile_embedded(&pipeline::alone());
     let configs = outcome.proxy_configs.iter();
     let messages = configs.flat_map(|((_, generation), config)| {
-        let rendering = render::render(config, usize::MAX);
+        let rendering = kinds::render(config, usize::MAX);
         let files = rendering.result.as_deref().unwrap_or_default();
         [
             convert::model_to_wire(generation, config, 1000).encode_to_vec(),
@@ -44,7 +44,7 @@ fn any_model(model: &v1::Model) {
     let sent = convert::model_to_wire(&read.generation, &read.config, read.file_limit);
     assert_eq!(convert::model_from_wire(&sent).as_ref(), Ok(&read));
     // What the operator's own text makes of it is for the comparison to find.
-    let _ = render::render(&read.config, read.file_limit.min(1 << 20));
+    let _ = kinds::render(&read.config, read.file_limit.min(1 << 20));
 }
 
 fn any_files(files: v1::Files) {
@@ -62,12 +62,12 @@ fn any_files(files: v1::Files) {
 }
 
 fn hash(files: &v1::Files) -> String {
-    let file = |file: &v1::File| render::File {
+    let file = |file: &v1::File| kinds::File {
         path: file.path.clone(),
         part: file.part.clone(),
         content: file.content.clone(),
     };
-    render::hash(&files.files.iter().map(file).collect::<Vec<_>>())
+    kinds::hash(&files.files.iter().map(file).collect::<Vec<_>>())
 }
 
 fn any_post(posted: v1::PostRequest) {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::support::Scenario;
 use crate::support::world::{Mind, World, with_authority};
-use interlock_core::names::Cluster;
+use interlock_core::peers::{AgentReport, Reports, SecretReport};
 use interlock_core::proxy_config::Generation;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
-use interlock_core::reports::{AgentReport, Reports, SecretReport};
+use interlock_core::units::Cluster;
 use interlock_testkit::Swarm;
 use serde_json::json;
 

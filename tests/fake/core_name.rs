@@ -2,7 +2,7 @@
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
-use interlock_core::desired::AgentFile;
+use interlock_core::deployment::AgentFile;
 use interlock_core::ownership;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile};
 use interlock_testkit::Swarm;
@@ -40,7 +40,7 @@ fn agent_file(world: &World) -> AgentFile {
 async fn attached(world: &World) -> Vec<String> {
     let snapshot = world.observe().await.unwrap().snapshot;
     let proxy = snapshot.services.iter().find(|service| service.spec.name == PROXY).unwrap();
-    let name = |id: &interlock_core::names::NetworkId| {
+    let name = |id: &interlock_core::units::NetworkId| {
         snapshot.networks.iter().find(|network| network.id == *id).unwrap().name.clone()
     };
     let mut names: Vec<_> = proxy.spec.networks.iter().map(name).collect();
@@ -74,7 +74,7 @@ async fn h2_where_core_is_stands_in_the_agents_file_and_is_no_reason_for_a_roll(
     world.swarm().settle();
     let snapshot = world.observe().await.unwrap().snapshot;
     let core = snapshot.services.iter().find(|service| service.spec.name == CORE).unwrap();
-    let serves = |task: &&interlock_core::snapshot::Task| task.service == core.id && task.serves();
+    let serves = |task: &&interlock_core::swarm::Task| task.service == core.id && task.serves();
     let task = snapshot.tasks.iter().find(serves).unwrap();
     let addresses: Vec<_> = task.networks.iter().flat_map(|network| &network.addresses).copied().collect();
     assert!(!addresses.contains(&known[0].ip()), "core has moved");

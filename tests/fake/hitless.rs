@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
-use interlock_core::model::Suspect;
+use interlock_core::kinds::RenderError;
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
 use interlock_core::problem::{Effect, Subject};
 use interlock_core::reconcile::{Memory, Outcome};
-use interlock_core::render::RenderError;
+use interlock_core::routes::model::Suspect;
 use interlock_core::settings::Settings;
 use interlock_core::trust::Authority;
 use interlock_testkit::Swarm;
@@ -41,7 +41,7 @@ async fn deployed(settings: Settings) -> (World, Mind) {
 
 /// What core sends, all service clusters and generations together.
 fn delivered(outcome: &Outcome) -> Vec<String> {
-    let files = |rendering: &interlock_core::render::Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
+    let files = |rendering: &interlock_core::kinds::Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
     outcome.deliveries.values().map(files).collect()
 }
 

@@ -8,11 +8,11 @@ use crate::support::world::{AUTHORITY, Mind, World, route, with_authority};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use interlock_core::grpc::tls;
-use interlock_core::names::Cluster;
 use interlock_core::ownership;
 use interlock_core::plan::Action;
 use interlock_core::reconcile::Outcome;
 use interlock_core::trust::{Authority, Identity, Role, Statement};
+use interlock_core::units::Cluster;
 use interlock_testkit::Swarm;
 use serde_json::{Value, json};
 

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
-use interlock_core::desired::AgentFile;
+use interlock_core::deployment::AgentFile;
 use interlock_core::docker::{Client, Endpoint};
 use interlock_core::install::{self, Core};
+use interlock_core::kinds::{self, RenderError, Rendering, Renderings};
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Created};
 use interlock_core::proxy_config::ProxyConfig;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile, reconcile_embedded};
-use interlock_core::render::{self, RenderError, Rendering, Renderings};
 use interlock_core::runtime::{self, Error, Options, Progress};
-use interlock_core::snapshot::Snapshot;
+use interlock_core::swarm::Snapshot;
 use interlock_core::trust::Authority;
 use interlock_testkit::script::{Fate, Fault, Rule};
 use interlock_testkit::{ApiError, Engine, Swarm, server};
@@ -105,7 +105,7 @@ async fn options_that_nginx_refuses_leave_those_of_before_in_force() {
     let decide = |inputs: &Inputs| {
         let outcome = reconcile(inputs);
         let config = outcome.proxy_configs.values().next().unwrap().clone();
-        let text = render::render(&config, usize::MAX / 64).result.unwrap()[0].content.clone();
+        let text = kinds::render(&config, usize::MAX / 64).result.unwrap()[0].content.clone();
         let told = outcome.problems.iter().filter(|it| it.to_string().contains("rejects the options")).count();
         (outcome, ["good on;", "bad on;"].map(|line| text.contains(line)), told)
     };
@@ -175,7 +175,7 @@ async fn options_that_were_accepted_once_are_not_given_up_for_those_of_before() 
         inputs.renderings = wanted.iter().map(|(key, config)| (key.clone(), refused(config))).collect();
         let outcome = reconcile(&inputs);
         for config in outcome.proxy_configs.values() {
-            let text = render::render(config, usize::MAX / 64).result.unwrap()[0].content.clone();
+            let text = kinds::render(config, usize::MAX / 64).result.unwrap()[0].content.clone();
             assert!(text.contains("strong on;") && !text.contains("weak on;"), "{text}");
         }
         let text = |it: &Rendering| it.result.as_ref().unwrap()[0].content.clone();
@@ -347,7 +347,7 @@ async fn uninstalling_removes_what_is_ours_and_nothing_else() {
     assert_eq!(done, 5);
     let after = site.snapshot().await;
     assert_eq!((after.networks, after.secrets, after.configs), (before.networks, before.secrets, before.configs));
-    let names = |snapshot: &[interlock_core::snapshot::Service]| -> Vec<_> {
+    let names = |snapshot: &[interlock_core::swarm::Service]| -> Vec<_> {
         snapshot.iter().map(|service| service.spec.name.clone()).collect()
     };
     assert_eq!(names(&after.services), names(&before.services));
@@ -431,7 +431,7 @@ fn the_stack_file_is_what_install_makes() {
     for (key, value) in [("order", &update["Order"]), ("failure_action", &update["FailureAction"])] {
         assert!(text.contains(&format!("{key}: {}", value.as_str().unwrap())), "{key}");
     }
-    for (name, _) in interlock_core::desired::core_networks(&settings(SETTINGS)) {
+    for (name, _) in interlock_core::deployment::core_networks(&settings(SETTINGS)) {
         assert!(text.contains(&format!("  {name}:\n    external: true")), "{name}");
     }
     assert!(

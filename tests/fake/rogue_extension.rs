@@ -3,9 +3,9 @@
 use crate::support::site::{Agent, Extension, HITLESS, REMOTE, Site, admitted, extension};
 use interlock_core::grpc::v1::post_request::Result as Posted;
 use interlock_core::grpc::{PEER_LIMIT, convert, v1};
-use interlock_core::names::Cluster;
+use interlock_core::kinds::{self, File, Rendering};
 use interlock_core::proxy_config::Generation;
-use interlock_core::render::{self, File, Rendering};
+use interlock_core::units::Cluster;
 use tonic::Code;
 
 /// What the extension posts in place of what it should.
@@ -27,7 +27,7 @@ fn changed(rendering: &Rendering, from: &str, to: &str) -> Vec<File> {
 
 /// Posts these files in both ways that there are. Core refuses both.
 async fn is_refused(rogue: &mut Extension, rendered: &(Generation, Rendering), files: &[File]) {
-    for result in [Posted::FilesHash(render::hash(files)), Posted::Files(convert::files_to_wire(files))] {
+    for result in [Posted::FilesHash(kinds::hash(files)), Posted::Files(convert::files_to_wire(files))] {
         let refused = rogue.sends(posted(rendered, result)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(refused.message().contains("not those that core renders"), "{refused}");

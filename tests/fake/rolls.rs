@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
+use interlock_core::kinds::Rendering;
 use interlock_core::ownership;
 use interlock_core::plan::{Action, Plan};
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
-use interlock_core::render::Rendering;
-use interlock_core::snapshot::Snapshot;
+use interlock_core::swarm::Snapshot;
 use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
 use jiff::SignedDuration;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route};
-use interlock_core::names::TaskId;
 use interlock_core::problem::{Problem, Severity};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::snapshot::{NodeState, Task, TaskState};
+use interlock_core::swarm::{NodeState, Task, TaskState};
+use interlock_core::units::TaskId;
 use interlock_testkit::Swarm;
 use interlock_testkit::script::Fate;
 use jiff::SignedDuration;

@@ -2,8 +2,8 @@
 
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
+use interlock_core::peers::{AgentReport, Delivery};
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
-use interlock_core::reports::{AgentReport, Delivery};
 use interlock_testkit::Swarm;
 use jiff::SignedDuration;
 

@@ -8,10 +8,10 @@ use crate::support::Scenario;
 use crate::support::checker::{REFUSE, program};
 use futures::{StreamExt, stream};
 use interlock_core::extension::{CheckError, Checker, CheckerError, Event, Kept, Model, render_and_check, serve};
-use interlock_core::model::Suspect;
+use interlock_core::kinds::{File, RenderError};
 use interlock_core::proxy_config::{ProxyConfig, VirtualHost};
 use interlock_core::reconcile::{reconcile, reconcile_embedded};
-use interlock_core::render::{File, RenderError};
+use interlock_core::routes::model::Suspect;
 
 async fn nginx() -> Checker {
     Checker::find("nginx").await.unwrap()

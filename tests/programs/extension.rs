@@ -9,17 +9,17 @@ use crate::support::core::Core;
 use interlock_core::extension::Checker;
 use interlock_core::grpc::convert::{model_to_wire, posted_from_wire};
 use interlock_core::grpc::{extensions, v1};
-use interlock_core::model::Suspect;
+use interlock_core::kinds::{self, RenderError};
 use interlock_core::proxy_config::{Generation, ProxyConfig};
 use interlock_core::reconcile::reconcile_embedded;
-use interlock_core::render::{self, RenderError};
+use interlock_core::routes::model::Suspect;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::Status;
 
 const LIMIT: usize = 500_000;
 
 /// All models of the fixtures with what core itself would render.
-fn models() -> BTreeMap<(String, Generation), (ProxyConfig, Vec<interlock_core::render::File>)> {
+fn models() -> BTreeMap<(String, Generation), (ProxyConfig, Vec<interlock_core::kinds::File>)> {
     let scenarios = Scenario::for_nginx().into_iter();
     let models = scenarios.flat_map(|scenario| {
         let (outcome, renderings) = reconcile_embedded(&scenario.inputs());
@@ -68,7 +68,7 @@ async fn every_fixture_is_rendered_checked_and_posted() {
         let posted = next(&mut core.posts).await;
         let posted = posted_from_wire(posted).unwrap();
         assert_eq!((&posted.generation, &posted.revision), (&generation, &config.revision), "{name}");
-        assert_eq!(posted.result, Ok(render::hash(&own)), "{name}: not what core renders itself");
+        assert_eq!(posted.result, Ok(kinds::hash(&own)), "{name}: not what core renders itself");
     }
 }
 

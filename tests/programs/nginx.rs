@@ -3,8 +3,8 @@
 use crate::support::Scenario;
 use crate::support::nginx::{Nginx, accepts, application};
 use crate::support::routes::{app, inputs, rendered, service, status};
+use interlock_core::kinds::File;
 use interlock_core::reconcile::reconcile_embedded;
-use interlock_core::render::File;
 
 #[test]
 fn nginx_accepts_every_fixture_without_a_warning() {
@@ -25,7 +25,7 @@ fn nginx_finds_the_files_that_the_main_one_includes() {
     let tasks: Vec<_> = names.iter().map(|name| (name.as_str(), "127.10.6.1")).collect();
     let inputs = inputs(&services, &tasks, &[], "");
     let config = reconcile_embedded(&inputs).0.proxy_configs.into_values().next().unwrap();
-    let files = interlock_core::render::render(&config, 12_000).result.unwrap();
+    let files = interlock_core::kinds::render(&config, 12_000).result.unwrap();
     assert!(files.len() > 4, "{} files", files.len());
     accepts(&files).unwrap();
     accepts(&files[..2]).unwrap_err();

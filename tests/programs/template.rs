@@ -5,12 +5,12 @@ use crate::support::pki::Authority;
 use crate::support::routes::{app, inputs, labelled, status};
 use crate::support::settings;
 use crate::support::world::{Mind, World, route, with_authority};
+use interlock_core::kinds::{RenderError, Rendering};
 use interlock_core::ownership;
 use interlock_core::problem::Effect;
+use interlock_core::proxy_config::template;
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render::{RenderError, Rendering};
-use interlock_core::snapshot::{Config, Labels, Snapshot};
-use interlock_core::template;
+use interlock_core::swarm::{Config, Labels, Snapshot};
 use interlock_testkit::Swarm;
 use serde_json::json;
 

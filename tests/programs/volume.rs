@@ -9,7 +9,7 @@ use crate::support::processes::kill;
 use crate::support::world::AUTHORITY;
 use interlock_core::grpc::v1::Revision;
 use interlock_core::grpc::v1::follow_request::Event;
-use interlock_core::render::{File, Manifest};
+use interlock_core::kinds::{File, Manifest};
 use interlock_core::trust::{Authority, Statement};
 
 const SOON: Duration = Duration::from_millis(200);

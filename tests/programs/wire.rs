@@ -14,7 +14,7 @@ use crate::support::backend::Site;
 use crate::support::routes::status;
 use crate::support::{http, nginx};
 
-use interlock_core::names::ProxyVersion;
+use interlock_core::units::ProxyVersion;
 
 /// Sends raw bytes: the status of the answer, or `closed`.
 fn ask(site: &Site, request: &str) -> String {

@@ -12,12 +12,12 @@ use crate::support::routes::{inputs, labelled};
 use crate::support::site::{HITLESS, REMOTE, Site, extension};
 use crate::support::tenant::{neighbour, of_tenant};
 use crate::support::world::route;
-use interlock_core::model;
+use interlock_core::kinds;
 use interlock_core::problem::{Effect, MOST_PROBLEMS, Subject};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render;
+use interlock_core::routes::model;
 use interlock_core::settings::Budget;
-use interlock_core::snapshot::{Labels, Task};
+use interlock_core::swarm::{Labels, Task};
 
 /// A variable of the environment that says which label set a process of its own shall measure.
 const MEASURED: &str = "INTERLOCK_TEST_BOMB";
@@ -202,7 +202,7 @@ fn h3_budgets_have_room_for_honest_services() {
     let Inputs { snapshot, settings, memory, .. } = &inputs;
     let known =
         model::Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let (model, problems) = model::read(snapshot, settings, render::prices, known);
+    let (model, problems) = model::read(snapshot, settings, kinds::prices, known);
     assert_eq!((model.routes.len(), problems), (10_001, vec![]));
 }
 

@@ -1,13 +1,13 @@
 //! Laws over every fixture that need nothing but the pure part.
 
 use crate::support::Scenario;
+use interlock_core::kinds::{self, parse_back};
 use interlock_core::labels::FindingKind;
-use interlock_core::names::HostPattern;
 use interlock_core::problem::Subject;
 use interlock_core::proxy_config::ProxyConfig;
 use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
-use interlock_core::render::{self, parse_back};
-use interlock_core::snapshot::{Labels, Service, Snapshot};
+use interlock_core::swarm::{Labels, Service, Snapshot};
+use interlock_core::units::HostPattern;
 
 /// A few fixed orders are enough to find code that depends on order, and a failure repeats.
 fn shuffled(snapshot: &Snapshot, seed: u64) -> Snapshot {
@@ -138,8 +138,7 @@ fn hostile_services() -> Vec<Service> {
 }
 
 fn hostile(number: usize, labels: Labels) -> Service {
-    let mut spec =
-        interlock_core::snapshot::ServiceSpec { name: format!("evil-{number}"), labels, ..Default::default() };
+    let mut spec = interlock_core::swarm::ServiceSpec { name: format!("evil-{number}"), labels, ..Default::default() };
     spec.networks.push("net-demo".into());
     Service {
         id: format!("svc-evil-{number}").as_str().into(),
@@ -155,16 +154,16 @@ fn hostile(number: usize, labels: Labels) -> Service {
 #[test]
 fn a_configuration_beyond_the_limit_is_split_into_files_that_say_the_same() {
     let config = many_hosts(3000);
-    let whole = render::render(&config, usize::MAX).result.unwrap();
+    let whole = kinds::render(&config, usize::MAX).result.unwrap();
     assert_eq!(whole.len(), 1);
     let limit = whole[0].content.len() / 4;
-    let parts = render::render(&config, limit).result.unwrap();
+    let parts = kinds::render(&config, limit).result.unwrap();
     assert!(parts.len() > 4 && parts.iter().all(|file| file.content.len() <= limit), "{} files", parts.len());
     let paths: std::collections::BTreeSet<_> = parts.iter().map(|file| &file.path).collect();
     assert_eq!(paths.len(), parts.len());
     let flat = |directives: Vec<parse_back::Directive>| format!("{directives:?}");
     assert!(flat(parse_back::parse(&parts).unwrap()) == flat(parse_back::parse(&whole).unwrap()));
-    let refused = render::render(&config, 2000).result.unwrap_err();
+    let refused = kinds::render(&config, 2000).result.unwrap_err();
     assert!(refused.to_string().contains("is the most that"), "{refused}");
 }
 

@@ -1,7 +1,7 @@
 //! Claims about whatever comes in, on drawn inputs: thousands of each kind. `fuzz/` has the same claims on inputs that it finds.
 
 use interlock_core::labels::{PREFIX, TABLE};
-use interlock_core::snapshot::Labels;
+use interlock_core::swarm::Labels;
 use proptest::prelude::*;
 
 /// What is done to a value that is right.

@@ -6,7 +6,7 @@ use crate::support::tenant::{Told, of_tenant, told};
 use interlock_core::labels::{Label, PREFIX, TABLE};
 use interlock_core::problem::Effect;
 use interlock_core::reconcile::Inputs;
-use interlock_core::snapshot::Labels;
+use interlock_core::swarm::Labels;
 
 const ADDRESS: &str = "127.30.0.66:8080";
 const SECRETS: [&str; 3] = ["shop.cert", "users", "ca.pem"];

@@ -1,10 +1,10 @@
 //! Tasks that run and do not accept connections: one problem a service, by what proxies report.
 
 use crate::support::routes::{inputs, labelled, service};
-use interlock_core::names::Cluster;
+use interlock_core::peers::{AgentReport, Failure};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::reports::{AgentReport, Failure};
-use interlock_core::snapshot::{TaskState, VirtualIp};
+use interlock_core::swarm::{TaskState, VirtualIp};
+use interlock_core::units::Cluster;
 use jiff::SignedDuration;
 
 const REFUSES: Failure = Failure { refuses: true, is_lasting: false };

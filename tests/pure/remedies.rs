@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::support::tenant::{Told, of_tenant, told};
 use interlock_core::labels::{self, Label, PREFIX, TABLE};
-use interlock_core::names::Invalid;
 use interlock_core::problem::{Problem, Severity};
-use interlock_core::snapshot::VirtualIp;
+use interlock_core::swarm::VirtualIp;
+use interlock_core::units::Invalid;
 
 type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
@@ -318,7 +318,7 @@ fn what_is_never_advised() {
         problems.first().unwrap_or_else(|| panic!("{key}={value} is taken")).right.clone()
     };
     assert!(!right("fail_timeout", "30 s").contains("ms"));
-    let port = |text: &str| text.parse::<interlock_core::names::Port>();
+    let port = |text: &str| text.parse::<interlock_core::units::Port>();
     let Err(Invalid { right, .. }) = port("80a") else { panic!("it is none") };
     assert!(advised(right).iter().all(|value| port(value).is_ok()), "{right}");
 }

@@ -100,8 +100,8 @@ fn names_stand_where_they_belong() {
         &[
             "interlock-core/src/docker",
             "interlock-core/src/docker.rs",
-            "interlock-core/src/proxy",
-            "interlock-core/src/proxy.rs",
+            "interlock-core/src/agent",
+            "interlock-core/src/agent.rs",
             "interlock-core/src/extension",
             "interlock-core/src/extension.rs",
             "interlock-core/src/grpc",

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use interlock_core::desired::AgentFile;
+use interlock_core::agent::{self, Delivery, Error, Options, Order, Seal, Times};
+use interlock_core::deployment::AgentFile;
 use interlock_core::grpc::convert::files_to_wire;
 use interlock_core::grpc::tls::{self, Admitted, Limits};
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::v1::proxies_server::{Proxies, ProxiesServer};
 use interlock_core::grpc::v1::{FollowRequest, FollowResponse, Hello, Revision};
-use interlock_core::names::Cluster;
-use interlock_core::proxy::{self, Delivery, Error, Options, Order, Seal, Times};
-use interlock_core::render::{File, Manifest};
+use interlock_core::kinds::{File, Manifest};
 use interlock_core::settings::Kind;
 use interlock_core::trust::{Authority, Role, SignedManifest, Statement};
+use interlock_core::units::Cluster;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -235,7 +235,7 @@ impl Node {
             generation: agent.generation.clone(),
         };
         let delivery = Delivery::Hitless { agent, client: ProxiesClient::new(channel), reached, seal: Some(seal) };
-        let task = tokio::spawn(proxy::run(options, delivery, received));
+        let task = tokio::spawn(agent::run(options, delivery, received));
         Agent { orders, task, run }
     }
 }

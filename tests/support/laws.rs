@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use interlock_core::ownership;
 use interlock_core::plan::Plan;
-use interlock_core::snapshot::Service;
+use interlock_core::swarm::Service;
 
 use super::world::{Mind, World};
 

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use interlock_core::reconcile::Inputs;
 use interlock_core::settings::Settings;
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
 
 /// A fixture, read.
 pub struct Scenario {

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use interlock_core::names::ProxyVersion;
-use interlock_core::render::File;
+use interlock_core::kinds::File;
+use interlock_core::units::ProxyVersion;
 
 use super::http;
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use interlock_core::settings::{PublishMode, Settings};
-use interlock_core::snapshot::{Mode, Snapshot, TaskState};
+use interlock_core::swarm::{Mode, Snapshot, TaskState};
 
 use super::Scenario;
 use super::world::World;
@@ -194,7 +194,7 @@ impl Lab {
         world
     }
 
-    fn create(&self, snapshot: &Snapshot, service: &interlock_core::snapshot::Service) {
+    fn create(&self, snapshot: &Snapshot, service: &interlock_core::swarm::Service) {
         assert!(service.previous.is_none() && service.spec.mode != Mode::Job, "not a fixture for a real Swarm");
         let running = snapshot
             .tasks

@@ -1,8 +1,8 @@
 //! Swarms of a few services at addresses of this machine, and what applications behind nginx say.
 
+use interlock_core::kinds::File;
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render::File;
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
 
 use super::settings;
 

@@ -9,9 +9,9 @@ use interlock_core::grpc::v1::extensions_client::ExtensionsClient;
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::proxies_client::ProxiesClient;
 use interlock_core::grpc::{convert, tls, v1};
+use interlock_core::kinds::{self, Rendering};
 use interlock_core::ownership;
 use interlock_core::proxy_config::Generation;
-use interlock_core::render::{self, Rendering};
 use interlock_core::runtime::{self, Options};
 use interlock_core::settings::Settings;
 use interlock_core::trust::Identity;
@@ -107,7 +107,7 @@ impl Site {
                 .filter_map(|config| config["ConfigName"].as_str())
                 .find(|name| name.ends_with(".agent"))?;
             let text = String::from_utf8(swarm.config_bytes(agent)?).ok()?;
-            Some(interlock_core::desired::AgentFile::from_toml(&text).unwrap().generation.to_string())
+            Some(interlock_core::deployment::AgentFile::from_toml(&text).unwrap().generation.to_string())
         };
         until("the agent's file", find).await
     }
@@ -245,7 +245,7 @@ impl Extension {
         while let Some(heard) = self.models.message().await? {
             let Some(v1::watch_response::Event::Model(model)) = heard.event else { continue };
             let model = convert::model_from_wire(&model).unwrap();
-            return Ok(Some((model.generation, render::render(&model.config, model.file_limit))));
+            return Ok(Some((model.generation, kinds::render(&model.config, model.file_limit))));
         }
         Ok(None)
     }
@@ -276,7 +276,7 @@ impl Extension {
 /// Renders what it hears as an extension does, and changes the files as `meddle` says.
 pub async fn extension(
     channel: Channel,
-    meddle: impl Fn(&mut Vec<render::File>) + Send + 'static,
+    meddle: impl Fn(&mut Vec<kinds::File>) + Send + 'static,
 ) -> Result<(), Status> {
     let mut extension = Extension::connect(channel).await?;
     while let Some(mut rendered) = extension.renders().await? {

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
+use interlock_core::kinds::File;
 use interlock_core::labels::PREFIX;
 use interlock_core::problem::{Effect, Problem, Subject};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::render::File;
 
 use super::routes::{inputs, labelled};
 

@@ -7,14 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use interlock_core::docker::{Client, Endpoint, Error, Observation};
-use interlock_core::names::Cluster;
+use interlock_core::kinds::Renderings;
 use interlock_core::ownership;
 use interlock_core::plan::{Created, Plan};
 use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
-use interlock_core::render::Renderings;
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::{Labels, Mode, PublishMode, Service, Snapshot, TaskState};
+use interlock_core::swarm::{Labels, Mode, PublishMode, Service, Snapshot, TaskState};
 use interlock_core::trust::Authority;
+use interlock_core::units::Cluster;
 use interlock_testkit::{Swarm, server};
 use serde_json::json;
 

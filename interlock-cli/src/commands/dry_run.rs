@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use interlock_core::docker::OwnSpecs;
 use interlock_core::extension::Checker;
 use interlock_core::install;
-use interlock_core::names::Cluster;
+use interlock_core::kinds::Renderings;
 use interlock_core::problem::Severity;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
-use interlock_core::render::Renderings;
 use interlock_core::runtime::reconcile_checked;
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::Snapshot;
+use interlock_core::swarm::Snapshot;
+use interlock_core::units::Cluster;
 use serde_json::json;
 
 use crate::args::{Format, ReconcileArgs};

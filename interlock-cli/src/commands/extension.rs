@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use interlock_core::desired::{EXTENSION_FILE, ExtensionFile};
+use interlock_core::deployment::{EXTENSION_FILE, ExtensionFile};
 use interlock_core::extension::Checker;
 use interlock_core::grpc::{self, tls};
 use interlock_core::settings::{Kind, Settings};

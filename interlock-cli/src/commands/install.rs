@@ -7,7 +7,7 @@ use interlock_core::install::{self, Core};
 use interlock_core::plan::Plan;
 use interlock_core::problem::Problem;
 use interlock_core::runtime::{self, Installed, Options};
-use interlock_core::snapshot::Snapshot;
+use interlock_core::swarm::Snapshot;
 use interlock_core::{ownership, settings};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -79,7 +79,7 @@ fn authority(global: &Global, args: &InstallArgs, tokio: &Runtime) -> Result<Exi
             "give them to core: --secret source={},target=interlock-authority --network {}{}\n",
             ownership::AUTHORITY_SECRET,
             ownership::CONTROL_NETWORK,
-            interlock_core::desired::core_networks(&settings)
+            interlock_core::deployment::core_networks(&settings)
                 .keys()
                 .filter(|name| *name != ownership::CONTROL_NETWORK)
                 .map(|name| format!(" --network {name}"))

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use interlock_core::desired::{AGENT_FILE, AgentFile};
+use interlock_core::agent::{self, Delivery, Options, Seal, health};
+use interlock_core::deployment::{AGENT_FILE, AgentFile};
 use interlock_core::grpc::{MESSAGE_LIMIT, tls};
-use interlock_core::proxy::{self, Delivery, Options, Seal, health};
 use interlock_core::settings::Settings;
 use interlock_core::trust::Identity;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ pub(crate) fn run(global: &Global, args: ProxyArgs) -> Result<ExitCode, Failure>
                 Delivery::Classic { config: args.config }
             }
         };
-        proxy::run(options, delivery, proxy::orders()?).await?;
+        agent::run(options, delivery, agent::orders()?).await?;
         Ok(ExitCode::SUCCESS)
     });
     // A write to a volume that hangs does not keep the container from ending.
@@ -85,8 +85,8 @@ fn identity(agent: &AgentFile, file: &Path) -> Result<Identity, Failure> {
 }
 
 /// The way to core, and whether core was ever reached. It connects when it is used.
-fn connect(agent: &AgentFile, identity: &Identity) -> Result<(proxy::Client, watch::Receiver<bool>), Failure> {
+fn connect(agent: &AgentFile, identity: &Identity) -> Result<(agent::Client, watch::Receiver<bool>), Failure> {
     let (channel, reached) = tls::channel_knowing(&agent.core, identity, &agent.addresses)
         .map_err(|error| Failure::input(AGENT_FILE, error))?;
-    Ok((proxy::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT), reached))
+    Ok((agent::Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT), reached))
 }

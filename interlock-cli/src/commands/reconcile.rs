@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use interlock_core::docker::{Observation, OwnSpecs};
 use interlock_core::extension::Checker;
 use interlock_core::install;
+use interlock_core::peers::Delivery;
 use interlock_core::plan::{self, Step};
-use interlock_core::reports::Delivery;
 use interlock_core::runtime::{self, Options, Progress, Report};
 use interlock_core::settings::Settings;
-use interlock_core::snapshot::Snapshot;
+use interlock_core::swarm::Snapshot;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 

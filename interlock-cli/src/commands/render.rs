@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use interlock_core::names::Cluster;
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
+use interlock_core::units::Cluster;
 
 use crate::args::{Global, RenderArgs};
 use crate::failure::Failure;

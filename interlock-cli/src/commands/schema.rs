@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use interlock_core::settings;
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
 
 use crate::args::{SchemaArgs, SchemaOf};
 use crate::failure::Failure;

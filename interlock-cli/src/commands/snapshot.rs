@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use interlock_core::state::State;
+use interlock_core::swarm::state::State;
 
 use crate::args::{Global, SnapshotArgs};
 use crate::failure::Failure;

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::observe::encode;
 use super::{Client, Error, ErrorKind, OwnSpecs, convert, within};
-use crate::names::{ConfigId, ServiceId};
+use crate::kinds::Manifest;
 use crate::ownership;
 use crate::plan::{self, Action, Created};
-use crate::render::Manifest;
-use crate::snapshot::Labels;
+use crate::swarm::Labels;
 use crate::trust::SignedManifest;
+use crate::units::{ConfigId, ServiceId};
 
 impl Client {
     /// Carries one action out.

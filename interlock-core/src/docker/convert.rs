@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::wire::{self, Word};
-use crate::names::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 use crate::ownership;
 use crate::problem;
-use crate::snapshot;
-use crate::snapshot::{
+use crate::swarm;
+use crate::swarm::{
     Availability, Config, ConfigMount, Mode, Network, Node, NodeState, Platform, PublishMode, PublishedPort, Role,
     Secret, Service, ServiceSpec, Task, TaskNetwork, TaskState, UpdateStatus, VirtualIp,
 };
+use crate::units::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 
 /// How many labels in the wrong place are named.
 const MOST_MISPLACED: usize = 8;
@@ -76,7 +76,7 @@ fn convert_spec(spec: wire::Spec) -> ServiceSpec {
     let networks = if of_tasks.is_empty() { networks } else { of_tasks };
     // Interlock 1 had its labels on containers.
     let mut of_both = container_spec.labels.0;
-    let is_misplaced = |key: &&String| snapshot::is_for_services(key) && !labels_of_service.0.contains_key(*key);
+    let is_misplaced = |key: &&String| swarm::is_for_services(key) && !labels_of_service.0.contains_key(*key);
     let misplaced = of_both.keys().filter(is_misplaced).take(MOST_MISPLACED).map(|key| problem::said(key)).collect();
     of_both.retain(|key, _| key.starts_with("interlock."));
     of_both.extend(labels_of_service.0);

@@ -1,7 +1,7 @@
 //! Identities on the Swarm, by the signature of their authority.
 
 use crate::ownership;
-use crate::snapshot::{Holder, Identity, Secret};
+use crate::swarm::{Holder, Identity, Secret};
 use crate::trust::{self, Authority, Signature, Statement};
 
 /// Whose identity a secret holds, if the authority's signature on it says so.

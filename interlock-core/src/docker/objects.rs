@@ -10,10 +10,10 @@ use serde_json::json;
 use super::identities::{statement, trusted, verified};
 use super::observe::encode;
 use super::{Client, Error, convert, parse};
-use crate::names::{Cluster, Fingerprint, NetworkId, SecretId};
 use crate::ownership;
-use crate::snapshot::{Holder, Identity, Labels, Secret};
+use crate::swarm::{Holder, Identity, Labels, Secret};
 use crate::trust::{self, Authority};
+use crate::units::{Cluster, Fingerprint, NetworkId, SecretId};
 
 #[derive(Deserialize)]
 struct CreatedId {

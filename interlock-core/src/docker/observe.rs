@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::identities::verified;
 use super::{Client, Error, ErrorKind, OwnSpecs, ServiceView, convert};
-use crate::names::{NodeId, ServiceId};
 use crate::ownership;
-use crate::snapshot::{self, Config, Mode, Network, Node, Secret, Service, Snapshot, Task};
-use crate::template;
+use crate::proxy_config::template;
+use crate::swarm::{self, Config, Mode, Network, Node, Secret, Service, Snapshot, Task};
+use crate::units::{NodeId, ServiceId};
 
 /// All that was read, at one moment as far as an engine lets one.
 #[derive(Debug, Clone)]
@@ -314,7 +314,7 @@ fn lacking_tasks(snapshot: &Snapshot) -> BTreeSet<&str> {
         *all &= task.serves();
     }
     let is_labelled = |service: &&Service| {
-        !ownership::is_ours(&service.spec.labels) && service.spec.labels.keys().any(|key| snapshot::names_routes(key))
+        !ownership::is_ours(&service.spec.labels) && service.spec.labels.keys().any(|key| swarm::names_routes(key))
     };
     let lacking = snapshot.services.iter().filter(is_labelled).filter_map(|service| {
         let (running, all) = runs.get(&service.id).copied().unwrap_or((0, true));

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::names::ConfigId;
 use crate::ownership;
 use crate::plan::{Action, Change, Created};
+use crate::units::ConfigId;
 
 /// An answer: a status, a body, and whether the body stops half-way and stays open.
 #[derive(Clone)]
@@ -289,7 +289,7 @@ async fn one_service_is_read_with_its_tasks_or_not_at_all() {
     let id = view.service.id.clone();
     specs.put(&id, Some(&view));
     assert_eq!(specs.get(&id).unwrap().0, 8);
-    let older = ServiceView { service: crate::snapshot::Service { version: 5, ..view.service.clone() }, ..view };
+    let older = ServiceView { service: crate::swarm::Service { version: 5, ..view.service.clone() }, ..view };
     specs.put(&id, Some(&older));
     assert_eq!(specs.get(&id).unwrap().0, 8, "an old answer never overwrites a newer one");
     specs.put(&id, None);

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::names::ServiceId;
 use crate::plan::{Action, Plan};
-use crate::snapshot::{Service, Task};
+use crate::swarm::{Service, Task};
+use crate::units::ServiceId;
 
 /// The specs of services that carry our ownership label, as the engine wrote them, with their versions. An update changes fields
 /// in the whole spec, so that fields which this program does not know survive.

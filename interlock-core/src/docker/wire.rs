@@ -11,7 +11,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::snapshot::{Availability, Labels, NodeState, PublishMode, TaskState, UpdateState, is_read};
+use crate::swarm::{Availability, Labels, NodeState, PublishMode, TaskState, UpdateState, is_read};
 
 /// `null` and an absent field both mean the default.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Checker, Failure, make};
-use crate::model::Suspect;
-use crate::names::{HostPattern, PathPrefix};
 use crate::proxy_config::{ProxyConfig, Tls, VirtualHost};
+use crate::routes::model::Suspect;
+use crate::units::{HostPattern, PathPrefix};
 
 /// How many checks a search may take.
 const MOST_CHECKS: usize = 64;

@@ -10,8 +10,8 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::Command;
 
 use super::process::{self, Ended, Unfinished};
-use crate::names::ProxyVersion;
-use crate::render::File;
+use crate::kinds::File;
+use crate::units::ProxyVersion;
 
 mod check_output;
 mod copy;

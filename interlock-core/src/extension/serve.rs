@@ -8,8 +8,8 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{Checker, render_and_check_anew};
+use crate::kinds::{RenderError, Rendering};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
-use crate::render::{RenderError, Rendering};
 
 /// What an extension needs to render.
 #[derive(Debug, Clone, PartialEq)]

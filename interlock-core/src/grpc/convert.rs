@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::v1;
 use crate::extension::Model;
-use crate::model::Suspect;
-use crate::names::{Cluster, HostPattern, SecretName};
+use crate::kinds::{self, File, RenderError, Rendering};
+use crate::peers::{Failure, SecretReport, Unreachable};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
-use crate::render::{self, File, RenderError, Rendering};
-use crate::reports::{Failure, SecretReport, Unreachable};
+use crate::routes::model::Suspect;
 use crate::settings::{Kind, ProxyOptions};
+use crate::units::{Cluster, HostPattern, SecretName};
 
 mod routes;
 
@@ -214,7 +214,7 @@ pub fn unreachable_from_wire(tasks: &[v1::UnreachableTask]) -> Unreachable {
 
 /// For the wire, with their hash.
 pub fn files_to_wire(files: &[File]) -> v1::Files {
-    hashed_to_wire(&render::hash(files), files)
+    hashed_to_wire(&kinds::hash(files), files)
 }
 
 /// For the wire, with the hash that they have.
@@ -253,7 +253,7 @@ pub fn files_from_wire(files: v1::Files) -> Result<Vec<File>, Malformed> {
     if let Some(File { path, .. }) = files.iter().find(|file| !below(&file.path)) {
         return Err(malformed("files.path", format!("{} is not a place for it", crate::problem::shown(path))));
     }
-    if render::hash(&files) != hash {
+    if kinds::hash(&files) != hash {
         return Err(malformed("files.hash", "is not that of the files"));
     }
     Ok(files)
@@ -274,7 +274,7 @@ pub struct Posted {
 pub fn rendering_to_wire(generation: &Generation, rendering: &Rendering) -> v1::PostRequest {
     use v1::post_request::Result as Sent;
     let result = match &rendering.result {
-        Ok(files) => Sent::FilesHash(render::hash(files)),
+        Ok(files) => Sent::FilesHash(kinds::hash(files)),
         Err(error) => Sent::Failure(failure_to_wire(error)),
     };
     v1::PostRequest {

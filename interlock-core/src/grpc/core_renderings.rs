@@ -11,9 +11,9 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::published::Published;
-use crate::names::Cluster;
+use crate::kinds::{self, File, RenderError, Rendering};
 use crate::proxy_config::{Generation, ProxyConfig};
-use crate::render::{self, File, RenderError, Rendering};
+use crate::units::Cluster;
 
 type Key = (Cluster, Generation);
 
@@ -35,8 +35,8 @@ struct Made {
 
 impl Made {
     fn of(config: &ProxyConfig, limit: usize) -> Self {
-        let rendering = render::render(config, limit);
-        let hash = rendering.result.as_deref().map(render::hash).unwrap_or_default();
+        let rendering = kinds::render(config, limit);
+        let hash = rendering.result.as_deref().map(kinds::hash).unwrap_or_default();
         Self { limit, hash, rendering: Arc::new(rendering) }
     }
 }

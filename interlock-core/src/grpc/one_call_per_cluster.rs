@@ -16,7 +16,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use super::tls::Caller;
-use crate::names::Cluster;
+use crate::units::Cluster;
 
 /// How long a call may take once it is its turn, until its answer begins.
 const LONGEST: Duration = Duration::from_secs(30);

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{convert, v1};
-use crate::names::Cluster;
+use crate::kinds::{self, File, Manifest, Rendering, Renderings};
 use crate::proxy_config::{Generation, Revision};
-use crate::render::{self, File, Manifest, Rendering, Renderings};
 use crate::trust::{Authority, Statement};
+use crate::units::Cluster;
 
 type Key = (Cluster, Generation);
 
@@ -37,7 +37,7 @@ impl Parcel {
     ) -> Self {
         let (hash, files) = match known.filter(|known| *known.files == *files) {
             Some(known) => (known.hash.clone(), known.files.clone()),
-            None => (render::hash(&files).into(), files.into()),
+            None => (kinds::hash(&files).into(), files.into()),
         };
         let (cluster, generation) = key.clone();
         let manifest = Manifest { cluster, generation, revision, hash: hash.to_string(), parts: Vec::new() };
@@ -83,7 +83,7 @@ pub fn packed(renderings: Renderings, before: &Parcels, authority: Option<&Autho
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::RenderError;
+    use crate::kinds::RenderError;
 
     fn rendering(revision: u64, content: &str) -> Rendering {
         let file = File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: content.into() };
@@ -96,7 +96,7 @@ mod tests {
         let key = |cluster: &str| (cluster.parse().unwrap(), "00000000000000aa".parse().unwrap());
         let first = Renderings::from([(key(""), rendering(1, "a")), (key("b"), rendering(2, "b"))]);
         let before = packed(first.clone(), &Parcels::new(), Some(&authority));
-        let hash = |content: &str| render::hash(&rendering(1, content).result.unwrap());
+        let hash = |content: &str| kinds::hash(&rendering(1, content).result.unwrap());
         let files =
             |number: u64, content: &str| before[&key("")].files_of(&rendering(number, "").revision, &hash(content));
         assert_eq!(files(1, "a").map(|files| &*files[0].content), Some("a"));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::parcels::Parcels;
+use crate::deployment::generations::SecretNames;
 use crate::extension::{Event, Model};
-use crate::generations::SecretNames;
-use crate::names::Cluster;
 use crate::proxy_config::{Generation, ProxyConfigs, Revision};
+use crate::units::Cluster;
 
 /// What core shows to its peers.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -20,11 +20,11 @@ use super::published::Published;
 use super::tls::{self, Caller};
 use super::v1;
 use crate::extension::{Event, Model};
-use crate::names::{Cluster, ProxyVersion, SecretName};
+use crate::kinds::{RenderError, Rendering};
+use crate::peers::{AgentReport, SecretReport, Secrets};
 use crate::proxy_config::Generation;
-use crate::render::{RenderError, Rendering};
-use crate::reports::{AgentReport, SecretReport, Secrets};
 use crate::trust::Role;
+use crate::units::{Cluster, ProxyVersion, SecretName};
 
 /// What peers say. Connections have numbers that are not used again.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,8 +10,8 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::names::Cluster;
 use crate::trust::{Authority, CORE_NAME, Error, Identity, Role};
+use crate::units::Cluster;
 
 mod admitted;
 mod caller;

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::desired;
-use crate::options_in_force;
+use crate::deployment;
+use crate::deployment::options_in_force;
+use crate::deployment::shortages;
 use crate::ownership;
 use crate::problem::{Problem, shown};
 use crate::settings::Settings;
-use crate::shortages;
-use crate::snapshot::{Mode, Service, Snapshot, Task};
+use crate::swarm::{Mode, Service, Snapshot, Task};
 
 /// Something that has to happen first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Pending {
 /// What is missing until all extensions and proxies of these settings serve, with Swarm's reasons.
 pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
     let mut pending = Vec::new();
-    for (name, applied) in desired::applied(snapshot, settings) {
+    for (name, applied) in deployment::applied(snapshot, settings) {
         let certain = |what: String| Pending { what, is_certain: true };
         let Some(service) = snapshot.services.iter().find(|service| service.spec.name == name) else {
             pending.push(certain(format!("service {} is not there yet", shown(&name))));
@@ -57,7 +57,7 @@ pub fn refused(snapshot: &Snapshot, settings: &Settings) -> Option<Problem> {
 /// A service of ours whose update failed and that is not being updated any more, with the reason, unless the update is one of those that
 /// began before.
 pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timestamp>) -> Option<(String, String)> {
-    let names: BTreeSet<_> = desired::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<_> = deployment::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
     snapshot.services.iter().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;
         let is_new = update.started_at.is_some_and(|began| !before.contains(&began));

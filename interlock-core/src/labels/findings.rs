@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, FindingKind};
-use crate::names::Invalid;
+use crate::units::Invalid;
 
 /// How many findings of one kind are listed. Their owner can mend these first.
 pub const MOST_FINDINGS: usize = 8;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::values::{MOST_HOSTS, MOST_PATHS, TlsVerify};
 use super::{FindingKind, Findings, MOST_ROUTES, Reading, Redirect, RouteLabels, text, too_many_routes};
-use crate::names::{Invalid, RouteName};
-use crate::snapshot::Labels;
+use crate::swarm::Labels;
+use crate::units::{Invalid, RouteName};
 
 /// The prefix of the routing mesh.
 const MESH: &str = "com.docker.ucp.mesh.http";

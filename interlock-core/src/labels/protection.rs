@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MOST_ROUTES, PREFIX, TABLE, are_todays, legacy, split_key};
-use crate::snapshot::Labels;
+use crate::swarm::Labels;
 
 /// What makes a route, and says which requests it gets.
 const SCOPE: [&str; 4] = ["hosts", "default_backend", "context_root", "service_cluster"];

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::names::Invalid;
-use crate::options::{Canary, TimeSpan, headers};
+use crate::labels::options::{Canary, TimeSpan, headers};
+use crate::units::Invalid;
 
 use super::Label;
 use super::values::{boolean, hosts, networks, number, paths, redirects};

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::names::{HostPattern, Invalid, PathPrefix, network};
-use crate::options::{RedirectTarget, url_host};
+use crate::labels::options::{RedirectTarget, url_host};
 use crate::problem::shown;
+use crate::units::{HostPattern, Invalid, PathPrefix, network};
 
 /// Where requests go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Action, Change, Delivered, Plan, Step, Waiting};
-use crate::desired::{Desired, NetworkRef, Objects, OwnService, Target, network_refs};
-use crate::generations::Attached;
-use crate::names::{Cluster, TaskId};
+use crate::deployment::generations::Attached;
+use crate::deployment::{Desired, NetworkRef, Objects, OwnService, Target, network_refs};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::snapshot::{Labels, Service, Snapshot};
+use crate::swarm::{Labels, Service, Snapshot};
+use crate::units::{Cluster, TaskId};
 
 mod garbage;
 mod rolls;
@@ -119,7 +119,7 @@ pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, 
 /// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has. What failed
 /// is not tried again: a core that Swarm put back knows nothing of it and would be replaced without end.
 fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
-    let core = crate::core_name::core_service(snapshot)?;
+    let core = crate::ownership::core_name::core_service(snapshot)?;
     if core.update.as_ref().is_some_and(|update| update.state.in_progress() || update.state.failed()) {
         return None;
     }
@@ -162,7 +162,7 @@ fn missing_networks(snapshot: &Snapshot, core: &Service, desired: &Desired) -> V
 /// Core's last update failed, and service clusters wait for it to be attached.
 fn not_attached(snapshot: &Snapshot, desired: &Desired) -> Vec<Problem> {
     let failed = |core: &&Service| core.update.as_ref().is_some_and(|update| update.state.failed());
-    let Some(core) = crate::core_name::core_service(snapshot).filter(failed) else { return Vec::new() };
+    let Some(core) = crate::ownership::core_name::core_service(snapshot).filter(failed) else { return Vec::new() };
     let missing = missing_networks(snapshot, core, desired);
     let of_cluster = |(cluster, objects): (&Cluster, &Objects)| {
         // The one network that belongs to no service cluster is that of all extensions.

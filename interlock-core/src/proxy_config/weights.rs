@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Server;
-use crate::model::Route;
-use crate::options::Balance;
+use crate::labels::options::Balance;
+use crate::routes::model::Route;
 
 /// The largest weight. A task with weight 1 gets a request in so many.
 const LARGEST: u64 = 10_000;

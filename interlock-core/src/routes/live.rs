@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Routes, VirtualHost};
-use crate::model::Route;
-use crate::names::Cluster;
-use crate::snapshot::Labels;
+use crate::routes::model::Route;
+use crate::swarm::Labels;
+use crate::units::Cluster;
 
 /// The routes that proxies which run have files for, of each service cluster of which that is known.
 pub type LiveRoutes = BTreeMap<Cluster, BTreeMap<Place, Live>>;

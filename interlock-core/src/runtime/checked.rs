@@ -1,8 +1,8 @@
 //! A decision for which this process renders everything and has it checked.
 
 use crate::extension::{Checker, render_and_check};
+use crate::kinds::Renderings;
 use crate::reconcile::{Inputs, Outcome, reconcile_embedded};
-use crate::render::Renderings;
 
 /// How many times services that the checker refuses are left out, and the others tried.
 const MOST: usize = 8;

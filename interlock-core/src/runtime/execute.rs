@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::timing::Backoff;
 use crate::docker::{self, Client, ErrorKind, OwnSpecs};
-use crate::names::Cluster;
 use crate::plan::{Action, Created, Step};
+use crate::units::Cluster;
 
 /// How far a plan came.
 #[derive(Debug, Default)]
@@ -196,7 +196,7 @@ impl Holds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::ConfigId;
+    use crate::units::ConfigId;
 
     fn step(cluster: &str, id: &str) -> Step {
         Step {

@@ -22,11 +22,11 @@ use super::swarm_copy::{List, Ticket, World};
 use super::timing::{Backoff, Debounce, Pace, Sight};
 use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
-use crate::names::NodeId;
 use crate::plan::Action;
+use crate::proxy_config::template;
 use crate::reconcile::{Outcome, reconcile};
 use crate::settings::Settings;
-use crate::template;
+use crate::units::NodeId;
 
 /// Why an engine is not followed any longer.
 #[derive(Debug)]

@@ -9,14 +9,14 @@ use super::execute::{Stop, apply};
 use super::log_changes::chain;
 use super::timing::BEGIN;
 use super::{Error, Options, Progress};
-use crate::desired::lack_of_nodes;
+use crate::deployment::lack_of_nodes;
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Core};
-use crate::names::{Cluster, Fingerprint, ServiceId};
 use crate::plan::{Action, Plan, Step, Waiting};
 use crate::problem::{self, Problem};
 use crate::settings::Settings;
-use crate::snapshot::{Service, Snapshot, TaskState};
+use crate::swarm::{Service, Snapshot, TaskState};
+use crate::units::{Cluster, Fingerprint, ServiceId};
 
 /// What was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn said_by_task(snapshot: &Snapshot, service: &Service) -> Option<String> {
 /// Why a service has no task that runs what it should, if so.
 fn not_running(snapshot: &Snapshot, name: &str) -> Option<Waiting> {
     let service = snapshot.services.iter().find(|service| service.spec.name == name)?;
-    let current = |task: &&crate::snapshot::Task| {
+    let current = |task: &&crate::swarm::Task| {
         task.serves() && service.spec.configs.iter().all(|config| task.configs.contains(&config.id))
     };
     let updating = service.update.as_ref().is_some_and(|update| update.state.in_progress());

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::docker::{self, ErrorKind};
 use crate::labels;
-use crate::names::Cluster;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity, Subject, shown};
 use crate::routes::{Live, LiveRoutes, Place};
-use crate::snapshot::{Engine, Service};
+use crate::swarm::{Engine, Service};
+use crate::units::Cluster;
 
 /// What was told already.
 #[derive(Debug, Default)]

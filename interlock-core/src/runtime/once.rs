@@ -14,13 +14,13 @@ use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
 use crate::extension::Checker;
 use crate::install;
-use crate::names::Cluster;
 use crate::ownership;
 use crate::plan::Step;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::reconcile::Outcome;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
+use crate::swarm::Snapshot;
+use crate::units::Cluster;
 
 /// What happens meanwhile, for a person who watches.
 #[derive(Debug, Clone, PartialEq)]

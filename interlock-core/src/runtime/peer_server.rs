@@ -16,14 +16,14 @@ use crate::extension::{Checker, Event, Kept, serve};
 use crate::grpc::server::{Hub, Said};
 use crate::grpc::{self, tls};
 use crate::grpc::{Published, parcels::packed};
-use crate::names::{Cluster, ProxyVersion};
 use crate::ownership;
+use crate::peers::{AgentReport, Reports};
 use crate::proxy_config::{Generation, Revision};
 use crate::reconcile::Outcome;
-use crate::reports::{AgentReport, Reports};
 use crate::settings::Settings;
-use crate::snapshot::{Holder, Identity, Snapshot};
+use crate::swarm::{Holder, Identity, Snapshot};
 use crate::trust::{Authority, Role};
+use crate::units::{Cluster, ProxyVersion};
 
 /// What is shown to peers, and what they say. Where nobody may connect, both are idle.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::read_schedule::Kind;
 use super::swarm_copy::{List, Ticket};
 use crate::docker::{Client, Error, Observation, ServiceView};
-use crate::names::{NodeId, ServiceId};
-use crate::snapshot::{Config, Task};
-use crate::template;
+use crate::proxy_config::template;
+use crate::swarm::{Config, Task};
+use crate::units::{NodeId, ServiceId};
 
 /// An answer, and what it answers.
 pub(super) struct Answer {

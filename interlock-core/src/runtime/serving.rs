@@ -8,11 +8,11 @@ use super::log_changes::{Told, chain};
 use super::{Error, Options, Progress};
 use crate::docker::{Client, ErrorKind};
 use crate::install::{self, Pending};
-use crate::names::Cluster;
 use crate::problem::{Problem, Severity, Subject};
 use crate::reconcile::{Inputs, reconcile_embedded};
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
+use crate::swarm::Snapshot;
+use crate::units::Cluster;
 
 const POLL: Duration = Duration::from_millis(300);
 /// How long core has to give services their settings. One of another version may give them others than this program would.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::docker::ServiceView;
-use crate::names::ServiceId;
-use crate::snapshot::{Mode, Service, Task, TaskState};
+use crate::swarm::{Mode, Service, Task, TaskState};
+use crate::units::ServiceId;
 
 /// Services that something happened to and whose tasks have not come to rest. Tasks send no events, so these services are read
 /// again and again.

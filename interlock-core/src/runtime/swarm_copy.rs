@@ -10,12 +10,12 @@ use jiff::Timestamp;
 
 use super::read_schedule::Kind;
 use crate::docker::{Observation, OwnSpecs, ServiceView};
-use crate::names::{NodeId, ServiceId};
 use crate::ownership;
+use crate::peers::Delivery;
 use crate::reconcile::Inputs;
-use crate::reports::Delivery;
 use crate::settings::Settings;
-use crate::snapshot::{Config, Network, Node, Secret, Service, Snapshot, Task};
+use crate::swarm::{Config, Network, Node, Secret, Service, Snapshot, Task};
+use crate::units::{NodeId, ServiceId};
 
 /// The order in which reads were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Findings;
 use super::{Extension, Kind, PublishMode};
-use crate::names::Cluster;
+use crate::units::Cluster;
 
 /// Checks the extensions together. Each comes with its place in the file.
 pub(super) fn across(findings: &mut Findings<'_>, extensions: &[(usize, Extension)]) {

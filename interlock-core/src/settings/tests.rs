@@ -358,7 +358,7 @@ fn what_nginx_or_docker_would_refuse_is_refused_here() {
 
 #[test]
 fn b2_service_clusters_never_share_the_names_of_objects() {
-    let slug = |number: usize| format!("production-{number}").parse::<crate::names::Cluster>().unwrap().slug();
+    let slug = |number: usize| format!("production-{number}").parse::<crate::units::Cluster>().unwrap().slug();
     let mut seen = BTreeMap::new();
     // Sixteen bits of a hash are in a slug, so some two of a few hundred names have the same.
     let (one, two) = (0..100_000).find_map(|number| Some((seen.insert(slug(number), number)?, number))).unwrap();

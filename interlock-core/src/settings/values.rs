@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::names::{PathPrefix, ProxyVersion};
 use crate::settings::{AccessLogFormat, Limit, LogEscape};
+use crate::units::{PathPrefix, ProxyVersion};
 
 /// A value in the file.
 pub(super) type Value<'a> = DeValue<'a>;
@@ -342,7 +342,7 @@ pub(super) fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Resul
 
 pub(super) fn cidrs(value: &Value<'_>) -> Result<Vec<ipnet::IpNet>, Wrong> {
     let parse = |text: String| {
-        crate::names::network(&text).map_err(|_| {
+        crate::units::network(&text).map_err(|_| {
             format!(
                 "has {text:?}, expected networks like \"192.0.2.0/24\", without bits behind the prefix, or addresses"
             )

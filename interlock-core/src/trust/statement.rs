@@ -11,9 +11,9 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::{Authority, Error, Role, issue};
-use crate::hash;
-use crate::names::{Cluster, Fingerprint};
-use crate::render::Manifest;
+use crate::kinds::Manifest;
+use crate::units::hash;
+use crate::units::{Cluster, Fingerprint};
 
 /// A statement that can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use interlock_core::grpc::convert;
 use interlock_core::grpc::v1::follow_request::Event;
 use interlock_core::grpc::v1::{Revision, UnreachableTask};
+use interlock_core::peers::AgentReport;
 use interlock_core::proxy_config::Generation;
 use interlock_core::reconcile::reconcile_embedded;
-use interlock_core::reports::AgentReport;
 
 use crate::support::agent::{Core, GENERATION, Node, eventually, free, to_wire};
 use crate::support::http;

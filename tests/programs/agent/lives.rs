@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use interlock_core::agent::{Error, Order, health};
 use interlock_core::grpc::v1::{self, follow_request::Event};
-use interlock_core::proxy::{Error, Order, health};
 
 use crate::agent::SOON;
 use crate::support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, revision, to_wire};

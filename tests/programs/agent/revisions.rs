@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use interlock_core::agent::health;
 use interlock_core::grpc::v1::follow_request::Event;
-use interlock_core::proxy::health;
 
 use crate::agent::SOON;
 use crate::support::agent::{Core, GENERATION, Node, SlowApplication, eventually, free, revision, to_wire};

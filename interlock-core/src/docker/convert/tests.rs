@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::snapshot::{Labels, UpdateState};
+use crate::swarm::{Labels, UpdateState};
 
 /// What an engine answers for one service, with everything that a newer engine might add.
 fn service_json(change: impl FnOnce(&mut Value)) -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! stands in the rendering.
 
 use super::copy::Copy;
-use crate::render::File;
+use crate::kinds::File;
 
 /// How many characters of a message are passed on.
 const LONGEST: usize = 300;

@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Checker;
-use crate::render::File;
-use crate::render::rewrite::{Place, quoted, rewrite};
+use crate::kinds::File;
+use crate::kinds::rewrite::{Place, quoted, rewrite};
 
 /// Blocks in which a word at the beginning is a value, not a directive.
 const DATA: &[&str] = &["map", "geo", "types", "split_clients", "charset_map"];

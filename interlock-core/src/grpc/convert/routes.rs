@@ -2,9 +2,9 @@
 
 use super::{Malformed, malformed, text};
 use crate::grpc::v1;
-use crate::model::{Certificate, Health};
-use crate::options::{Balance, Canary, RedirectTarget, RouteOptions, TimeSpan};
+use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions, TimeSpan};
 use crate::proxy_config::{CanaryForward, Forward, Server, Tls, Upstream, UpstreamName, VirtualHost};
+use crate::routes::model::{Certificate, Health};
 
 pub(super) fn host_to_wire(host: String, serves: &VirtualHost) -> v1::VirtualHost {
     use v1::virtual_host::Tls as Wire;

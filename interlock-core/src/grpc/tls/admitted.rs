@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::Cluster;
 use crate::trust::{Fingerprint, Peer, Role};
+use crate::units::Cluster;
 
 /// Whose certificates are accepted, and for what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

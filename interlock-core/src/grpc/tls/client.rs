@@ -146,8 +146,8 @@ mod tests {
 
     use super::*;
     use crate::grpc::tls::server;
-    use crate::names::Cluster;
     use crate::trust::{Authority, Role};
+    use crate::units::Cluster;
 
     /// Core of this authority at an address of its own on the loopback network.
     async fn core(authority: &Authority) -> SocketAddr {

@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::desired::{Desired, Objects};
-use crate::names::{Cluster, ServiceId};
+use crate::deployment::{Desired, Objects};
 use crate::ownership;
 use crate::plan::{Action, Step};
-use crate::snapshot::{Config, Secret, Service, ServiceSpec, Snapshot};
+use crate::swarm::{Config, Secret, Service, ServiceSpec, Snapshot};
+use crate::units::{Cluster, ServiceId};
 
 /// For so long after it was made an object is new.
 const NEW: SignedDuration = SignedDuration::from_secs(60);
@@ -107,7 +107,7 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
 pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) -> Vec<Step> {
     let is_gone = |cluster: &Cluster| !desired.clusters.contains_key(cluster) && !desired.newest.wants_cluster(cluster);
-    let gone = |labels: &crate::snapshot::Labels| {
+    let gone = |labels: &crate::swarm::Labels| {
         ownership::cluster_of(labels).map_or(!desired.newest.is_unknown, |cluster| is_gone(&cluster))
     };
     let others = of_others(snapshot, &BTreeSet::new(), steps);

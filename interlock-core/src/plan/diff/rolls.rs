@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::service::ServiceDiff;
 use super::{Attempts, Rolling, started_at};
-use crate::desired::{self, AgentFile, ConfigFile, Role};
+use crate::deployment::{self, AgentFile, ConfigFile, Role};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
-use crate::snapshot::{Config, Mode, Service, Task, UpdateState};
+use crate::swarm::{Config, Mode, Service, Task, UpdateState};
 
 impl ServiceDiff<'_> {
     /// One roll at a time: what changes during one goes into the next. A roll or a rollback in which no task comes up for
@@ -92,7 +92,7 @@ impl ServiceDiff<'_> {
         let moved = self.rolling(service).map(|rolling| rolling.moved);
         let since = moved.map(|moved| self.snapshot.observed_at.duration_since(moved)).unwrap_or_default();
         // Somebody may have given the service more time than the settings do.
-        let live = service.spec.seconds_between_tasks.saturating_add(desired::SECONDS_TO_START);
+        let live = service.spec.seconds_between_tasks.saturating_add(deployment::SECONDS_TO_START);
         let longest =
             if self.lacks_nodes(service) { SECONDS_WITHOUT_NODES } else { live.max(self.wanted.seconds_per_task) };
         since > SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX))

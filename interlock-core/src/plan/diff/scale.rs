@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::service::ServiceDiff;
 use super::{Attempt, label_change};
-use crate::desired;
+use crate::deployment;
 use crate::ownership;
 use crate::plan::{Change, Step};
-use crate::snapshot::{Mode, Service, UpdateState};
+use crate::swarm::{Mode, Service, UpdateState};
 
 impl ServiceDiff<'_> {
     /// Changes the number of tasks alone, where `changes` ask for that and everything else has to wait.
@@ -55,21 +55,21 @@ impl ServiceDiff<'_> {
         if changes.iter().any(is_of_replicas) {
             return None;
         }
-        let path = desired::path_of(desired::REPLICAS)?;
-        let summary = format!("{}: {most}, as no more nodes can take one", desired::REPLICAS);
+        let path = deployment::path_of(deployment::REPLICAS)?;
+        let summary = format!("{}: {most}, as no more nodes can take one", deployment::REPLICAS);
         Some(Change { path, value: Some(json!(most)), summary })
     }
 
     /// What was applied, once the number of tasks is.
     fn applied(&self, service: &Service) -> Option<String> {
-        let field = self.wanted.fields.get(desired::REPLICAS)?;
+        let field = self.wanted.fields.get(deployment::REPLICAS)?;
         let text = service.spec.labels.get(ownership::APPLIED)?;
         let mut applied: Value = serde_json::from_str(text).ok()?;
-        applied.as_object_mut()?.insert(desired::REPLICAS.to_owned(), json!(field.fingerprint()));
+        applied.as_object_mut()?.insert(deployment::REPLICAS.to_owned(), json!(field.fingerprint()));
         Some(applied.to_string())
     }
 }
 
 fn is_of_replicas(change: &Change) -> bool {
-    desired::path_of(desired::REPLICAS).is_some_and(|path| change.path == path)
+    deployment::path_of(deployment::REPLICAS).is_some_and(|path| change.path == path)
 }

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Change, Step, brief, merge};
 use super::{Attempt, Planned, label_change, started_at};
-use crate::desired::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
-use crate::generations::Attached;
-use crate::names::{Cluster, ConfigId, NetworkId, SecretId};
+use crate::deployment::generations::Attached;
+use crate::deployment::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
 use crate::ownership;
-use crate::placement;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::Revision;
-use crate::snapshot::{Holder, Labels, Service, Snapshot};
+use crate::swarm::placement;
+use crate::swarm::{Holder, Labels, Service, Snapshot};
+use crate::units::{Cluster, ConfigId, NetworkId, SecretId};
 
 pub(super) struct ServiceDiff<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -349,7 +349,7 @@ impl ServiceDiff<'_> {
         let mut changes = Vec::new();
         for (name, field) in &self.wanted.fields {
             let before = applied.get(name).and_then(Value::as_str);
-            let Some(path) = desired::path_of(name) else { continue };
+            let Some(path) = deployment::path_of(name) else { continue };
             if before != Some(field.fingerprint().as_str()) {
                 changes.push(Change {
                     path,
@@ -364,7 +364,7 @@ impl ServiceDiff<'_> {
             .flatten()
             .filter(|(name, _)| !self.wanted.fields.contains_key(name.as_str()));
         for (name, _) in gone {
-            let Some(path) = desired::path_of(name) else { continue };
+            let Some(path) = deployment::path_of(name) else { continue };
             changes.push(Change { path, value: None, summary: format!("{name}: removed") });
         }
         changes
@@ -378,11 +378,11 @@ impl ServiceDiff<'_> {
 
     fn identity_change(&self, content: &Content, summary: String) -> Change {
         let path = ["TaskTemplate", "ContainerSpec", "Secrets"].map(str::to_owned).to_vec();
-        Change { path, value: Some(desired::secret_refs(self.wanted.role, content)), summary }
+        Change { path, value: Some(deployment::secret_refs(self.wanted.role, content)), summary }
     }
 
     fn configs_change(&self, content: &Content, summary: String) -> Change {
-        let refs = desired::config_refs(content, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
+        let refs = deployment::config_refs(content, |name| self.config_id(name).map(|id| id.as_str().to_owned()));
         let path = ["TaskTemplate", "ContainerSpec", "Configs"].map(str::to_owned).to_vec();
         Change { path, value: Some(refs), summary }
     }
@@ -401,7 +401,7 @@ fn same_configs(service: &Service, content: &Content, anew: bool) -> bool {
 /// Whether tasks can start with what is mounted: there is a first file at its place, and the agent's file is the wanted one.
 fn can_boot(service: &Service, content: &Content) -> bool {
     let at = |target: &str| service.spec.configs.iter().find(|config| config.target == target);
-    let agent = content.configs.iter().find(|config| config.target == desired::AGENT_FILE);
+    let agent = content.configs.iter().find(|config| config.target == deployment::AGENT_FILE);
     content.configs.first().is_none_or(|main| at(&main.target).is_some())
         && agent.is_none_or(|agent| {
             let mounted = at(&agent.target).map(|mounted| &mounted.name);
@@ -411,7 +411,7 @@ fn can_boot(service: &Service, content: &Content) -> bool {
 
 fn networks_change(content: &Content, summary: String) -> Change {
     let path = ["TaskTemplate", "Networks"].map(str::to_owned).to_vec();
-    Change { path, value: Some(desired::network_refs(&content.networks)), summary }
+    Change { path, value: Some(deployment::network_refs(&content.networks)), summary }
 }
 
 /// Whether Swarm replaces tasks because of it.

@@ -1,0 +1,138 @@
+//! From a [`ProxyConfig`] to the files that a proxy reads.
+//!
+//! Rendering is pure. A view struct has every decision made; the template loops and prints.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::proxy_config::{Generation, ProxyConfig, Revision};
+use crate::routes::model::{Prices, Suspect};
+use crate::settings::{Extension, Kind};
+use crate::units::Cluster;
+use crate::units::hash;
+
+pub mod nginx;
+pub mod parse_back;
+mod placeholders;
+pub mod rewrite;
+
+/// How many files a rendering may have. Each is a config object, and each task loads all of them.
+pub(crate) const MOST_FILES: usize = 32;
+
+/// What extensions posted, by service cluster and generation.
+pub type Renderings = BTreeMap<(Cluster, Generation), Rendering>;
+
+/// What an extension made of one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendering {
+    /// The revision of the proxy config that it is made of.
+    pub revision: Revision,
+    /// The files, or why there are none.
+    pub result: Result<Vec<File>, RenderError>,
+}
+
+/// A file for the proxies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its absolute path in the proxy's file system. The first file of a rendering is the one that the proxy is started with.
+    pub path: String,
+    /// A short name that differs among the files of a rendering; empty for the first.
+    pub part: String,
+    /// Its content.
+    pub content: String,
+}
+
+/// Why nothing was rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The files would be more or larger than Swarm can hold.
+    #[error("the configuration has {size} bytes, and {limit} is the most that {parts} config objects can hold")]
+    TooLarge {
+        /// The size of all files together, in bytes.
+        size: usize,
+        /// How much would fit, in bytes.
+        limit: usize,
+        /// How many config objects may be used.
+        parts: usize,
+    },
+    /// What was rendered does not have the structure that the template gives it: a value changed it.
+    #[error("the rendered file has a structure that the template does not give it: {0}")]
+    Structure(String),
+    /// The template failed.
+    #[error("the template failed: {0}")]
+    Template(String),
+    /// There is no config object of the name that is given as the template.
+    #[error("its template {0} does not exist as a config object")]
+    NoTemplate(String),
+    /// The proxy's own checker refused it.
+    #[error("NGINX rejects the configuration: {message}")]
+    Refused {
+        /// What the checker said.
+        message: String,
+        /// Routes without which it takes the rest; none when that was not found out, or when no route is to blame.
+        suspects: Vec<Suspect>,
+    },
+    /// The proxy's own checker refuses it without any route.
+    #[error("NGINX rejects the options: {0}")]
+    RefusedSettings(String),
+    /// What an extension says in its own words.
+    #[error("{0}")]
+    Failed(String),
+    /// What an extension rendered is not what core renders.
+    #[error("the extension's files are not those that core renders: {0}")]
+    Differs(String),
+    /// This version has no renderer for the kind.
+    #[error("this version cannot render for a proxy of kind {0}")]
+    Unsupported(String),
+}
+
+/// What files are that core gives to proxies: whose, of what, and by their hash which. Core signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The service cluster.
+    pub cluster: Cluster,
+    /// The generation.
+    pub generation: Generation,
+    /// The revision of the proxy config that they are made of.
+    pub revision: Revision,
+    /// Their hash: see [`hash()`].
+    pub hash: String,
+    /// Their parts, in the order in which the hash has them.
+    pub parts: Vec<String>,
+}
+
+impl Manifest {
+    /// Of these files.
+    pub fn of(cluster: &Cluster, generation: &Generation, revision: &Revision, files: &[File]) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            generation: generation.clone(),
+            revision: revision.clone(),
+            hash: hash(files),
+            parts: files.iter().map(|file| file.part.clone()).collect(),
+        }
+    }
+}
+
+/// A name for the content of files: the SHA-256 of all of them as 64 hexadecimal digits. For each file its path, its part and its
+/// content, each with its length in bytes as eight bytes, most significant first, in front.
+pub fn hash(files: &[File]) -> String {
+    let texts = files.iter().flat_map(|File { path, part, content }| [path, part, content]);
+    hash::hex64(texts.map(String::as_bytes))
+}
+
+/// What routes come to for proxies with these settings. Of kinds that this version does not know nothing is made, which costs nothing.
+pub fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
+    nginx::prices(extension, overlays)
+}
+
+/// Renders one proxy config into files of at most `limit` bytes each.
+pub fn render(config: &ProxyConfig, limit: usize) -> Rendering {
+    let result = match config.proxy.kind {
+        Kind::Nginx => nginx::render(config, limit),
+        kind => Err(RenderError::Unsupported(format!("{kind:?}").to_lowercase())),
+    };
+    Rendering { revision: config.revision.clone(), result }
+}

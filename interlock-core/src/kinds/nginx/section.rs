@@ -1,0 +1,81 @@
+//! Lists that stand in the main file, or in files that it includes.
+
+use std::cell::OnceCell;
+
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+
+use super::print;
+use crate::kinds::RenderError;
+
+/// A list that stands in the file, or in files that it includes.
+///
+/// For a template that it is given to, it is its text, printed by a template of its own item by item: what handlebars prints, it copies
+/// as a whole, and so it is better for that to be small.
+pub(super) struct Section<T> {
+    template: &'static str,
+    items: Vec<T>,
+    includes: Vec<String>,
+    /// One of each item. Printed once, as it is long.
+    texts: OnceCell<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Lists<'a, T> {
+    includes: &'a [String],
+    items: &'a [T],
+}
+
+impl<T: Serialize> Section<T> {
+    pub(super) fn of(template: &'static str, items: Vec<T>) -> Self {
+        Self { template, items, includes: Vec::new(), texts: OnceCell::new() }
+    }
+
+    fn texts(&self) -> Result<&[String], RenderError> {
+        if let Some(texts) = self.texts.get() {
+            return Ok(texts);
+        }
+        let one = |item| print(self.template, &Lists { includes: &[], items: std::slice::from_ref(item) });
+        let texts = self.items.iter().map(one).collect::<Result<_, _>>()?;
+        Ok(self.texts.get_or_init(|| texts))
+    }
+
+    /// How many bytes the list has.
+    pub(super) fn size(&self) -> Result<usize, RenderError> {
+        Ok(self.texts()?.iter().map(String::len).sum())
+    }
+
+    /// Takes the list out, for files of at most `most` bytes each, unless an item is larger. Includes of the files take its place: for each
+    /// the path that `include` has for its number, from 1.
+    pub(super) fn move_out(
+        &mut self,
+        most: usize,
+        include: impl Fn(usize) -> String,
+    ) -> Result<Vec<String>, RenderError> {
+        self.texts()?;
+        let mut files: Vec<String> = Vec::new();
+        for text in self.texts.take().unwrap_or_default() {
+            match files.last_mut().filter(|file| file.len() + text.len() <= most) {
+                Some(file) => file.push_str(&text),
+                None => files.push(text),
+            }
+        }
+        let includes = (1..=files.len()).map(include).collect();
+        *self = Self { includes, ..Self::of(self.template, Vec::new()) };
+        Ok(files)
+    }
+}
+
+impl<T: Serialize> Serialize for Section<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = match self.includes.is_empty() {
+            true => String::new(),
+            false => {
+                print(self.template, &Lists::<T> { includes: &self.includes, items: &[] }).map_err(S::Error::custom)?
+            }
+        };
+        text.extend(self.texts().map_err(S::Error::custom)?.iter().map(String::as_str));
+        // The line that it stands in ends by itself.
+        serializer.serialize_str(text.strip_suffix('\n').unwrap_or(&text))
+    }
+}

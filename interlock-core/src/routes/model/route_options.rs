@@ -1,0 +1,395 @@
+//! What a route asks for besides hosts and tasks, with what its labels have to do with each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Refusal;
+use super::reach::World;
+use crate::labels::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
+use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
+use crate::ownership;
+use crate::settings::{Extension, ProxyOptions, SecretPolicy};
+use crate::swarm::{Labels, STACK_LABEL, Secret, Service};
+use crate::units::{HostPattern, PathPrefix, SecretName};
+
+/// What a route asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asks {
+    /// What all services that share its requests have to agree on.
+    pub options: RouteOptions,
+    /// When its tasks count as failed.
+    pub health: Health,
+    /// Its service's share of the requests, if that does not follow from the number of tasks.
+    pub weight: Option<u32>,
+    /// What requests have to carry, one of these, to get here; all get here when empty.
+    pub canaries: Vec<Canary>,
+    /// What is done with TLS connections for its hosts.
+    pub tls: Tls,
+    /// Hosts of its own whose requests are sent elsewhere.
+    pub redirects: Vec<Redirect>,
+}
+
+impl Asks {
+    /// The secrets that proxies need for it.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        let certificate = match &self.tls {
+            Tls::Terminated(Certificate { certificate, key }) => vec![certificate, key],
+            Tls::None | Tls::Passthrough => Vec::new(),
+        };
+        self.options.secrets().chain(certificate)
+    }
+}
+
+/// When a task counts as failed, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+pub struct Health {
+    /// After so many failures; never when zero. Default: 1.
+    pub max_fails: Option<u32>,
+    /// Within this time, and for as long. Default: 10 s.
+    pub fail_timeout: Option<TimeSpan>,
+}
+
+/// What is done with TLS connections for a route's hosts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Tls {
+    /// There are none.
+    #[default]
+    None,
+    /// They end at the proxies.
+    Terminated(Certificate),
+    /// They go to the tasks as they are.
+    Passthrough,
+}
+
+/// The secrets that a host is served over TLS with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Certificate {
+    /// The certificate, with those between it and its authority behind it.
+    pub certificate: SecretName,
+    /// The key; the same secret when it holds both.
+    pub key: SecretName,
+}
+
+/// Reads what a route asks for, or says what does not go together.
+pub(super) fn asks(
+    world: &World<'_>,
+    service: &Service,
+    extension: &Extension,
+    labels: &RouteLabels,
+) -> Result<Asks, Refusal> {
+    let tls = tls(world, service, labels)?;
+    let secret =
+        |key, name: &Option<SecretName>| name.as_ref().map(|name| known(world, service, key, name)).transpose();
+    let options = RouteOptions {
+        backend_protocol: protocol(labels),
+        ssl_backend_ca: secret("ssl_backend_ca", &labels.ssl_backend_ca)?.filter(|_| verifies(labels)),
+        ssl_only: labels.ssl_only == Some(true),
+        websocket_endpoints: labels.websocket_endpoints.clone().unwrap_or_default(),
+        balance: balance(extension, labels)?,
+        max_body_size: labels.max_body_size.clone(),
+        connect_timeout: labels.connect_timeout,
+        read_timeout: labels.read_timeout,
+        send_timeout: labels.send_timeout,
+        rate_limit: labels.rate_limit,
+        allow: labels.allow.clone().unwrap_or_default(),
+        basic_auth: secret("basic_auth", &labels.basic_auth)?,
+        raw_paths: labels.raw_paths == Some(true),
+        hsts: labels.hsts.map(|time| u32::try_from(time.millis / 1000).unwrap_or(u32::MAX)),
+        compress: labels.compress == Some(true),
+        request_headers: labels.request_headers.clone().unwrap_or_default(),
+        response_headers: labels.response_headers.clone().unwrap_or_default(),
+    };
+    if options.backend_protocol.is_grpc() && labels.context_root_rewrite == Some(true) {
+        let wrong = "cannot be combined with context_root_rewrite: the paths of gRPC are the names of its methods";
+        let refusal = Refusal::new(wrong, "remove one of the two labels");
+        return Err(refusal.about("backend_protocol", options.backend_protocol.as_str()));
+    }
+    if verifies(labels) {
+        if options.ssl_backend_ca.is_none() {
+            let right = match options.backend_protocol.is_tls() {
+                true => "set com.docker.lb.ssl_backend_ca to the secret with the authorities",
+                false => {
+                    "set com.docker.lb.ssl_backend_ca to the secret with the authorities, and set \
+                     com.docker.lb.ssl_backend=true"
+                }
+            };
+            return Err(Refusal::new("needs authorities to verify certificates", right)
+                .about("ssl_backend_tls_verify", "required"));
+        }
+        if !options.backend_protocol.is_tls() {
+            let right = "set com.docker.lb.ssl_backend=true, or backend_protocol to https or grpcs";
+            return Err(
+                Refusal::new("needs a service that speaks TLS", right).about("ssl_backend_tls_verify", "required")
+            );
+        }
+    }
+    let asks = Asks {
+        options,
+        health: Health { max_fails: labels.max_fails, fail_timeout: labels.fail_timeout },
+        weight: labels.weight,
+        canaries: canaries(labels)?,
+        tls,
+        redirects: redirects(labels)?,
+    };
+    passes_through(labels, &asks)?;
+    if !asks.options.allow.is_empty() && !world.shows_clients(extension) {
+        return Err(hidden("allow", "cannot be enforced"));
+    }
+    Ok(asks)
+}
+
+/// Labels that mean less where all clients look alike.
+pub(super) fn by_address(world: &World<'_>, extension: &Extension, labels: &RouteLabels) -> Vec<Refusal> {
+    if labels.ssl_passthrough == Some(true) || world.shows_clients(extension) {
+        return Vec::new();
+    }
+    let limited = labels.rate_limit.map(|_| hidden("rate_limit", "counts all clients of a node as one"));
+    let hashed =
+        labels.ip_hash.filter(|set| *set).map(|_| hidden("ip_hash", "sends all clients of a node to one task"));
+    limited.into_iter().chain(hashed).map(Refusal::served).collect()
+}
+
+fn hidden(label: &'static str, what: &str) -> Refusal {
+    let wrong = format!("{what}: with PublishMode ingress all clients have addresses of the routing mesh");
+    let right = "ask the operator to set PublishMode to host, or to add the balancer that knows clients' addresses to TrustedProxies";
+    Refusal::new(wrong, right).about(label, "")
+}
+
+fn tls(world: &World<'_>, service: &Service, labels: &RouteLabels) -> Result<Tls, Refusal> {
+    let passes = labels.ssl_passthrough == Some(true);
+    let tls = match (&labels.ssl_cert, &labels.ssl_key) {
+        (Some(certificate), _) if passes => {
+            let wrong = "cannot be combined with ssl_passthrough: TLS ends either at the proxies or at the service";
+            return Err(Refusal::new(wrong, "remove one of the two labels").about("ssl_cert", certificate.as_str()));
+        }
+        (Some(certificate), key) => {
+            let certificate = known(world, service, "ssl_cert", certificate)?;
+            let key = match key {
+                Some(key) => known(world, service, "ssl_key", key)?,
+                None => certificate.clone(),
+            };
+            Tls::Terminated(Certificate { certificate, key })
+        }
+        (None, Some(key)) => {
+            let right = match passes {
+                true => "remove it: with ssl_passthrough TLS ends at the service",
+                false => "set com.docker.lb.ssl_cert to the certificate's secret",
+            };
+            return Err(Refusal::new("is a key without a certificate", right).about("ssl_key", key.as_str()));
+        }
+        (None, None) if passes => Tls::Passthrough,
+        (None, None) => Tls::None,
+    };
+    if labels.ssl_only == Some(true) && tls == Tls::None {
+        let right = "set com.docker.lb.ssl_cert to the secret with a certificate";
+        return Err(Refusal::new("needs a certificate for its hosts", right).about("ssl_only", "true"));
+    }
+    Ok(tls)
+}
+
+/// The name in full of a secret that a label names: inside the service's stack by the name without the stack's, or by its name. As in a
+/// stack file, the stack's own comes first.
+pub(crate) fn in_full(labels: &Labels, name: &SecretName, exists: impl Fn(&str) -> bool) -> Option<SecretName> {
+    let of_stack = labels.get(STACK_LABEL).and_then(|stack| format!("{stack}_{name}").parse::<SecretName>().ok());
+    of_stack.into_iter().chain([name.clone()]).find(|name| exists(name.as_str()))
+}
+
+/// A secret as Docker has it, if it is for the service.
+fn known(world: &World<'_>, service: &Service, label: &'static str, name: &SecretName) -> Result<SecretName, Refusal> {
+    let stack = service.spec.labels.get(STACK_LABEL);
+    let found = in_full(&service.spec.labels, name, |name| world.secrets.contains_key(name));
+    let Some((secret, name)) = found.and_then(|name| Some((world.secrets.get(name.as_str())?, name))) else {
+        let right = "create it with `docker secret create`";
+        return Err(Refusal::new("is not a secret of this Swarm", right).about(label, name.as_str()));
+    };
+    if world.own_secrets.contains(name.as_str()) {
+        let right = "name a secret of the service's own";
+        return Err(Refusal::new("is a secret of interlock's own", right).about(label, name.as_str()));
+    }
+    if world.settings.secret_policy == SecretPolicy::OptIn && !allows(secret, stack) {
+        let right =
+            "ask the secret's owner to label it com.docker.lb.allow=STACK, or com.docker.lb.allow=* for all services";
+        let wrong =
+            "may not be used by this service: with SecretPolicy opt-in the secret needs the label com.docker.lb.allow";
+        return Err(Refusal::new(wrong, right).about(label, name.as_str()));
+    }
+    Ok(name)
+}
+
+/// Whether a secret's owner lets services of this stack have proxies show it.
+fn allows(secret: &Secret, stack: Option<&String>) -> bool {
+    let allowed = secret.labels.get(ownership::ALLOW).map(String::as_str);
+    allowed == Some("*") || (allowed.is_some() && allowed == stack.map(String::as_str))
+}
+
+fn protocol(labels: &RouteLabels) -> BackendProtocol {
+    let protocol = labels.backend_protocol.unwrap_or_default();
+    if labels.ssl_backend == Some(true) { protocol.over_tls() } else { protocol }
+}
+
+fn verifies(labels: &RouteLabels) -> bool {
+    labels.ssl_backend_tls_verify == Some(TlsVerify::Required)
+}
+
+fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refusal> {
+    match (&labels.sticky_session_cookie, labels.ip_hash == Some(true)) {
+        (Some(cookie), true) => Err(Refusal::new("cannot be combined with ip_hash", "remove one of the two labels")
+            .about("sticky_session_cookie", cookie.as_str())),
+        (Some(cookie), false) => Ok(Balance::Cookie(cookie.clone())),
+        (None, true) => Ok(Balance::IpHash),
+        (None, false) => Ok(match &extension.options {
+            ProxyOptions::Nginx(options) if options.ip_hash && labels.ip_hash.is_none() => Balance::IpHash,
+            _ => Balance::RoundRobin,
+        }),
+    }
+}
+
+fn canaries(labels: &RouteLabels) -> Result<Vec<Canary>, Refusal> {
+    let canaries: Vec<_> = labels.canary_header.iter().chain(&labels.canary_cookie).cloned().collect();
+    if !canaries.is_empty() && labels.context_root_rewrite == Some(true) {
+        let label = if labels.canary_header.is_some() { "canary_header" } else { "canary_cookie" };
+        let wrong = "cannot be combined with context_root_rewrite";
+        return Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""));
+    }
+    Ok(canaries)
+}
+
+fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
+    let redirects = labels.redirects.clone().unwrap_or_default();
+    let hosts = labels.hosts.as_deref().unwrap_or_default();
+    let is_own = |host: &HostPattern| hosts.contains(host);
+    match redirects.iter().find(|redirect| !is_own(&redirect.from_host)) {
+        Some(foreign) => {
+            let right = "add it to com.docker.lb.hosts";
+            Err(Refusal::new("redirects a host that is not among the service's hosts", right)
+                .about("redirects", foreign.from_host.to_string()))
+        }
+        None => match circle(&redirects, hosts, labels.ssl_only == Some(true)) {
+            Some(host) => Err(Refusal::new(
+                format!("redirects {host} in a loop"),
+                "point one redirect at a host that is not redirected",
+            )
+            .about("redirects", "")),
+            None => Ok(redirects),
+        },
+    }
+}
+
+/// A host from which redirects lead back to it. With `ssl_only` each host without one of its own is redirected from http to https.
+fn circle(redirects: &[Redirect], hosts: &[HostPattern], ssl_only: bool) -> Option<HostPattern> {
+    let target = |to: &str| url_host(to).filter(|_| names_usual_port(to));
+    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| ((false, host.clone()), Some((true, host.clone()))));
+    let of_labels = redirects.iter().rev();
+    let of_labels = of_labels.map(|from| ((from.from_https, from.from_host.clone()), target(from.to.as_str())));
+    // The first of a host decides.
+    let next: BTreeMap<_, _> = upgraded.chain(of_labels).collect();
+    // Each place is gone through once, whatever the ways have in common.
+    let mut seen = BTreeSet::new();
+    redirects.iter().find_map(|redirect| {
+        let start = (redirect.from_https, redirect.from_host.clone());
+        let mut way = BTreeSet::new();
+        let mut place = Some(&start);
+        while let Some(here) = place {
+            if way.contains(here) {
+                return Some(here.1.clone());
+            }
+            if !seen.insert(here.clone()) {
+                return None;
+            }
+            way.insert(here.clone());
+            place = next.get(here).and_then(Option::as_ref);
+        }
+        None
+    })
+}
+
+/// Labels that do nothing beside the others. What another service has to do with is told where routes are put together.
+pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> {
+    let root = PathPrefix::root();
+    let path = labels.context_root.as_ref().unwrap_or(&root);
+    if asks.tls == Tls::Passthrough {
+        let wrong = "does nothing with ssl_passthrough: NGINX does not read the requests";
+        let inert = unread(labels).into_iter().filter(|(_, set)| *set);
+        return inert.map(|(label, _)| Refusal::new(wrong, "remove it").about(label, "")).collect();
+    }
+    let mut told = Vec::new();
+    if labels.ssl_backend_ca.is_some() && !verifies(labels) {
+        let right = "set com.docker.lb.ssl_backend_tls_verify=required";
+        told.push(Refusal::new("does nothing while certificates are not verified", right).about("ssl_backend_ca", ""));
+    }
+    if labels.context_root_rewrite == Some(true) && path.is_root() {
+        let refusal = Refusal::new("does nothing without a path to remove", "set com.docker.lb.context_root");
+        told.push(refusal.about("context_root_rewrite", ""));
+    }
+    let outside = |endpoint: &&PathPrefix| !path.covers(endpoint);
+    if let Some(endpoint) = asks.options.websocket_endpoints.iter().find(outside) {
+        let wrong = format!("names {endpoint}, which is not under the context root {path}");
+        told.push(Refusal::new(wrong, "write paths as clients send them").about("websocket_endpoints", ""));
+    }
+    told
+}
+
+/// The labels about what is inside a TLS connection, and whether they are set.
+fn unread(labels: &RouteLabels) -> [(&'static str, bool); 16] {
+    let is_set = |flag: Option<bool>| flag == Some(true);
+    [
+        ("backend_protocol", labels.backend_protocol.is_some()),
+        ("compress", is_set(labels.compress)),
+        ("connect_timeout", labels.connect_timeout.is_some()),
+        ("context_root_rewrite", is_set(labels.context_root_rewrite)),
+        ("hsts", labels.hsts.is_some()),
+        ("ip_hash", is_set(labels.ip_hash)),
+        ("max_body_size", labels.max_body_size.is_some()),
+        ("raw_paths", is_set(labels.raw_paths)),
+        ("read_timeout", labels.read_timeout.is_some()),
+        ("request_headers", labels.request_headers.is_some()),
+        ("response_headers", labels.response_headers.is_some()),
+        ("send_timeout", labels.send_timeout.is_some()),
+        ("ssl_backend", is_set(labels.ssl_backend)),
+        ("ssl_backend_ca", labels.ssl_backend_ca.is_some()),
+        ("sticky_session_cookie", labels.sticky_session_cookie.is_some()),
+        ("websocket_endpoints", labels.websocket_endpoints.is_some()),
+    ]
+}
+
+/// What goes through as it is cannot be looked into.
+fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
+    if asks.tls != Tls::Passthrough {
+        return Ok(());
+    }
+    let path = labels.context_root.as_ref().filter(|path| !path.is_root());
+    let refused = [
+        ("context_root", path.is_some()),
+        ("default_backend", labels.default_backend == Some(true)),
+        ("basic_auth", asks.options.basic_auth.is_some()),
+        ("allow", !asks.options.allow.is_empty()),
+        ("canary_header", labels.canary_header.is_some()),
+        ("canary_cookie", labels.canary_cookie.is_some()),
+        ("rate_limit", asks.options.rate_limit.is_some()),
+        ("ssl_backend_tls_verify", verifies(labels)),
+    ];
+    match refused.into_iter().find(|(_, set)| *set) {
+        Some((label, _)) => {
+            let wrong = "cannot be combined with ssl_passthrough: NGINX does not read the requests";
+            Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_is_the_stacks_own_before_that_of_others() {
+        let of_shop = Labels::from([(STACK_LABEL.to_owned(), "shop".to_owned())]);
+        let found = |labels: &Labels, name: &str, there: &[&str]| {
+            let found = in_full(labels, &name.parse().unwrap(), |name| there.contains(&name));
+            found.map(|name| name.to_string())
+        };
+        assert_eq!(found(&of_shop, "cert", &["cert", "shop_cert"]).as_deref(), Some("shop_cert"));
+        assert_eq!(found(&of_shop, "shop_cert", &["cert", "shop_cert"]).as_deref(), Some("shop_cert"));
+        assert_eq!(found(&of_shop, "cert", &["cert", "other_cert"]).as_deref(), Some("cert"));
+        assert_eq!(found(&Labels::new(), "cert", &["shop_cert"]), None);
+    }
+}
