@@ -11,7 +11,6 @@
 //! that works. No request is lost to a reload, and none to a crash of nginx's master process.
 
 mod candidate;
-mod check_output;
 mod connections;
 mod folder;
 mod follow;

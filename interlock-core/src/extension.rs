@@ -4,17 +4,13 @@
 //! a service cluster without an image, `interlock extension` runs it behind [`crate::grpc::extensions`]. An extension keeps nothing
 //! that it could not make again, and knows neither Docker nor the contents of secrets.
 
-use crate::kinds::{self, File, RenderError, Rendering};
+use crate::kinds::{self, CheckError, Checker, File, RenderError, Rendering};
 use crate::proxy_config::ProxyConfig;
 
 mod bisect;
-mod checker;
-mod process;
 mod serve;
 
 use bisect::Blame;
-pub(crate) use checker::is_exhausted;
-pub use checker::{CheckError, Checker, CheckerError};
 pub use serve::{Event, Kept, Model, serve};
 
 /// Renders a proxy config into files of at most `limit` bytes each, and has them checked. When a checker refuses them, or runs out of time

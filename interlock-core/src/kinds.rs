@@ -14,9 +14,12 @@ use crate::units::Cluster;
 use crate::units::hash;
 
 pub mod nginx;
-pub mod parse_back;
 mod placeholders;
-pub mod rewrite;
+#[cfg(feature = "grpc")]
+mod process;
+
+#[cfg(feature = "grpc")]
+pub use nginx::check::{CheckError, Checker, CheckerError};
 
 /// How many files a rendering may have. Each is a config object, and each task loads all of them.
 pub(crate) const MOST_FILES: usize = 32;

@@ -33,7 +33,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
-use crate::extension::Checker;
+use crate::kinds::Checker;
 use crate::peers::Delivery;
 use crate::problem::Problem;
 use crate::settings::Settings;

@@ -1,8 +1,8 @@
 //! Files of a proxy, read again.
 
 use interlock_core::kinds::File;
-use interlock_core::kinds::parse_back::{self, Directive};
-use interlock_core::kinds::rewrite::{quoted, rewrite};
+use interlock_core::kinds::nginx::parse_back::{self, Directive};
+use interlock_core::kinds::nginx::rewrite::{quoted, rewrite};
 
 /// Reads any text as a configuration. What is read is the same when it is printed and read again.
 pub fn any_text(text: &str) {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Command;
 
-use interlock_core::kinds::rewrite::{quoted, rewrite};
+use interlock_core::kinds::nginx::rewrite::{quoted, rewrite};
 
 /// What stands behind a text. nginx stops there, having read all of it.
 const END: &str = "interlock_end";
@@ -67,7 +67,7 @@ fn directives(text: &str) -> Result<Vec<Read>, String> {
         all.push(Read { text: place.text.to_owned(), words, opens: place.opens });
         None
     })?;
-    interlock_core::kinds::parse_back::parse_text(text).map(|_| all)
+    interlock_core::kinds::nginx::parse_back::parse_text(text).map(|_| all)
 }
 
 fn as_nginx(read: &[Read]) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::support::routes::{inputs, labelled};
-use interlock_core::extension::{Checker, render_and_check};
-use interlock_core::kinds::RenderError;
+use interlock_core::extension::render_and_check;
+use interlock_core::kinds::{Checker, RenderError};
 use interlock_core::reconcile::reconcile_embedded;
 use interlock_core::settings::{Settings, Shape, Status, reference};
 

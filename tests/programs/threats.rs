@@ -7,7 +7,7 @@ use crate::support::Scenario;
 use crate::support::nginx::{Nginx, accepts};
 use crate::support::routes::{HOST_MODE, inputs, labelled, rendered};
 use crate::support::tenant::{beside, neighbour, of_tenant, refused, taken, told};
-use interlock_core::kinds::parse_back::{self, Directive};
+use interlock_core::kinds::nginx::parse_back::{self, Directive};
 use interlock_core::labels::TABLE;
 use interlock_core::problem::Effect;
 use interlock_core::reconcile::{Inputs, reconcile_embedded};

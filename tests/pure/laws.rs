@@ -1,7 +1,8 @@
 //! Laws over every fixture that need nothing but the pure part.
 
 use crate::support::Scenario;
-use interlock_core::kinds::{self, parse_back};
+use interlock_core::kinds;
+use interlock_core::kinds::nginx::parse_back;
 use interlock_core::labels::FindingKind;
 use interlock_core::problem::Subject;
 use interlock_core::proxy_config::ProxyConfig;

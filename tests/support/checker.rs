@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use interlock_core::extension::Checker;
+use interlock_core::kinds::Checker;
 
 /// Makes a program that says its version as nginx does, and otherwise runs these lines of shell. It is started in the folder with the
 /// copy of the files, `files/nginx.conf` the main one.

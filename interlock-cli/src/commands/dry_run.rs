@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use interlock_core::docker::OwnSpecs;
-use interlock_core::extension::Checker;
 use interlock_core::install;
-use interlock_core::kinds::Renderings;
+use interlock_core::kinds::{Checker, Renderings};
 use interlock_core::problem::Severity;
 use interlock_core::reconcile::{Inputs, Outcome, reconcile_embedded};
 use interlock_core::runtime::reconcile_checked;

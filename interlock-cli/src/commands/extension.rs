@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use interlock_core::deployment::{EXTENSION_FILE, ExtensionFile};
-use interlock_core::extension::Checker;
 use interlock_core::grpc::{self, tls};
+use interlock_core::kinds::Checker;
 use interlock_core::settings::{Kind, Settings};
 use interlock_core::trust::Identity;
 use tokio::signal::unix::{SignalKind, signal};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use interlock_core::docker::{Observation, OwnSpecs};
-use interlock_core::extension::Checker;
 use interlock_core::install;
+use interlock_core::kinds::Checker;
 use interlock_core::peers::Delivery;
 use interlock_core::plan::{self, Step};
 use interlock_core::runtime::{self, Options, Progress, Report};

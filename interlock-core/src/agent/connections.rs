@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::check_output;
 use crate::grpc::convert::MOST_UNREACHABLE;
 use crate::grpc::v1;
+use crate::kinds::nginx::check_output;
 
 /// For so many looks connections have failed when a task is reported: 20 s.
 const COUNTS: u32 = 4;

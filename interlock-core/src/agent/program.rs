@@ -13,7 +13,7 @@ use super::candidate::Candidate;
 use super::output::Output;
 use super::reaper::{Child, Children};
 use super::retry::Unserved;
-use crate::extension::is_exhausted;
+use crate::kinds::nginx::check_output::is_exhausted;
 use crate::units::ProxyVersion;
 
 /// Debian builds the module for TCP apart. A configuration never loads it itself, as other images have it built in.

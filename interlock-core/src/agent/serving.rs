@@ -9,7 +9,6 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::candidate::{Candidate, Origin};
-use super::check_output;
 use super::folder::MAIN;
 use super::follow::{Answer, Running};
 use super::master::{Master, NotServing};
@@ -17,6 +16,7 @@ use super::processes;
 use super::retry::{Retry, Unserved};
 use super::signals::{Attended, Orders, attended};
 use super::supervise::{Boot, EARLY_DEATHS, Supervisor};
+use crate::kinds::nginx::check_output;
 use crate::proxy_config::Revision;
 
 /// How long workers whose master died may take to give up their port.
@@ -52,7 +52,7 @@ impl Supervisor {
     async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, Unserved> {
         let began = Instant::now();
         let checked = self.program.check(candidate, &spot.main, self.times.check).await;
-        checked.map_err(|unserved| unserved.with(|said| check_output::filtered(said, &spot.folder)))?;
+        checked.map_err(|unserved| unserved.with(|said| check_output::of_folder(said, &spot.folder)))?;
         Ok(self.times.serve + 3 * began.elapsed())
     }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::candidate::Candidate;
-use super::check_output;
 use super::program::Program;
 use super::retry::Unserved;
 use crate::grpc::v1;
+use crate::kinds::nginx::check_output;
 
 /// The checker stops at the first bad file. So many are found at most.
 const MOST_BAD: usize = 32;
@@ -108,7 +108,7 @@ async fn check(program: &Program, run: &Path, folder: &Path, tried: &[(&str, Use
 /// The secret that a refusal is about, and why: `cannot load certificate "/run/secrets/x": PEM_read_bio_X509_AUX() failed (SSL: error:0480006E:PEM
 /// routines::bad end line)`.
 fn named(said: &str, folder: &Path) -> Option<(String, String)> {
-    let said = check_output::filtered(said, folder);
+    let said = check_output::of_folder(said, folder);
     let (_, rest) = said.split_once(&format!("\"{}/", folder.display())).or_else(|| said.split_once('"'))?;
     let (name, rest) = rest.split_once('"')?;
     let reason = rest.split_once("SSL: ").map_or(rest, |(_, errors)| errors);

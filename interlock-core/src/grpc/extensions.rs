@@ -18,8 +18,8 @@ use super::tls::some_of;
 use super::v1::extensions_client::ExtensionsClient;
 use super::v1::watch_response::Event as Sent;
 use super::{MESSAGE_LIMIT, v1};
-use crate::extension::{Checker, Event, Kept, serve};
-use crate::kinds::Rendering;
+use crate::extension::{Event, Kept, serve};
+use crate::kinds::{Checker, Rendering};
 use crate::proxy_config::Generation;
 
 /// The pauses between attempts to reach core double from this to [`LONGEST_PAUSE`], each with up to as much again by chance.

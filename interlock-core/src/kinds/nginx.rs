@@ -9,10 +9,14 @@ use std::sync::LazyLock;
 
 use handlebars::Handlebars;
 
-use super::{File, MOST_FILES, RenderError, parse_back, placeholders};
+use super::{File, MOST_FILES, RenderError, placeholders};
 use crate::proxy_config::ProxyConfig;
 
 mod block;
+#[cfg(feature = "grpc")]
+pub(crate) mod check;
+#[cfg(feature = "grpc")]
+pub(crate) mod check_output;
 mod custom_template;
 mod directives;
 pub(super) mod grpc;
@@ -20,7 +24,9 @@ mod headers;
 mod helpers;
 mod limits;
 mod listen;
+pub mod parse_back;
 mod price;
+pub mod rewrite;
 mod section;
 mod servers;
 mod split;

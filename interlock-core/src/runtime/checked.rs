@@ -1,7 +1,7 @@
 //! A decision for which this process renders everything and has it checked.
 
-use crate::extension::{Checker, render_and_check};
-use crate::kinds::Renderings;
+use crate::extension::render_and_check;
+use crate::kinds::{Checker, Renderings};
 use crate::reconcile::{Inputs, Outcome, reconcile_embedded};
 
 /// How many times services that the checker refuses are left out, and the others tried.

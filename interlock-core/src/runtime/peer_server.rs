@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::{Error, Options};
-use crate::extension::{Checker, Event, Kept, serve};
+use crate::extension::{Event, Kept, serve};
 use crate::grpc::server::{Hub, Said};
 use crate::grpc::{self, tls};
 use crate::grpc::{Published, parcels::packed};
+use crate::kinds::Checker;
 use crate::ownership;
 use crate::peers::{AgentReport, Reports};
 use crate::proxy_config::{Generation, Revision};

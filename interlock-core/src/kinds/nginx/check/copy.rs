@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Checker;
 use crate::kinds::File;
-use crate::kinds::rewrite::{Place, quoted, rewrite};
+use crate::kinds::nginx::rewrite::{Place, quoted, rewrite};
 
 /// Blocks in which a word at the beginning is a value, not a directive.
 const DATA: &[&str] = &["map", "geo", "types", "split_clients", "charset_map"];

@@ -9,14 +9,13 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::Command;
 
-use super::process::{self, Ended, Unfinished};
+use super::check_output::{self, is_exhausted};
 use crate::kinds::File;
+use crate::kinds::process::{self, Ended, Unfinished};
 use crate::units::ProxyVersion;
 
-mod check_output;
 mod copy;
 
-pub(crate) use check_output::is_exhausted;
 use copy::Copy;
 
 /// Where programs are looked for. The environment is not asked: a library does not read it.
@@ -140,7 +139,7 @@ impl Checker {
         if ended.well {
             return Ok(());
         }
-        let reason = check_output::reason(&ended.said, &copy, files);
+        let reason = check_output::of_copy(&ended.said, |text| copy.put_back(text), files);
         Err(if is_exhausted(&ended.said) { CheckError::Exhausted(reason) } else { CheckError::Refused(reason) })
     }
 }

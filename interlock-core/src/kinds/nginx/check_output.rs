@@ -1,9 +1,11 @@
-//! What a proxy's checker said, fit to be sent to core.
+//! What nginx's checker said, fit to be sent to core.
 //!
 //! nginx quotes what it stumbles over, and what it stumbles over may be the content of a file that was included by mistake, a key
-//! among them. What it quotes is kept only where it comes from the revision's own files, which core knows, or is a plain path.
+//! among them. A quote is passed on where it comes from the files of the rendering, which core knows, or is a plain path.
 
 use std::path::Path;
+
+use crate::kinds::File;
 
 /// How many messages are passed on.
 const MOST: usize = 5;
@@ -12,16 +14,48 @@ const LONGEST: usize = 300;
 /// How many characters of a quote are passed on.
 const LONGEST_QUOTE: usize = 100;
 
-/// The messages in `said`, without what they quote from files other than those in `folder`. The folder itself is left out too, so
-/// that paths are relative to it. Never empty.
-pub(super) fn filtered(said: &str, folder: &Path) -> String {
-    let mut messages: Vec<_> = said.lines().filter_map(message).collect();
+/// The messages of a checker that read files in this folder, with their place first and relative to it. Never empty.
+pub(crate) fn of_folder(output: &str, folder: &Path) -> String {
+    joined(output, |text| {
+        let (text, place) = match text.rsplit_once(" in ").filter(|(_, place)| is_place(place)) {
+            Some((text, place)) => (text, Some(place)),
+            None => (text, None),
+        };
+        let own = place.and_then(|place| Path::new(place).strip_prefix(folder).ok()?.to_str());
+        let text = unquoted(text, |_| own.is_some());
+        let text = text.replace(&format!("{}/", folder.display()), "");
+        match own.or(place) {
+            Some(place) => format!("{place}: {text}"),
+            None => text,
+        }
+    })
+}
+
+/// The messages of a checker that read a copy of these files. `put_back` gives a message the paths that the files will have.
+pub(crate) fn of_copy(output: &str, put_back: impl Fn(&str) -> String, files: &[File]) -> String {
+    joined(output, |text| {
+        let text = put_back(text);
+        let place = text.rsplit_once(" in ").map(|(_, place)| place).filter(|place| is_place(place));
+        let path = place.and_then(|place| place.rsplit_once(':')).map(|(path, _)| path);
+        let is_own = path.is_some_and(|path| files.iter().any(|file| file.path == path));
+        unquoted(&text, |quote| is_own || files.iter().any(|file| file.content.contains(quote)))
+    })
+}
+
+/// Whether the machine or a limit had too little of something, which is no fault of the files. nginx says the system's error with its
+/// number, the same on every Linux: no memory, no open files left, no space.
+pub(crate) fn is_exhausted(output: &str) -> bool {
+    ["(12: ", "(23: ", "(24: ", "(28: "].iter().any(|error| output.contains(&format!("failed {error}")))
+}
+
+fn joined(output: &str, told: impl Fn(&str) -> String) -> String {
+    let mut messages: Vec<_> = output.lines().filter_map(message).collect();
     // What made it give up; the rest is about logs that an unprivileged user cannot open, and the like.
     if messages.iter().any(|(level, _)| *level == "emerg") {
         messages.retain(|(level, _)| *level == "emerg");
     }
     // An image may send the log to standard error as well: then each message stands there twice.
-    let mut lines: Vec<_> = messages.into_iter().map(|(_, text)| line(text, folder)).collect();
+    let mut lines: Vec<_> = messages.into_iter().map(|(_, text)| cut(&told(text))).collect();
     lines.dedup();
     lines.truncate(MOST);
     if lines.is_empty() { "the checker gave no reason".to_owned() } else { lines.join("; ") }
@@ -29,37 +63,19 @@ pub(super) fn filtered(said: &str, folder: &Path) -> String {
 
 /// The level and the text of a message: `nginx: [emerg] text`, or as the log has it, `2026/01/31 12:00:00 [emerg] 7#7: text`. All other
 /// lines belong to a quote or to nobody.
-pub(super) fn message(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn message(line: &str) -> Option<(&str, &str)> {
     let (head, rest) = line.split_once('[')?;
     let (level, text) = rest.split_once("] ")?;
+    let without_process = || {
+        let (process, text) = text.split_once(": ")?;
+        process.bytes().all(|b| b.is_ascii_digit() || b == b'#').then_some(text)
+    };
     if head == "nginx: " {
         return Some((level, text));
     }
     let is_time = |b: u8| b.is_ascii_digit() || matches!(b, b'/' | b':' | b' ');
-    let (process, text) = text.split_once(": ")?;
-    let is_process = process.bytes().all(|b| b.is_ascii_digit() || b == b'#');
-    (head.len() == "2026/01/31 12:00:00 ".len() && head.bytes().all(is_time) && is_process).then_some((level, text))
-}
-
-fn line(text: &str, folder: &Path) -> String {
-    let (text, place) = match text.rsplit_once(" in ").filter(|(_, place)| is_place(place)) {
-        Some((text, place)) => (text, Some(place)),
-        None => (text, None),
-    };
-    let inside = |place: &str| {
-        let rest = Path::new(place).strip_prefix(folder).ok()?;
-        rest.to_str().map(str::to_owned)
-    };
-    let own = place.and_then(inside);
-    let text = unquoted(text, |quote| is_path(quote) || own.is_some() && is_harmless(quote));
-    let text = text.replace(&format!("{}/", folder.display()), "");
-    let text = match (own, place) {
-        (Some(place), _) => format!("{place}: {text}"),
-        (None, Some(place)) => format!("{place}: {text}"),
-        (None, None) => text,
-    };
-    let shown = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
-    shown.take(LONGEST).collect()
+    let is_log = head.len() == "2026/01/31 12:00:00 ".len() && head.bytes().all(is_time);
+    Some((level, without_process().filter(|_| is_log)?))
 }
 
 /// `/etc/nginx/nginx.conf:12`
@@ -77,13 +93,28 @@ fn is_harmless(text: &str) -> bool {
     text.len() <= LONGEST_QUOTE && !text.contains("-----") && !text.contains("data:")
 }
 
-/// The text with an ellipsis in place of what is quoted, unless that may be `kept`. As a quote may hold quotes, all from the first to
-/// the last counts as one.
-fn unquoted(text: &str, kept: impl Fn(&str) -> bool) -> String {
+/// The text with an ellipsis in place of what is quoted, unless that is a path or `is_own` and harmless. As a quote may hold quotes, all from
+/// the first to the last counts as one.
+fn unquoted(text: &str, is_own: impl Fn(&str) -> bool) -> String {
     let Some((head, rest)) = text.split_once('"') else { return text.to_owned() };
     // Without an end the quote goes on in the next line.
     let (quote, tail) = rest.rsplit_once('"').unwrap_or((rest, ""));
-    if kept(quote) { text.to_owned() } else { format!("{head}\"…\"{tail}") }
+    let kept = is_path(quote) || (is_harmless(quote) && is_own(quote));
+    if kept { text.to_owned() } else { format!("{head}\"…\"{tail}") }
+}
+
+/// So much of a message, without control characters.
+fn cut(text: &str) -> String {
+    let plain = |c: char| c == '…' || c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    let mut cut: String = text
+        .chars()
+        .flat_map(|c| if plain(c) { vec![c] } else { c.escape_default().collect() })
+        .take(LONGEST + 1)
+        .collect();
+    if cut.chars().count() > LONGEST {
+        cut = cut.chars().take(LONGEST - 1).chain(['…']).collect();
+    }
+    cut
 }
 
 #[cfg(test)]
@@ -94,7 +125,7 @@ mod tests {
 
     #[track_caller]
     fn check(said: &str, expected: &str) {
-        assert_eq!(filtered(&said.replace("FOLDER", FOLDER), Path::new(FOLDER)), expected);
+        assert_eq!(of_folder(&said.replace("FOLDER", FOLDER), Path::new(FOLDER)), expected);
     }
 
     #[test]
@@ -162,6 +193,9 @@ mod tests {
     fn messages_are_few_short_and_on_one_line() {
         let many: String = (0..9).map(|n| format!("nginx: [emerg] x\u{1b}{n}\n")).collect();
         check(&many, "x\\u{1b}0; x\\u{1b}1; x\\u{1b}2; x\\u{1b}3; x\\u{1b}4");
-        assert_eq!(filtered(&format!("nginx: [emerg] {}", "x".repeat(9999)), Path::new(FOLDER)).len(), LONGEST);
+        assert_eq!(
+            of_folder(&format!("nginx: [emerg] {}", "x".repeat(9999)), Path::new(FOLDER)).chars().count(),
+            LONGEST
+        );
     }
 }
