@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::proxy_config::{Generation, ProxyConfig, Revision};
-use crate::routes::model::{Prices, Suspect};
-use crate::settings::{Extension, Kind};
+use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision};
+use crate::routes::model::{Price, Prices, Suspect};
+use crate::settings::{Extension, ProxyKind};
 use crate::units::Cluster;
 use crate::units::hash;
 
@@ -128,14 +128,22 @@ pub fn hash(files: &[File]) -> String {
 
 /// What routes come to for proxies with these settings. Of kinds that this version does not know nothing is made, which costs nothing.
 pub fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
-    nginx::prices(extension, overlays)
+    let proxy = ProxySettings::of(extension, extension.proxy_version, None);
+    match &proxy.kind {
+        ProxyKind::Nginx(options) => nginx::prices(&proxy, options, overlays),
+        ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template => {
+            Prices { of_route: Box::new(|_| Price::default()), files: 0 }
+        }
+    }
 }
 
 /// Renders one proxy config into files of at most `limit` bytes each.
 pub fn render(config: &ProxyConfig, limit: usize) -> Rendering {
-    let result = match config.proxy.kind {
-        Kind::Nginx => nginx::render(config, limit),
-        kind => Err(RenderError::Unsupported(format!("{kind:?}").to_lowercase())),
+    let result = match &config.proxy.kind {
+        ProxyKind::Nginx(options) => nginx::render(config, options, limit),
+        kind @ (ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template) => {
+            Err(RenderError::Unsupported(kind.name().to_string()))
+        }
     };
     Rendering { revision: config.revision.clone(), result }
 }

@@ -14,7 +14,7 @@ use crate::labels::BackendMode;
 use crate::labels::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
 use crate::routes::model::{Certificate, Health, Route};
 use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
-use crate::settings::{Extension, Kind, ProxyOptions, PublishMode};
+use crate::settings::{Extension, ProxyKind, PublishMode};
 use crate::units::hash;
 use crate::units::{
     Cluster, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
@@ -90,8 +90,8 @@ pub struct ProxyConfig {
 /// What the settings say about a proxy's own behaviour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProxySettings {
-    /// Which program it is.
-    pub kind: Kind,
+    /// The program, with its options.
+    pub kind: ProxyKind,
     /// Where it reads its configuration, an absolute path.
     pub config_path: String,
     /// The port on which it listens for HTTP.
@@ -115,8 +115,6 @@ pub struct ProxySettings {
     /// A path at which the proxy itself answers 200, for every host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_path: Option<PathPrefix>,
-    /// The options of its kind.
-    pub options: ProxyOptions,
     /// The version of the program whose features may be used; `None` for the oldest that is supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<ProxyVersion>,
@@ -137,8 +135,9 @@ pub struct Template {
 impl ProxySettings {
     /// What the settings of a service cluster say, with what is known of its proxies and of its template.
     pub fn of(extension: &Extension, version: Option<ProxyVersion>, template: Option<Template>) -> Self {
+        let sees_addresses = extension.publish_mode == PublishMode::Host || !extension.trusted_proxies.is_empty();
         Self {
-            kind: extension.kind,
+            kind: extension.kind.clone().settled(sees_addresses),
             config_path: extension.proxy_config_path.clone(),
             port: extension.target_port,
             published_port: extension.client_port.unwrap_or(extension.published_port),
@@ -148,14 +147,6 @@ impl ProxySettings {
             trusted_proxies: extension.trusted_proxies.clone(),
             proxy_protocol: extension.proxy_protocol,
             overlays: Vec::new(),
-            options: match extension.options.clone() {
-                ProxyOptions::Nginx(options) => {
-                    let sees_addresses =
-                        extension.publish_mode == PublishMode::Host || !extension.trusted_proxies.is_empty();
-                    ProxyOptions::Nginx(Box::new(options.settled(sees_addresses)))
-                }
-                ProxyOptions::Other => ProxyOptions::Other,
-            },
             version,
             template,
         }

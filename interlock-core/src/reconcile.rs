@@ -359,7 +359,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
             None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
             _ => Err(NoContent::Missing),
         };
-        let taken = rendered.as_ref().ok().map(|(config, _)| &config.proxy.options);
+        let taken = rendered.as_ref().ok().map(|(config, _)| &config.proxy.kind);
         let options = options_in_force::noted(snapshot, (&cluster, extension), &refused_options, taken);
         let version = versions.get(&cluster).map(|in_use| in_use.version);
         // Somebody answers for core's name, and no proxy finds core any more: new ones are told where it is.

@@ -15,14 +15,15 @@ mod budget;
 mod check;
 mod findings;
 mod keys;
+pub mod nginx;
 mod read;
 mod template;
 mod values;
 
 pub use budget::Budget;
 pub use findings::{SettingError, SettingsError};
-pub use keys::{KeyDoc, Shape, Status, reference};
-pub use template::{json_schema, template};
+pub use keys::{KeyDoc, Shape, Status};
+pub use template::{json_schema, reference, template};
 pub use values::Size;
 
 /// The whole settings file.
@@ -120,8 +121,8 @@ pub struct Extension {
     pub name: String,
     /// The service cluster; empty for the default one.
     pub service_cluster: String,
-    /// The program that the proxies run.
-    pub kind: Kind,
+    /// The program that the proxies run, with its options.
+    pub kind: ProxyKind,
     /// The extension's image; `None` renders in core.
     pub image: Option<String>,
     /// The extension's arguments.
@@ -196,11 +197,70 @@ pub struct Extension {
     pub budget: Budget,
     /// How the log lines of the extension and of the agents look: as core's.
     pub log_format: LogFormat,
-    /// The options of its kind.
-    pub options: ProxyOptions,
 }
 
-/// The program that proxies run.
+/// The program that proxies run, with its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyKind {
+    /// NGINX.
+    Nginx(Box<nginx::Options>),
+    /// HAProxy. This version cannot render for it.
+    Haproxy,
+    /// An F5 BIG-IP. This version cannot render for it.
+    F5,
+    /// Any, by a template of the operator's own. This version cannot render for it.
+    Template,
+}
+
+impl ProxyKind {
+    /// Its name.
+    pub const fn name(&self) -> Kind {
+        match self {
+            Self::Nginx(_) => Kind::Nginx,
+            Self::Haproxy => Kind::Haproxy,
+            Self::F5 => Kind::F5,
+            Self::Template => Kind::Template,
+        }
+    }
+
+    /// Whether all requests of a client go to the same task unless labels say otherwise.
+    pub(crate) fn ip_hash(&self) -> bool {
+        match self {
+            Self::Nginx(options) => options.ip_hash,
+            Self::Haproxy | Self::F5 | Self::Template => false,
+        }
+    }
+
+    /// The same with what follows from others said outright. `sees_addresses`: whether proxies see the addresses of clients at all.
+    pub(crate) fn settled(self, sees_addresses: bool) -> Self {
+        match self {
+            Self::Nginx(options) => Self::Nginx(Box::new(options.settled(sees_addresses))),
+            Self::Haproxy | Self::F5 | Self::Template => self,
+        }
+    }
+}
+
+/// NGINX with its defaults.
+impl Default for ProxyKind {
+    fn default() -> Self {
+        Kind::default().into()
+    }
+}
+
+/// With its defaults.
+impl From<Kind> for ProxyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Nginx => Self::Nginx(Box::default()),
+            Kind::Haproxy => Self::Haproxy,
+            Kind::F5 => Self::F5,
+            Kind::Template => Self::Template,
+        }
+    }
+}
+
+/// The name of a kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -215,14 +275,24 @@ pub enum Kind {
     Template,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Nginx, Self::Haproxy, Self::F5, Self::Template];
+
+    /// As settings and command lines have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::F5 => "f5",
             Self::Template => "template",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -234,95 +304,6 @@ pub enum PublishMode {
     Ingress,
     /// On the nodes of the proxies: applications see clients' addresses.
     Host,
-}
-
-/// The options of a proxy program.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProxyOptions {
-    /// Of NGINX.
-    Nginx(Box<NginxOptions>),
-    /// Of a program that this version cannot render for.
-    Other,
-}
-
-/// `[Extensions.<name>.Config]` for NGINX. Text is checked not to break the file; the raw options are the operator's own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the key table documents each under the same name")]
-pub struct NginxOptions {
-    pub user: Option<String>,
-    pub pid_path: String,
-    pub worker_processes: WorkerProcesses,
-    pub rlimit_nofile: u64,
-    pub max_connections: Limit,
-    pub connections_per_address: Limit,
-    pub connect_timeout: Duration,
-    pub send_timeout: Duration,
-    pub read_timeout: Duration,
-    pub keepalive_timeout: Duration,
-    pub client_header_timeout: Duration,
-    pub client_body_timeout: Duration,
-    pub client_max_body_size: Size,
-    pub client_body_buffer_size: Size,
-    pub client_header_buffer_size: Size,
-    pub large_client_header_buffers: String,
-    pub underscores_in_headers: bool,
-    pub hide_info_headers: bool,
-    pub http_version: String,
-    pub ssl_protocols: String,
-    pub ssl_ciphers: String,
-    pub global_options: Vec<String>,
-    pub http_options: Vec<String>,
-    pub tcp_options: Vec<String>,
-    pub ip_hash: bool,
-    pub access_log_path: String,
-    pub error_log_path: String,
-    pub main_log_format: Option<AccessLogFormat>,
-    pub trace_log_format: Option<AccessLogFormat>,
-}
-
-/// What requests are logged with. It is displayed as NGINX's `log_format` takes it behind the name: `escape=json '{"status":"$status"}'`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccessLogFormat {
-    /// How values are escaped.
-    pub escape: LogEscape,
-    /// Text and variables, without a single quote, a backslash or a control character.
-    pub text: String,
-}
-
-impl fmt::Display for AccessLogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.escape {
-            LogEscape::Default => {}
-            LogEscape::Json => f.write_str("escape=json ")?,
-            LogEscape::None => f.write_str("escape=none ")?,
-        }
-        write!(f, "'{}'", self.text)
-    }
-}
-
-/// How values are escaped in a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogEscape {
-    /// Quotes, backslashes and what is no text, as `\x22`.
-    #[default]
-    Default,
-    /// As JSON needs it.
-    Json,
-    /// Not at all.
-    None,
-}
-
-/// How many worker processes NGINX has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkerProcesses {
-    /// One a core.
-    #[default]
-    Auto,
-    /// This many.
-    Count(u32),
 }
 
 /// A number that follows from others, or this one.
@@ -401,7 +382,7 @@ impl Extension {
         Self {
             name: name.to_owned(),
             service_cluster: String::new(),
-            kind: Kind::default(),
+            kind: ProxyKind::default(),
             image: None,
             args: Vec::new(),
             labels: BTreeMap::new(),
@@ -439,7 +420,6 @@ impl Extension {
             proxy_version: None,
             budget: Budget::default(),
             log_format: LogFormat::default(),
-            options: ProxyOptions::Nginx(Box::default()),
         }
     }
 
@@ -452,81 +432,6 @@ impl Extension {
             if name.is_empty() {
                 *name = format!("{default}{suffix}");
             }
-        }
-    }
-}
-
-impl NginxOptions {
-    /// How many connections a worker process may have: by default half of the files that it may have open, since a request has a
-    /// connection of its client, one to a task, and perhaps files for what is long. NGINX reserves 424 bytes for each, so at most 65,536.
-    pub fn max_connections(&self) -> u32 {
-        const MOST: u32 = 65_536;
-        match self.max_connections {
-            Limit::Auto => u32::try_from(self.rlimit_nofile / 2).unwrap_or(MOST).clamp(16, MOST),
-            Limit::Count(count) => count,
-        }
-    }
-
-    /// The same with what follows from others said outright: how many requests one address may have under way, 0 for any number.
-    ///
-    /// By default that is an eighth of a worker process's connections, where a proxy sees the addresses of clients at all. Behind the routing
-    /// mesh all clients have those of nodes.
-    pub(crate) fn settled(self, sees_addresses: bool) -> Self {
-        /// The largest number that NGINX takes.
-        const MOST: u32 = 65_535;
-        let of_address = match self.connections_per_address {
-            Limit::Auto if sees_addresses => (self.max_connections() / 8).clamp(1, MOST),
-            Limit::Auto => 0,
-            Limit::Count(count) => count,
-        };
-        let max_connections = Limit::Count(self.max_connections());
-        Self { max_connections, connections_per_address: Limit::Count(of_address), ..self }
-    }
-
-    /// How many requests one address may have under way; 0 for any number.
-    pub fn connections_per_address(&self) -> u32 {
-        match self.connections_per_address {
-            Limit::Auto => 0,
-            Limit::Count(count) => count,
-        }
-    }
-}
-
-impl Default for NginxOptions {
-    fn default() -> Self {
-        Self {
-            user: None,
-            pid_path: "/var/run/proxy.pid".to_owned(),
-            worker_processes: WorkerProcesses::default(),
-            rlimit_nofile: 65_535,
-            max_connections: Limit::Auto,
-            connections_per_address: Limit::Auto,
-            connect_timeout: Duration::from_secs(1),
-            send_timeout: Duration::from_secs(600),
-            read_timeout: Duration::from_secs(600),
-            keepalive_timeout: Duration::from_secs(75),
-            client_header_timeout: Duration::from_secs(10),
-            client_body_timeout: Duration::from_secs(60),
-            client_max_body_size: Size::new("32m"),
-            client_body_buffer_size: Size::new("8k"),
-            client_header_buffer_size: Size::new("1k"),
-            large_client_header_buffers: "4 8k".to_owned(),
-            underscores_in_headers: false,
-            hide_info_headers: false,
-            http_version: "1.1".to_owned(),
-            ssl_protocols: "TLSv1.2 TLSv1.3".to_owned(),
-            ssl_ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
-                          ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
-                          DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
-                .to_owned(),
-            global_options: Vec::new(),
-            http_options: Vec::new(),
-            tcp_options: Vec::new(),
-            ip_hash: false,
-            access_log_path: "/dev/stdout".to_owned(),
-            error_log_path: "/dev/stdout".to_owned(),
-            main_log_format: None,
-            trace_log_format: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The settings file.
 
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
-use interlock_core::settings::{ProxyOptions, Settings};
+use interlock_core::settings::{ProxyKind, Settings};
 
 use super::pipeline;
 
@@ -20,11 +20,11 @@ pub fn any_text(text: &str) {
     };
     assert_eq!(Settings::parse(text).as_ref(), Ok(&(settings.clone(), notices)));
     assert!(!settings.extensions.is_empty());
-    let raw = settings.extensions.values().any(|extension| match &extension.options {
-        ProxyOptions::Nginx(options) => {
+    let raw = settings.extensions.values().any(|extension| match &extension.kind {
+        ProxyKind::Nginx(options) => {
             [&options.global_options, &options.http_options, &options.tcp_options].iter().any(|lines| !lines.is_empty())
         }
-        ProxyOptions::Other => false,
+        ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template => false,
     });
     let inputs = Inputs { settings, ..pipeline::alone() };
     let (outcome, renderings) = reconcile_embedded(&inputs);

@@ -139,7 +139,7 @@ pub(super) fn extension(extension: &Extension, core: &str) -> BTreeMap<String, F
     // Interlock's own had no others than -D, so that files with options alone mean them beside what makes it connect.
     let are_options = extension.args.iter().all(|argument| argument.starts_with('-'));
     let arguments = if are_options {
-        let kind = extension.kind.to_string();
+        let kind = extension.kind.name().to_string();
         let usual = ["extension", &kind, "--core", core].map(str::to_owned);
         json!([&usual[..], &log_arguments(extension, &extension.args), &extension.args].concat())
     } else {

@@ -11,13 +11,13 @@ use crate::ownership;
 use crate::ownership::core_name;
 use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::proxy_config::{ProxyConfigs, ProxySettings};
-use crate::settings::{Extension, ProxyOptions, Settings};
+use crate::settings::{Extension, ProxyKind, Settings};
 use crate::swarm::{Service, Snapshot};
 use crate::units::Cluster;
 
 /// Options that the checker refused without any route, with its message, by service cluster. At most two each: the current and the previous
 /// options.
-pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyOptions, String)>>;
+pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyKind, String)>>;
 
 /// Adds what the newest renderings refuse, and forgets options that neither the current nor the previous settings ask for.
 pub(crate) fn refused(
@@ -32,13 +32,13 @@ pub(crate) fn refused(
         let current = renderings.get(key).filter(|rendering| rendering.revision == config.revision);
         if let Some(Err(RenderError::RefusedSettings(message))) = current.map(|rendering| &rendering.result) {
             let known = refused.entry(key.0.clone()).or_default();
-            if known.iter().all(|(options, _)| *options != config.proxy.options) {
-                known.push((config.proxy.options.clone(), message.clone()));
+            if known.iter().all(|(options, _)| *options != config.proxy.kind) {
+                known.push((config.proxy.kind.clone(), message.clone()));
             }
         }
     }
     let before = settings_of_before(snapshot);
-    let asks = |settings: &Settings, cluster: &Cluster, options: &ProxyOptions| {
+    let asks = |settings: &Settings, cluster: &Cluster, options: &ProxyKind| {
         settings.extension(cluster.as_str()).is_some_and(|extension| rendered_with(extension) == *options)
     };
     for (cluster, known) in &mut refused {
@@ -67,9 +67,9 @@ pub(crate) fn in_force<'a>(
     let Some(message) = refusal(extension).filter(|_| !was_accepted) else { return (Cow::Borrowed(extension), None) };
     let before = settings_of_before(snapshot);
     let before = before.as_ref().and_then(|before| before.extension(cluster.as_str()));
-    let before = before.filter(|before| before.kind == extension.kind && refusal(before).is_none());
+    let before = before.filter(|before| before.kind.name() == extension.kind.name() && refusal(before).is_none());
     let Some(before) = before else { return (Cow::Borrowed(extension), None) };
-    (Cow::Owned(Extension { options: before.options.clone(), ..extension.clone() }), Some(problem(cluster, message)))
+    (Cow::Owned(Extension { kind: before.kind.clone(), ..extension.clone() }), Some(problem(cluster, message)))
 }
 
 fn problem(cluster: &Cluster, message: &str) -> Problem {
@@ -96,7 +96,7 @@ pub(crate) fn noted(
     snapshot: &Snapshot,
     (cluster, extension): (&Cluster, &Extension),
     refused: &RefusedOptions,
-    taken: Option<&ProxyOptions>,
+    taken: Option<&ProxyKind>,
 ) -> Option<String> {
     let options = rendered_with(extension);
     let refusal = refused.get(cluster).and_then(|known| known.iter().find(|(refused, _)| *refused == options));
@@ -125,7 +125,7 @@ pub(crate) fn verdict(snapshot: &Snapshot, extension: &Extension) -> Option<Resu
 }
 
 /// Of strings, numbers and lists of them, which can always be written.
-fn hash(options: &ProxyOptions) -> String {
+fn hash(options: &ProxyKind) -> String {
     crate::units::hash::hex16(serde_json::to_string(options).unwrap_or_default().as_bytes())
 }
 
@@ -138,6 +138,6 @@ fn settings_of_before(snapshot: &Snapshot) -> Option<Settings> {
 }
 
 /// As they stand in a proxy config.
-fn rendered_with(extension: &Extension) -> ProxyOptions {
-    ProxySettings::of(extension, None, None).options
+fn rendered_with(extension: &Extension) -> ProxyKind {
+    ProxySettings::of(extension, None, None).kind
 }

@@ -115,7 +115,7 @@ fn agent_file(
         addresses: peer.addresses.clone(),
         cluster: cluster.clone(),
         generation: attachments.generation(),
-        kind: extension.kind,
+        kind: extension.kind.name(),
         boot: extension.proxy_config_path.clone(),
         authority: peer.authority.clone(),
         linger_ms: u64::try_from(linger(extension).as_millis()).unwrap_or(u64::MAX),

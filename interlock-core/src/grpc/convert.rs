@@ -13,7 +13,7 @@ use crate::kinds::{self, File, RenderError, Rendering};
 use crate::peers::{Failure, SecretReport, Unreachable};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
 use crate::routes::model::Suspect;
-use crate::settings::{Kind, ProxyOptions};
+use crate::settings::{Kind, ProxyKind};
 use crate::units::{Cluster, HostPattern, SecretName};
 
 mod routes;
@@ -85,17 +85,16 @@ fn proxy_to_wire(proxy: &ProxySettings) -> v1::Proxy {
         proxy_protocol,
         overlays,
         health_path,
-        options,
         version,
         template,
     } = proxy;
     v1::Proxy {
-        kind: kind.to_string(),
+        kind: kind.name().to_string(),
         config_path: config_path.clone(),
         port: (*port).into(),
         published_port: (*published_port).into(),
         // Strings, numbers and lists of them can always be written.
-        options_json: serde_json::to_string(options).unwrap_or_default(),
+        options_json: serde_json::to_string(kind).unwrap_or_default(),
         version: version.map(|version| version.to_string()).unwrap_or_default(),
         ssl_port: (*ssl_port).into(),
         published_ssl_port: (*published_ssl_port).into(),
@@ -140,12 +139,16 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
     let port = |field, port: u32| u16::try_from(port).map_err(|_| malformed(field, port));
     let networks = proxy.trusted_proxies.iter().map(|network| text("proxy.trusted_proxies", network));
     let overlays = proxy.overlays.iter().map(|network| text("proxy.overlays", network));
-    let kind = [Kind::Nginx, Kind::Haproxy, Kind::F5, Kind::Template];
+    if Kind::ALL.iter().all(|kind| kind.as_str() != proxy.kind) {
+        return Err(malformed("proxy.kind", "is not known to this version"));
+    }
+    let kind = serde_json::from_str::<ProxyKind>(&proxy.options_json);
+    let kind = kind.map_err(|error| malformed("proxy.options_json", error))?;
+    if kind.name().as_str() != proxy.kind {
+        return Err(malformed("proxy.options_json", "has options of another kind than proxy.kind"));
+    }
     Ok(ProxySettings {
-        kind: kind
-            .into_iter()
-            .find(|kind| kind.to_string() == proxy.kind)
-            .ok_or_else(|| malformed("proxy.kind", "is not known to this version"))?,
+        kind,
         config_path: proxy.config_path.clone(),
         port: port("proxy.port", proxy.port)?,
         published_port: port("proxy.published_port", proxy.published_port)?,
@@ -158,8 +161,6 @@ fn proxy_from_wire(proxy: &v1::Proxy) -> Result<ProxySettings, Malformed> {
             "" => None,
             path => Some(text("proxy.health_path", path)?),
         },
-        options: serde_json::from_str::<ProxyOptions>(&proxy.options_json)
-            .map_err(|error| malformed("proxy.options_json", error))?,
         version: match proxy.version.as_str() {
             "" => None,
             version => Some(text("proxy.version", version)?),

@@ -11,6 +11,7 @@ use handlebars::Handlebars;
 
 use super::{File, MOST_FILES, RenderError, placeholders};
 use crate::proxy_config::ProxyConfig;
+use crate::settings::nginx::Options;
 
 mod block;
 #[cfg(feature = "grpc")]
@@ -89,12 +90,12 @@ fn too_large(size: usize, limit: usize) -> RenderError {
 
 /// Renders the main file, and when it would be larger than `limit` bytes, the files that it includes. What comes out has been
 /// parsed back. An operator's own template makes one file, which is the operator's word.
-pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, RenderError> {
+pub(super) fn render(config: &ProxyConfig, options: &Options, limit: usize) -> Result<Vec<File>, RenderError> {
     if let Some(template) = &config.proxy.template {
-        return custom_template::render(config, template, limit);
+        return custom_template::render(config, options, template, limit);
     }
     let most = limit.saturating_mul(MOST_FILES);
-    let view = View::of(config, most)?;
+    let view = View::of(config, options, most)?;
     let main = print(MAIN, &view)?;
     let path = config.proxy.config_path.clone();
     let files = if main.len() <= limit {
@@ -103,7 +104,7 @@ pub(super) fn render(config: &ProxyConfig, limit: usize) -> Result<Vec<File>, Re
         split::render(view, &path, main.len(), limit)?
     };
     let twin = placeholders::twin(config);
-    let expected = print(MAIN, &View::of(&twin, usize::MAX)?)?;
+    let expected = print(MAIN, &View::of(&twin, options, usize::MAX)?)?;
     let expected = parse_back::parse_text(&expected).map_err(RenderError::Structure)?;
     let rendered = parse_back::parse(&files).map_err(RenderError::Structure)?;
     match parse_back::difference(&rendered, &expected, "the file") {

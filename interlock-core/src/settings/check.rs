@@ -47,11 +47,11 @@ pub(super) fn across(findings: &mut Findings<'_>, extensions: &[(usize, Extensio
                 format!("is {}, as TargetPort is", extension.target_port),
             );
         }
-        if extension.kind != Kind::Nginx {
+        if extension.kind.name() != Kind::Nginx {
             findings.error(
                 format!("{path}.Kind"),
                 *offset,
-                format!("is {}, which this version does not support; write nginx", extension.kind),
+                format!("is {}, which this version does not support; write nginx", extension.kind.name()),
             );
         }
     }

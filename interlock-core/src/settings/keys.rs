@@ -1,10 +1,7 @@
 //! Every key, once.
 
 use super::values::{self, Value, Wrong};
-use super::{
-    Extension, HostPolicy, Kind, LogFormat, LogLevel, NginxOptions, ProxyOptions, PublishMode, SecretPolicy, Settings,
-    WorkerProcesses,
-};
+use super::{Extension, HostPolicy, Kind, LogFormat, LogLevel, PublishMode, SecretPolicy, Settings};
 
 /// A row of a table of keys.
 pub(super) struct Key<T> {
@@ -69,25 +66,7 @@ pub struct KeyDoc {
     pub status: Status,
 }
 
-/// Every key, in the order of the file that `interlock init` prints.
-pub fn reference() -> Vec<KeyDoc> {
-    fn docs<T>(section: &'static str, keys: &'static [Key<T>]) -> impl Iterator<Item = KeyDoc> {
-        keys.iter().map(move |Key { name, kind, default, doc, status, set: _ }| KeyDoc {
-            section,
-            name,
-            shape: *kind,
-            default,
-            doc,
-            status: *status,
-        })
-    }
-    docs("", GLOBAL)
-        .chain(docs("Extensions.<name>", EXTENSION))
-        .chain(docs("Extensions.<name>.Config", NGINX))
-        .collect()
-}
-
-use Shape::{Boolean, Integer, IntegerOrText, List, Map, OneOf, Seconds, Text};
+use Shape::{Boolean, Integer, List, Map, OneOf, Text};
 use Status::{Nothing, Works};
 
 /// Makes the rows shorter: name, shape, default, status, doc, reader.
@@ -96,10 +75,8 @@ macro_rules! keys {
         &[$(Key::<$target> { name: $name, kind: $kind, default: $default, doc: $doc, status: $status, set: $set }),*]
     };
 }
+pub(super) use keys;
 
-/// Keys of ciphers that are long out of use.
-const NO_DH: Status = Status::Nothing("has no effect: no cipher in use needs it");
-const UNUSED_BY_NGINX: Status = Nothing("has no effect with NGINX");
 const NO_V3: Status =
     Nothing("has no effect: Interlock 3 needed it, and here HitlessServiceUpdate does the same without it");
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
@@ -127,8 +104,7 @@ pub(super) static GLOBAL: &[Key<Settings>] = keys![Settings;
 pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "ServiceCluster" Text, "\"\"", Works, "The service cluster: services choose it with com.docker.lb.service_cluster. The empty name is for services without that label.", |e, v| put(&mut e.service_cluster, values::text(v));
     "Kind" OneOf(&["nginx", "haproxy", "f5", "template"]), "\"nginx\"", Works, "The program that the proxies run. This version supports nginx.", |e, v| {
-        e.kind = values::choice(v, &[("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("f5", Kind::F5), ("template", Kind::Template)])?;
-        if e.kind != Kind::Nginx { e.options = ProxyOptions::Other; }
+        e.kind = values::choice(v, &Kind::ALL.map(|kind| (kind.as_str(), kind)))?.into();
         Ok(()) };
     "ProxyImage" Text, "\"nginx:stable\"", Works, "The proxies' image: interlock-proxy-nginx, or without HitlessServiceUpdate a stock NGINX, 1.22 or later.", |e, v| put(&mut e.proxy_image, values::words(v));
     "ProxyArgs" List, "[]", Works, "Arguments for the proxies' containers.", |e, v| put(&mut e.proxy_args, values::list(v));
@@ -173,62 +149,8 @@ pub(super) static EXTENSION: &[Key<Extension>] = keys![Extension;
     "ConfigServiceName" Text, "", NO_V3, "Accepted for compatibility.", |e, v| put(&mut e.config_service_name, values::optional(v));
 ];
 
-pub(super) static NGINX: &[Key<NginxOptions>] = keys![NginxOptions;
-    "HideInfoHeaders" Boolean, "false", Works, "Do not send the x-* headers in answers. x-upstream-addr shows addresses of containers.", |o, v| put(&mut o.hide_info_headers, values::boolean(v));
-    "WorkerProcesses" IntegerOrText, "\"auto\"", Works, "The number of worker processes of a proxy. auto is one for each processor.", |o, v| {
-        o.worker_processes = match v.as_str() {
-            Some(text) if text.eq_ignore_ascii_case("auto") => WorkerProcesses::Auto,
-            Some(text) => match text.parse().ok().filter(|count| (1..=1024).contains(count)) {
-                Some(count) => WorkerProcesses::Count(count),
-                None => return Err(format!("is {text:?}, expected \"auto\" or a whole number from 1 to 1024")),
-            },
-            None => WorkerProcesses::Count(values::small(v, 1, 1024)?),
-        };
-        Ok(()) };
-    "MaxConnections" IntegerOrText, "\"auto\"", Works, "How many connections a worker process may have, clients and tasks together. auto is half of RLimitNoFile, at most 65536. NGINX reserves 424 bytes of memory for each.", |o, v| put(&mut o.max_connections, values::limit(v, 16, 10_000_000));
-    "ConnectionsPerAddress" IntegerOrText, "\"auto\"", Works, "How many requests and passed-through connections one client address may have open at each proxy. Of IPv6 addresses only the first 64 bits count. More requests get 429. 0 means no limit. auto is an eighth of MaxConnections where proxies see clients' addresses (PublishMode host, or TrustedProxies), else no limit.", |o, v| put(&mut o.connections_per_address, values::limit(v, 0, 65_535));
-    "RLimitNoFile" Integer, "65535", Works, "How many files a worker process may have open.", |o, v| put(&mut o.rlimit_nofile, values::integer(v, 16, 100_000_000));
-    "ConnectTimeout" Seconds, "1", Works, "Seconds to wait for a task to accept a connection before trying the next one. At most 3 tries within 5 s; with 5 or more there is no second try.", |o, v| put(&mut o.connect_timeout, values::seconds(v));
-    "SendTimeout" Seconds, "600", Works, "Seconds without progress after which NGINX stops sending to a task or client.", |o, v| put(&mut o.send_timeout, values::seconds(v));
-    "ReadTimeout" Seconds, "600", Works, "Seconds without a byte after which NGINX stops waiting for a task.", |o, v| put(&mut o.read_timeout, values::seconds(v));
-    "KeepaliveTimeout" Text, "\"75s\"", Works, "How long NGINX keeps an idle connection of a client.", |o, v| put(&mut o.keepalive_timeout, values::pause(v));
-    "ClientMaxBodySize" Text, "\"32m\"", Works, "The largest request body. 0 means no limit.", |o, v| put(&mut o.client_max_body_size, values::size(v));
-    "ClientBodyBufferSize" Text, "\"8k\"", Works, "How much of a request body NGINX holds in memory.", |o, v| put(&mut o.client_body_buffer_size, values::buffer(v));
-    "ClientHeaderTimeout" Text, "\"10s\"", Works, "How long a client may take to send the head of a request, and for the TLS handshake.", |o, v| {
-        o.client_header_timeout = values::pause(v)?;
-        if o.client_header_timeout.is_zero() { Err("is zero".to_owned()) } else { Ok(()) } };
-    "ClientBodyTimeout" Text, "\"60s\"", Works, "The longest pause inside a request body.", |o, v| put(&mut o.client_body_timeout, values::pause(v));
-    "ClientHeaderBufferSize" Text, "\"1k\"", Works, "The buffer for ordinary request headers.", |o, v| put(&mut o.client_header_buffer_size, values::buffer(v));
-    "LargeClientHeaderBuffers" Text, "\"4 8k\"", Works, "How many buffers of which size large request headers may have.", |o, v| put(&mut o.large_client_header_buffers, values::buffers(v));
-    "UnderscoresInHeaders" Boolean, "false", Works, "Accept request headers with underscores in their names. Applications that read X_Real_IP as X-Real-IP then trust headers of clients.", |o, v| put(&mut o.underscores_in_headers, values::boolean(v));
-    "HTTPVersion" Text, "\"1.1\"", Works, "The HTTP version that NGINX speaks to tasks: 1.0 or 1.1. WebSocket and connections that stay open need 1.1.", |o, v| {
-        o.http_version = values::choice(v, &[("1.1", "1.1"), ("1.0", "1.0")])?.to_owned();
-        Ok(()) };
-    "AccessLogPath" Text, "\"/dev/stdout\"", Works, "Where NGINX logs requests: a file, `syslog:...` or off.", |o, v| put(&mut o.access_log_path, values::log(v, &["off"]));
-    "ErrorLogPath" Text, "\"/dev/stdout\"", Works, "Where NGINX logs errors: a file, `syslog:...` or stderr.", |o, v| put(&mut o.error_log_path, values::log(v, &["stderr"]));
-    "MainLogFormat" Text, "", Works, "The format of the access log, with `escape=json ` in front or not. Without it: combined, and X-Forwarded-For.", |o, v| put(&mut o.main_log_format, values::log_format(v));
-    "TraceLogFormat" Text, "", Works, "A second format, for HTTPOptions to use.", |o, v| put(&mut o.trace_log_format, values::log_format(v));
-    "PidPath" Text, "\"/var/run/proxy.pid\"", Works, "The file with NGINX's process id.", |o, v| put(&mut o.pid_path, values::path(v));
-    "User" Text, "", Works, "The user of the worker processes. Without it: the one that the image's NGINX was built with.", |o, v| put(&mut o.user, values::optional_words(v));
-    "GlobalOptions" List, "[]", Works, "Lines for the main context, unchanged.", |o, v| put(&mut o.global_options, values::lines(v));
-    "HTTPOptions" List, "[]", Works, "Lines for the http context, unchanged. They replace interlock's lines for the same directive.", |o, v| put(&mut o.http_options, values::lines(v));
-    "TCPOptions" List, "[]", Works, "Lines for the stream context, unchanged.", |o, v| put(&mut o.tcp_options, values::lines(v));
-    "SSLProtocols" Text, "\"TLSv1.2 TLSv1.3\"", Works, "The TLS versions that clients may use.", |o, v| put(&mut o.ssl_protocols, values::tls_versions(v));
-    "SSLCiphers" Text, "", Works, "The TLS 1.2 ciphers that clients may use. Without it: Mozilla's intermediate list.", |o, v| put(&mut o.ssl_ciphers, values::words(v));
-    "SSLOpts" IntegerOrText, "\"\"", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::anything(v);
-    "SSLVerify" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
-    "SSLDefaultDHParam" Integer, "", NO_DH, "Accepted for compatibility.", |_, v| values::integer(v, 0, 16_384).map(drop);
-    "SSLDefaultDHParamPath" Text, "", NO_DH, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
-    "IPHash" Boolean, "false", Works, "Send all requests of a client address to the same task, for all services, like the label ip_hash.", |o, v| put(&mut o.ip_hash, values::boolean(v));
-    "ServerNamesHashBucketSize" Integer, "", Nothing("has no effect: the size follows from the names"), "Accepted for compatibility.", |_, v| values::integer(v, 0, 1 << 20).map(drop);
-    "UpstreamZoneSize" Integer, "", Nothing("has no effect: upstreams share no memory zone, which would make large configurations slow"), "Accepted for compatibility.", |_, v| values::integer(v, 0, 1 << 20).map(drop);
-    "AdminUser" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
-    "AdminPass" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
-    "Version" Text, "", UNUSED_BY_NGINX, "Accepted for compatibility.", |_, v| values::text(v).map(drop);
-];
-
 /// Puts what was read into its field.
-fn put<T>(field: &mut T, read: Result<T, Wrong>) -> Result<(), Wrong> {
+pub(super) fn put<T>(field: &mut T, read: Result<T, Wrong>) -> Result<(), Wrong> {
     *field = read?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::check;
 use super::findings::{Findings, SettingsError};
 use super::keys::{self, Key, Status};
-use super::{Extension, Notice, ProxyOptions, Settings};
+use super::{Extension, Notice, ProxyKind, Settings, nginx};
 
 pub(super) fn read(toml: &str) -> Result<(Settings, Vec<Notice>), SettingsError> {
     let mut findings = Findings::of(toml);
@@ -64,13 +64,12 @@ impl Findings<'_> {
         };
         let mut extension = Extension::new(name);
         self.section(table, &format!("{path}."), keys::EXTENSION, &["Config"], &mut extension);
-        match (subtable(table, "Config"), extension.options.clone()) {
-            (Some((_, DeValue::Table(config))), ProxyOptions::Nginx(mut options)) => {
-                self.section(config, &format!("{path}.Config."), keys::NGINX, &[], options.as_mut());
-                extension.options = ProxyOptions::Nginx(options);
+        match (subtable(table, "Config"), &mut extension.kind) {
+            (Some((_, DeValue::Table(config))), ProxyKind::Nginx(options)) => {
+                self.section(config, &format!("{path}.Config."), nginx::KEYS, &[], options.as_mut());
             }
-            (Some((offset, _)), ProxyOptions::Nginx(_)) => self.error(format!("{path}.Config"), offset, "is no table"),
-            _ => {}
+            (Some((_, DeValue::Table(_))), ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template) | (None, _) => {}
+            (Some((offset, _)), _) => self.error(format!("{path}.Config"), offset, "is no table"),
         }
         extension.name_services();
         Some((offset, extension))

@@ -1,10 +1,29 @@
-//! What follows from the tables of keys: the file that `interlock init` prints, and the JSON schema.
+//! What follows from the tables of keys: the reference, the file that `interlock init` prints, and the JSON schema.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{EXTENSION, GLOBAL, Key, NGINX, Shape, Status};
+use super::keys::{EXTENSION, GLOBAL, Key, KeyDoc, Shape, Status};
+use super::nginx;
+
+/// Every key, in the order of the file that `interlock init` prints.
+pub fn reference() -> Vec<KeyDoc> {
+    fn docs<T>(section: &'static str, keys: &'static [Key<T>]) -> impl Iterator<Item = KeyDoc> {
+        keys.iter().map(move |Key { name, kind, default, doc, status, set: _ }| KeyDoc {
+            section,
+            name,
+            shape: *kind,
+            default,
+            doc,
+            status: *status,
+        })
+    }
+    docs("", GLOBAL)
+        .chain(docs("Extensions.<name>", EXTENSION))
+        .chain(docs("Extensions.<name>.Config", nginx::KEYS))
+        .collect()
+}
 
 /// A settings file with every key that does something, commented: what it means and its default.
 pub fn template() -> String {
@@ -17,7 +36,7 @@ pub fn template() -> String {
     let image = concat!("\"interlock-proxy-nginx:", env!("CARGO_PKG_VERSION"), "\"");
     write_keys(&mut text, EXTENSION, &[("HitlessServiceUpdate", "true"), ("ProxyImage", image)]);
     text += "# Options of NGINX.\n[Extensions.default.Config]\n\n";
-    write_keys(&mut text, NGINX, &[]);
+    write_keys(&mut text, nginx::KEYS, &[]);
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
@@ -45,7 +64,7 @@ fn write_keys<T>(text: &mut String, keys: &[Key<T>], set_to: &[(&str, &str)]) {
 
 /// The JSON schema of the settings file, for editors. Keys stand in their documented case.
 pub fn json_schema() -> Value {
-    let config = object(NGINX, Map::new());
+    let config = object(nginx::KEYS, Map::new());
     let extension = object(EXTENSION, Map::from_iter([("Config".to_owned(), config)]));
     let extensions = json!({ "type": "object", "additionalProperties": extension, "minProperties": 1 });
     let mut schema = object(GLOBAL, Map::from_iter([("Extensions".to_owned(), extensions)]));

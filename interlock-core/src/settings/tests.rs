@@ -29,7 +29,7 @@ fn a_file_is_read_without_regard_to_case() {
         (extension.proxy_image.as_str(), extension.proxy_replicas, extension.publish_mode),
         ("nginx:1.30", 3, PublishMode::Host)
     );
-    let ProxyOptions::Nginx(options) = &extension.options else { panic!("{:?}", extension.options) };
+    let ProxyKind::Nginx(options) = &extension.kind else { panic!("{:?}", extension.kind) };
     assert_eq!(
         (options.max_connections(), options.rlimit_nofile, options.connect_timeout),
         (2048, 1024, Duration::from_secs(5))
@@ -249,7 +249,7 @@ PollInterval = "3s"
       HideInfoHeaders = false
 "#;
     let (settings, _) = Settings::parse(written).unwrap_or_else(|error| panic!("{error}"));
-    let ProxyOptions::Nginx(options) = &settings.extension("").unwrap().options else { panic!("not nginx") };
+    let ProxyKind::Nginx(options) = &settings.extension("").unwrap().kind else { panic!("not nginx") };
     let format = &options.main_log_format.as_ref().unwrap().text;
     assert!(
         format.starts_with("$remote_addr - ")
@@ -369,11 +369,11 @@ fn b2_service_clusters_never_share_the_names_of_objects() {
     assert!(wrong(&toml)[0].contains("claims object names with production-"), "{:?}", wrong(&toml));
 }
 
-fn of_nginx(line: &str) -> Result<NginxOptions, String> {
+fn of_nginx(line: &str) -> Result<nginx::Options, String> {
     let file = format!("[Extensions.default]\n[Extensions.default.Config]\n{line}\n");
     let (settings, _) = Settings::parse(&file).map_err(|error| error.to_string())?;
-    match &settings.extension("").unwrap().options {
-        ProxyOptions::Nginx(options) => Ok(options.as_ref().clone()),
+    match &settings.extension("").unwrap().kind {
+        ProxyKind::Nginx(options) => Ok(options.as_ref().clone()),
         other => panic!("{other:?}"),
     }
 }
@@ -381,7 +381,7 @@ fn of_nginx(line: &str) -> Result<NginxOptions, String> {
 #[test]
 fn what_files_of_others_plausibly_hold_is_read() {
     assert!(of_nginx("SSLOpts = 0").is_ok() && of_nginx("SSLOpts = \"x\"").is_ok());
-    assert_eq!(of_nginx("WorkerProcesses = \"2\"").unwrap().worker_processes, WorkerProcesses::Count(2));
+    assert_eq!(of_nginx("WorkerProcesses = \"2\"").unwrap().worker_processes, nginx::WorkerProcesses::Count(2));
     assert!(of_nginx("WorkerProcesses = \"0\"").is_err() && of_nginx("WorkerProcesses = \"two\"").is_err());
     assert_eq!(of_nginx("KeepaliveTimeout = \"75\"").unwrap().keepalive_timeout, Duration::from_secs(75));
     for log in ["off", "syslog:server=10.0.0.1,tag=web"] {
@@ -420,7 +420,7 @@ fn a_trusted_proxy_is_a_network_or_an_address() {
 fn m1_limits_follow_from_others_unless_they_are_said() {
     let limits = |config: &str, sees_addresses| {
         let (settings, _) = Settings::parse(&format!("[Extensions.default.Config]\n{config}")).unwrap();
-        let ProxyOptions::Nginx(options) = settings.extension("").unwrap().options.clone() else { panic!("no NGINX") };
+        let ProxyKind::Nginx(options) = settings.extension("").unwrap().kind.clone() else { panic!("no NGINX") };
         let options = options.settled(sees_addresses);
         (options.max_connections(), options.connections_per_address())
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::settings::{AccessLogFormat, Limit, LogEscape};
+use crate::settings::Limit;
 use crate::units::{PathPrefix, ProxyVersion};
 
 /// A value in the file.
@@ -111,33 +111,6 @@ pub(super) fn log(value: &Value<'_>, words: &[&str]) -> Result<String, Wrong> {
     let text = self::words(value)?;
     let is_syslog = text.starts_with("syslog:") && !text.contains(char::is_whitespace);
     if words.contains(&text.as_str()) || is_syslog { Ok(text) } else { path(value) }
-}
-
-/// A log's format, which will stand in single quotes, with how its values are escaped in front, as in NGINX's `escape=json '{…}'`. Files that MKE wrote hold it as it stands in nginx.conf: pieces between
-/// single quotes, line breaks between them, a semicolon at the end. Their `$reqid` is NGINX's own `$request_id`.
-pub(super) fn log_format(value: &Value<'_>) -> Result<Option<AccessLogFormat>, Wrong> {
-    const WRONG: &str = "is no log format; write it on one line, with double quotes inside";
-    let Some(written) = optional(value)? else { return Ok(None) };
-    let (escape, written) = match written.trim().split_once(char::is_whitespace) {
-        Some(("escape=json", rest)) => (LogEscape::Json, rest.trim()),
-        Some(("escape=none", rest)) => (LogEscape::None, rest.trim()),
-        Some(("escape=default", rest)) => (LogEscape::Default, rest.trim()),
-        _ => (LogEscape::Default, written.trim()),
-    };
-    let text: String = if written.starts_with('\'') {
-        let pieces: Vec<_> = written.trim_end_matches(';').trim_end().split('\'').collect();
-        let between_is_blank = pieces.iter().step_by(2).all(|piece| piece.trim().is_empty());
-        if !between_is_blank || pieces.len().is_multiple_of(2) {
-            return Err(WRONG.to_owned());
-        }
-        pieces.into_iter().skip(1).step_by(2).collect()
-    } else {
-        written.to_owned()
-    };
-    if text.is_empty() || text.chars().any(|c| c.is_control() || c == '\'' || c == '\\') {
-        return Err(WRONG.to_owned());
-    }
-    Ok(Some(AccessLogFormat { escape, text: text.replace("$reqid", "$request_id") }))
 }
 
 pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {

@@ -18,11 +18,16 @@ use super::{SECRETS, directives, engine};
 use crate::kinds::{File, RenderError};
 use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions};
 use crate::proxy_config::{Forward, ProxyConfig, Revision, Server, Template, Tls, Upstream, UpstreamName, VirtualHost};
-use crate::settings::{NginxOptions, WorkerProcesses};
+use crate::settings::nginx::{Options, WorkerProcesses};
 use crate::units::{CookieName, HostPattern, PathPrefix, SecretName};
 
 /// Renders the one file that a template makes.
-pub(super) fn render(config: &ProxyConfig, template: &Template, limit: usize) -> Result<Vec<File>, RenderError> {
+pub(super) fn render(
+    config: &ProxyConfig,
+    options: &Options,
+    template: &Template,
+    limit: usize,
+) -> Result<Vec<File>, RenderError> {
     let Template { name, text } = template;
     let text = text.as_deref().ok_or_else(|| RenderError::NoTemplate(name.clone()))?;
     let mut engine = engine();
@@ -33,7 +38,7 @@ pub(super) fn render(config: &ProxyConfig, template: &Template, limit: usize) ->
         return Err(RenderError::Template("an inline partial uses a partial".to_owned()));
     }
     let mut printed = Within { text: Vec::new(), limit };
-    let made = engine.render_to_write(name, &Data::of(config), &mut printed);
+    let made = engine.render_to_write(name, &Data::of(config, options), &mut printed);
     if printed.text.len() > limit {
         return Err(RenderError::TooLarge { size: printed.text.len(), limit, parts: 1 });
     }
@@ -210,7 +215,7 @@ struct PoolServer {
 }
 
 impl<'a> Data<'a> {
-    fn of(config: &'a ProxyConfig) -> Self {
+    fn of(config: &'a ProxyConfig, options: &Options) -> Self {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
         Self {
             version: concat!("interlock/", env!("CARGO_PKG_VERSION")),
@@ -220,7 +225,7 @@ impl<'a> Data<'a> {
             ssl_port: proxy.ssl_port,
             published_port: proxy.published_port,
             published_ssl_port: proxy.published_ssl_port,
-            extension_config: settings(&directives::options(proxy)),
+            extension_config: settings(options),
             has_default_backend: default.is_some(),
             default: default.iter().flat_map(|host| backends(config, None, host)).collect(),
             hosts: virtual_hosts
@@ -335,8 +340,8 @@ fn cookie(balance: &Balance) -> &str {
 }
 
 /// The settings of the proxies under the names of their keys.
-fn settings(options: &NginxOptions) -> Map<String, Value> {
-    let NginxOptions {
+fn settings(options: &Options) -> Map<String, Value> {
+    let Options {
         user,
         pid_path,
         worker_processes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::listen::HTTP2_DIRECTIVE;
 use crate::proxy_config::ProxySettings;
-use crate::settings::{NginxOptions, ProxyOptions, WorkerProcesses};
+use crate::settings::nginx::{Options, WorkerProcesses};
 use crate::units::ProxyVersion;
 
 /// What Interlock logs by default: the combined format and what the client says about proxies in front of us.
@@ -33,18 +33,11 @@ pub(super) fn host(version: Option<ProxyVersion>) -> &'static str {
     }
 }
 
-pub(super) fn options(proxy: &ProxySettings) -> NginxOptions {
-    match &proxy.options {
-        ProxyOptions::Nginx(options) => options.as_ref().clone(),
-        _ => NginxOptions::default(),
-    }
-}
-
 /// The main context.
 ///
 /// Paths for temporary files are left to the image: stock images and ours have folders for them that their nginx was built with, and
 /// where the root file system is read-only, those (`/var/lib/nginx`, `/var/cache/nginx`) and `/run` are what has to be writable.
-pub(super) fn main(options: &NginxOptions) -> Vec<String> {
+pub(super) fn main(options: &Options) -> Vec<String> {
     let mut lines: Vec<_> = options.user.iter().map(|user| format!("user {user};")).collect();
     lines.push(match options.worker_processes {
         WorkerProcesses::Auto => "worker_processes auto;".to_owned(),
@@ -61,7 +54,7 @@ pub(super) fn main(options: &NginxOptions) -> Vec<String> {
 }
 
 /// The beginning of the http context, but for the operator's own lines.
-pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+pub(super) fn http(options: &Options, proxy: &ProxySettings) -> Vec<String> {
     let version = proxy.version;
     let mut lines = vec![
         "server_tokens off;".to_owned(),
@@ -118,7 +111,7 @@ pub(super) fn http(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String>
 }
 
 /// What TLS is like, for the http context.
-pub(super) fn tls(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<String> {
+pub(super) fn tls(options: &Options, version: Option<ProxyVersion>) -> Vec<String> {
     let mut lines = vec![
         format!("ssl_protocols {};", options.ssl_protocols),
         format!("ssl_ciphers {};", options.ssl_ciphers),
@@ -137,14 +130,14 @@ pub(super) fn tls(options: &NginxOptions, version: Option<ProxyVersion>) -> Vec<
 }
 
 /// Which failures of a task another one makes good.
-pub(super) fn next_upstream(options: &NginxOptions) -> Vec<String> {
+pub(super) fn next_upstream(options: &Options) -> Vec<String> {
     let lines =
         ["proxy_next_upstream error timeout;", "proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"];
     unsaid(lines.map(str::to_owned).to_vec(), &options.http_options)
 }
 
 /// The beginning of the stream context, but for the operator's own lines.
-pub(super) fn stream(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+pub(super) fn stream(options: &Options, proxy: &ProxySettings) -> Vec<String> {
     let mut lines = vec![
         format!("proxy_connect_timeout {};", time(options.connect_timeout)),
         format!("proxy_timeout {};", time(options.read_timeout)),
@@ -166,12 +159,12 @@ fn no_clients(proxy: &ProxySettings) -> impl Iterator<Item = String> {
 }
 
 /// What requests are logged with.
-pub(super) fn main_log_format(options: &NginxOptions) -> String {
+pub(super) fn main_log_format(options: &Options) -> String {
     options.main_log_format.as_ref().map_or_else(|| format!("'{MAIN_LOG_FORMAT}'"), ToString::to_string)
 }
 
 /// The same where somebody wants to know more.
-pub(super) fn trace_log_format(options: &NginxOptions) -> String {
+pub(super) fn trace_log_format(options: &Options) -> String {
     let format = options.trace_log_format.as_ref();
     format.map_or_else(|| format!("'{MAIN_LOG_FORMAT} {TRACE_LOG_FIELDS}'"), ToString::to_string)
 }
@@ -232,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_an_old_version_does_not_know_is_left_out() {
-        let options = NginxOptions::default();
+        let options = Options::default();
         for (version, knows) in
             [(None, false), (Some("1.22.1"), false), (Some("1.27.3"), false), (Some("1.27.4"), true)]
         {
@@ -242,7 +235,7 @@ mod tests {
 
     #[test]
     fn m1_slow_heads_have_little_time_and_find_much_room() {
-        let options = NginxOptions::default();
+        let options = Options::default();
         assert_eq!(options.max_connections(), 32_767);
         let lines = http(&options, &proxy(None));
         assert!(has(&lines, "client_header_timeout 10s;") && has(&lines, "reset_timedout_connection on;"), "{lines:?}");
@@ -259,14 +252,14 @@ mod tests {
     #[test]
     fn what_the_operator_sets_is_not_set_twice() {
         let raw = |line: &str| vec!["env X;".to_owned(), line.to_owned()];
-        let tcp = NginxOptions { tcp_options: raw("proxy_timeout 12h;"), ..NginxOptions::default() };
+        let tcp = Options { tcp_options: raw("proxy_timeout 12h;"), ..Options::default() };
         assert!(!has(&stream(&tcp, &proxy(None)), "proxy_timeout 600s;"));
-        let options = NginxOptions {
+        let options = Options {
             global_options: raw("timer_resolution 1s; worker_shutdown_timeout 10m;"),
             http_options: raw(
                 "\tkeepalive_min_timeout\t1s; server_tokens off; ssl_session_timeout 1h; proxy_next_upstream off;\nserver { listen 81; proxy_buffering on; }",
             ),
-            ..NginxOptions::default()
+            ..Options::default()
         };
         assert!(!has(&main(&options), "worker_shutdown_timeout 1h;"));
         assert!(!has(&http(&options, &proxy(Some("1.30.0"))), "keepalive_min_timeout 5s;"));
@@ -274,12 +267,12 @@ mod tests {
         assert!(has(&http(&options, &proxy(None)), "proxy_buffering off;"), "their own server's is another");
         assert!(!has(&tls(&options, None), "ssl_session_timeout 1d;"));
         assert_eq!(next_upstream(&options), ["proxy_next_upstream_tries 3;", "proxy_next_upstream_timeout 5s;"]);
-        assert!(has(&main(&NginxOptions::default()), "worker_shutdown_timeout 1h;"));
+        assert!(has(&main(&Options::default()), "worker_shutdown_timeout 1h;"));
         // An own limit takes the place of ours, and may not be the only one that counts.
-        let limited = NginxOptions {
+        let limited = Options {
             connections_per_address: crate::settings::Limit::Count(9),
             http_options: raw("limit_conn_zone $server_name zone=own:1m; limit_conn own 5;"),
-            ..NginxOptions::default()
+            ..Options::default()
         };
         let lines = super::super::limits::http(&limited);
         assert!(has(&lines, "limit_conn_zone $counted_client zone=interlock_requests:20m;"), "{lines:?}");

@@ -3,13 +3,13 @@
 use super::block::{Block, Location};
 use super::directives::time;
 use crate::labels::options::TimeSpan;
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 
 /// The location that says in gRPC's own form why a request failed. A label cannot name it: paths begin with a slash.
 pub(crate) const FAILURE: &str = "@grpc_failure";
 
 /// Lines for the http context: what the settings and this proxy say for HTTP.
-pub(super) fn http(options: &NginxOptions) -> Vec<String> {
+pub(super) fn http(options: &Options) -> Vec<String> {
     vec![
         // What an application says about a failure can be long, and comes in headers.
         "grpc_buffer_size 16k;".to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn codes() -> Block {
 }
 
 /// Lines for a location. The client of a stream may be silent for as long as the application, since a stream is the body of a request.
-pub(super) fn location(options: &NginxOptions, read_timeout: Option<TimeSpan>) -> [String; 2] {
+pub(super) fn location(options: &Options, read_timeout: Option<TimeSpan>) -> [String; 2] {
     let silent = read_timeout.map_or_else(|| time(options.read_timeout), |time| time.to_string());
     [format!("client_body_timeout {silent}"), failures()]
 }

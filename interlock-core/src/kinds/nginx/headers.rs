@@ -3,7 +3,7 @@
 use super::block::Block;
 use crate::labels::options::{BackendProtocol, HeaderEdit};
 use crate::proxy_config::ProxySettings;
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 use crate::units::PathPrefix;
 
 /// What applications are told about the client is what this proxy saw, never what the client said.
@@ -47,7 +47,7 @@ pub(super) const VOUCHED: &[&str] =
     &["Remote-User", "True-Client-IP", "X-Client-IP", "X-Forwarded-User", "X-Remote-User"];
 
 /// The lines for all requests.
-pub(super) fn for_all(options: &NginxOptions, proxy: &ProxySettings) -> Vec<String> {
+pub(super) fn for_all(options: &Options, proxy: &ProxySettings) -> Vec<String> {
     lines("proxy", |_| true).chain(vouched("proxy", proxy, &[])).chain(aliases("proxy", options)).collect()
 }
 
@@ -75,7 +75,7 @@ fn vouched<'a>(program: &'a str, proxy: &ProxySettings, edits: &'a [HeaderEdit])
 
 /// Where the operator has names with underscores accepted, each name above has others that applications take for the same: CGI, WSGI and
 /// Rack know no difference between `-` and `_`. Otherwise nginx drops them by itself.
-fn aliases<'a>(program: &'a str, options: &NginxOptions) -> impl Iterator<Item = String> + 'a {
+fn aliases<'a>(program: &'a str, options: &Options) -> impl Iterator<Item = String> + 'a {
     let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().chain(VOUCHED).copied());
     let names = names.filter(|name| name.contains('-')).filter(move |_| options.underscores_in_headers);
     names
@@ -105,7 +105,7 @@ fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = Str
 /// All lines for a location that has some of its own: nginx takes none from outside then. `cut`: what is removed from the path, for
 /// applications that make links.
 pub(super) fn request(
-    (options, proxy): (&NginxOptions, &ProxySettings),
+    (options, proxy): (&Options, &ProxySettings),
     protocol: BackendProtocol,
     cut: Option<&PathPrefix>,
     edits: &[HeaderEdit],

@@ -6,7 +6,7 @@ use super::block::{Block, NO_TASK};
 use super::{directives, grpc};
 use crate::labels::options::{Balance, Canary, RateLimit, Token};
 use crate::proxy_config::{CanaryForward, Forward, ProxyConfig, ProxySettings, UpstreamName};
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 use crate::units::hash;
 use crate::units::{CookieName, PathPrefix};
 
@@ -77,7 +77,7 @@ impl Helpers {
     }
 
     /// Lines for the http context.
-    pub(super) fn lines(&self, options: &NginxOptions) -> Vec<String> {
+    pub(super) fn lines(&self, options: &Options) -> Vec<String> {
         let zone = |(name, rate): (&String, &RateLimit)| {
             format!("limit_req_zone $binary_remote_addr zone={name}:1m rate={}r/s;", rate.per_second)
         };

@@ -6,7 +6,7 @@
 use super::block::Block;
 use super::directives;
 use crate::proxy_config::{ProxySettings, VirtualHost};
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 
 /// Not empty for a target with a `#`, which no client may send (RFC 9112, 3.2), and which applications read in different ways.
 const BAD: &str = "$bad_target";
@@ -73,7 +73,7 @@ impl Refused {
 }
 
 /// The zone in which they are counted: lines for the http or the stream context.
-pub(super) fn zone(options: &NginxOptions, counted: Counted) -> Vec<String> {
+pub(super) fn zone(options: &Options, counted: Counted) -> Vec<String> {
     if options.connections_per_address() == 0 {
         return Vec::new();
     }
@@ -85,13 +85,13 @@ pub(super) fn zone(options: &NginxOptions, counted: Counted) -> Vec<String> {
 }
 
 /// How many of them an address may have under way; without the `;`.
-pub(super) fn limit(options: &NginxOptions, counted: Counted) -> Option<String> {
+pub(super) fn limit(options: &Options, counted: Counted) -> Option<String> {
     let most = Some(options.connections_per_address()).filter(|most| *most > 0)?;
     Some(format!("limit_conn {} {most}", counted.zone()))
 }
 
 /// Lines for the http context.
-pub(super) fn http(options: &NginxOptions) -> Vec<String> {
+pub(super) fn http(options: &Options) -> Vec<String> {
     let limit =
         limit(options, Counted::Requests).map(|limit| [format!("{limit};"), "limit_conn_status 429;".to_owned()]);
     directives::unsaid(
@@ -102,7 +102,7 @@ pub(super) fn http(options: &NginxOptions) -> Vec<String> {
 
 /// The maps that say who is counted as one: blocks for the http or the stream context. A balancer that is trusted stands for many
 /// clients, and is not counted itself.
-pub(super) fn blocks(options: &NginxOptions, proxy: &ProxySettings) -> Vec<Block> {
+pub(super) fn blocks(options: &Options, proxy: &ProxySettings) -> Vec<Block> {
     if options.connections_per_address() == 0 {
         return Vec::new();
     }

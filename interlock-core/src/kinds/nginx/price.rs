@@ -11,11 +11,11 @@ use super::helpers::Helpers;
 use super::listen::Listen;
 use super::servers::{Maker, Server};
 use super::split::CAPACITY;
-use super::{directives, view};
+use super::view;
 use crate::labels::options::{Balance, HeaderEdit};
 use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
 use crate::routes::model::{Health, Price, Prices, Route, Tls};
-use crate::settings::{Extension, NginxOptions};
+use crate::settings::nginx::Options;
 use crate::units::{HostPattern, overlap};
 
 /// An upstream without its name and its servers.
@@ -38,8 +38,8 @@ const BACKUP: usize = 24;
 const DENY: usize = 24;
 
 /// What routes of a service cluster come to. `overlays`: the subnets that proxies may come to have, more than they get.
-pub(crate) fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
-    let tariff = Tariff::of(extension, overlays);
+pub(crate) fn prices<'a>(proxy: &ProxySettings, options: &Options, overlays: &'a [IpNet]) -> Prices<'a> {
+    let tariff = Tariff::of(proxy.clone(), options.clone(), overlays);
     Prices { of_route: Box::new(move |route| tariff.price(route)), files: CAPACITY }
 }
 
@@ -47,15 +47,13 @@ pub(crate) fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices
 struct Tariff<'a> {
     listen: Listen,
     proxy: ProxySettings,
-    options: NginxOptions,
+    options: Options,
     info_headers: Vec<String>,
     overlays: &'a [IpNet],
 }
 
 impl<'a> Tariff<'a> {
-    fn of(extension: &Extension, overlays: &'a [IpNet]) -> Self {
-        let proxy = ProxySettings::of(extension, extension.proxy_version, None);
-        let options = directives::options(&proxy);
+    fn of(proxy: ProxySettings, options: Options, overlays: &'a [IpNet]) -> Self {
         let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
         Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, info_headers, overlays }
     }

@@ -10,7 +10,7 @@ use super::listen::Listen;
 use super::{NOT_CLIENTS, SECRETS, grpc, headers};
 use crate::labels::options::{RouteOptions, TimeSpan};
 use crate::proxy_config::{Forward, ProxySettings, Tls, UpstreamName, VirtualHost};
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 use crate::units::{HostPattern, PathPrefix, overlap};
 
 const NO_ROUTE: &str = "503 Service Unavailable: no service answers for this host";
@@ -68,7 +68,7 @@ pub(super) struct Maker<'a> {
     pub(super) listen: &'a Listen,
     pub(super) helpers: &'a mut Helpers,
     pub(super) info_headers: &'a [String],
-    pub(super) options: &'a NginxOptions,
+    pub(super) options: &'a Options,
     pub(super) proxy: &'a ProxySettings,
 }
 

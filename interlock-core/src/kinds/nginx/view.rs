@@ -14,7 +14,7 @@ use super::{HEALTH_PORT, directives, headers, too_large};
 use crate::kinds::RenderError;
 use crate::labels::options::Balance;
 use crate::proxy_config::{self, Forward, ProxyConfig, Revision, Tls, UpstreamName, VirtualHost};
-use crate::settings::NginxOptions;
+use crate::settings::nginx::Options;
 use crate::units::{HostPattern, PathPrefix};
 
 /// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only: what more requests at once
@@ -220,14 +220,12 @@ pub(super) struct SocketEntry<'a> {
 
 impl<'a> View<'a> {
     /// Decides everything, unless that comes to more than so many bytes: who renders may have little memory.
-    pub(super) fn of(config: &'a ProxyConfig, most: usize) -> Result<Self, RenderError> {
+    pub(super) fn of(config: &'a ProxyConfig, options: &Options, most: usize) -> Result<Self, RenderError> {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
-        let options = directives::options(proxy);
         let info_headers = if options.hide_info_headers { Vec::new() } else { info_headers() };
         let listen = Listen::of(config, &options.pid_path);
         let mut found = Helpers::of(config);
-        let mut make =
-            Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options: &options, proxy };
+        let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options, proxy };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         let mut size = 0;
         let share = virtual_hosts.values().filter_map(servers::is_plain).count() > MOST_SERVERS;
@@ -249,24 +247,24 @@ impl<'a> View<'a> {
         let (in_http, passed) =
             (used_in_http(config), passed_through(config).map(|(_, to)| to).collect::<BTreeSet<_>>());
         let default_locations = make.default_http(default.as_ref());
-        let tls = tls(config, &options, &mut make);
+        let tls = tls(config, options, &mut make);
         if tls.is_some() {
             servers.extend(closed(config).chunks(NAMES_OF_A_SERVER).map(|hosts| make.closed(hosts)));
         }
-        let mut http = directives::http(&options, proxy);
-        http.extend(limits::http(&options));
-        http.extend(found.lines(&options));
+        let mut http = directives::http(options, proxy);
+        http.extend(limits::http(options));
+        http.extend(found.lines(options));
         Ok(Self {
             cluster: cluster.title(),
             revision: revision.to_string(),
-            main: directives::main(&options),
+            main: directives::main(options),
             worker_connections: options.max_connections(),
             http,
             hashes: directives::unsaid(Hashes::of(virtual_hosts).http(), &options.http_options),
             raw: options.http_options.clone(),
             host: directives::host(proxy.version),
-            set_headers: headers::for_all(&options, proxy),
-            next_upstream: directives::next_upstream(&options),
+            set_headers: headers::for_all(options, proxy),
+            next_upstream: directives::next_upstream(options),
             info_headers,
             blocks: Section::of(
                 "blocks",
@@ -274,7 +272,7 @@ impl<'a> View<'a> {
                     .into_iter()
                     .chain(headers::blocks(proxy))
                     .chain(limits::targets())
-                    .chain(limits::blocks(&options, proxy))
+                    .chain(limits::blocks(options, proxy))
                     .chain(found.blocks())
                     .collect(),
             ),
@@ -292,8 +290,7 @@ impl<'a> View<'a> {
             default_refused: default.as_ref().map_or(Refused::BAD, Refused::of).server,
             default_locations: Section::of("locations", default_locations),
             tls,
-            stream: (listen.behind_stream || !options.tcp_options.is_empty())
-                .then(|| stream(config, &options, &listen)),
+            stream: (listen.behind_stream || !options.tcp_options.is_empty()).then(|| stream(config, options, &listen)),
             shared_locations: Section::of("locations", proxy.health_path.iter().map(Location::health).collect()),
             unavailable: (!unavailable.is_empty())
                 .then(|| Unavailable { message: NO_TASK, names: Section::of("server_names", unavailable) }),
@@ -322,7 +319,7 @@ fn passed_through(config: &ProxyConfig) -> impl Iterator<Item = (&HostPattern, &
     })
 }
 
-fn tls(config: &ProxyConfig, options: &NginxOptions, make: &mut Maker<'_>) -> Option<TlsView> {
+fn tls(config: &ProxyConfig, options: &Options, make: &mut Maker<'_>) -> Option<TlsView> {
     let hosts = config.virtual_hosts.values().chain(&config.default);
     if hosts.clone().all(|host| host.tls == Tls::None) {
         return None;
@@ -346,7 +343,7 @@ fn closed(config: &ProxyConfig) -> Vec<&HostPattern> {
     hosts.map(|(pattern, _)| pattern).collect()
 }
 
-fn stream<'a>(config: &'a ProxyConfig, options: &NginxOptions, listen: &Listen) -> Stream<'a> {
+fn stream<'a>(config: &'a ProxyConfig, options: &Options, listen: &Listen) -> Stream<'a> {
     let used: BTreeSet<_> = passed_through(config).map(|(_, upstream)| upstream).collect();
     let upstreams = config.upstreams.iter().filter(|(name, _)| used.contains(name));
     let passed: BTreeSet<_> = passed_through(config).map(|(pattern, _)| pattern).collect();

@@ -7,7 +7,7 @@ use super::reach::World;
 use crate::labels::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
 use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
 use crate::ownership;
-use crate::settings::{Extension, ProxyOptions, SecretPolicy};
+use crate::settings::{Extension, SecretPolicy};
 use crate::swarm::{Labels, STACK_LABEL, Secret, Service};
 use crate::units::{HostPattern, PathPrefix, SecretName};
 
@@ -236,10 +236,8 @@ fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refus
             .about("sticky_session_cookie", cookie.as_str())),
         (Some(cookie), false) => Ok(Balance::Cookie(cookie.clone())),
         (None, true) => Ok(Balance::IpHash),
-        (None, false) => Ok(match &extension.options {
-            ProxyOptions::Nginx(options) if options.ip_hash && labels.ip_hash.is_none() => Balance::IpHash,
-            _ => Balance::RoundRobin,
-        }),
+        (None, false) if extension.kind.ip_hash() && labels.ip_hash.is_none() => Ok(Balance::IpHash),
+        (None, false) => Ok(Balance::RoundRobin),
     }
 }
 
