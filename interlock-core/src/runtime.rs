@@ -36,10 +36,12 @@ use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
 use crate::kinds::Checker;
 use crate::peers::Delivery;
 use crate::problem::Problem;
+use crate::reconcile::{Inputs, Outcome, reconcile};
 use crate::settings::Settings;
 use crate::trust::Authority;
 
 mod checked;
+mod deciding;
 mod execute;
 mod follow;
 mod installing;
@@ -83,6 +85,8 @@ pub struct Options {
     pub renew_after: Duration,
     /// How long reads may fail before proxies are sent to look for another core, and each time again.
     pub blind_after: Duration,
+    /// What decides.
+    pub reconcile: fn(&Inputs) -> Outcome,
 }
 
 impl Options {
@@ -98,6 +102,7 @@ impl Options {
             delivery: Delivery::default(),
             renew_after: Duration::from_secs(600),
             blind_after: Duration::from_secs(30),
+            reconcile,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The running controller while calls fail, answers get lost and events go missing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::support::settings;
 use crate::support::world::route;
 use interlock_core::docker::{Deadlines, Endpoint};
+use interlock_core::reconcile::{Inputs, Outcome, reconcile};
 use interlock_core::runtime::{self, Options};
 use interlock_testkit::script::{EventFaults, Fault, Rule};
 use interlock_testkit::{ApiError, Swarm, server};
@@ -27,6 +29,11 @@ struct Running {
 impl Running {
     /// A Swarm with one service, and the controller at work on it.
     fn start(arrange: impl FnOnce(&mut Swarm)) -> Self {
+        Self::start_deciding(arrange, reconcile)
+    }
+
+    /// The same with another decision.
+    fn start_deciding(arrange: impl FnOnce(&mut Swarm), reconcile: fn(&Inputs) -> Outcome) -> Self {
         let mut swarm = Swarm::three_nodes().overlay("demo");
         route(&mut swarm, "shop", "demo");
         swarm.settle();
@@ -35,7 +42,7 @@ impl Running {
         let handle = server::serve(Arc::new(Mutex::new(swarm)), folder.path()).unwrap().with_clock(SPEED);
         let short = Duration::from_millis(500);
         let deadlines = Deadlines { list: short, inspect: short, write: short };
-        let options = Options { deadlines, ..Options::new(Endpoint::at(handle.url())) };
+        let options = Options { deadlines, reconcile, ..Options::new(Endpoint::at(handle.url())) };
         let (stop, stopped) = oneshot::channel();
         let quick = settings("PollInterval = \"200ms\"\n[Extensions.default]\n");
         let controller = tokio::spawn(runtime::run(quick, options.clone(), async {
@@ -260,4 +267,54 @@ async fn events_may_get_lost_or_never_come() {
         running.served("late.example.com").await;
         running.ends_with_nothing_to_do().await;
     }
+}
+
+fn has(inputs: &Inputs, name: &str) -> bool {
+    inputs.snapshot.services.iter().any(|service| service.spec.name == name)
+}
+
+/// A decision that panics: what was decided stays in force, core goes on, and decides again when that is possible.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_panics_changes_nothing_and_ends_nobody() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    fn decide(inputs: &Inputs) -> Outcome {
+        if has(inputs, "evil") {
+            // The search for the service has fewer.
+            PANICS.fetch_add(usize::from(inputs.snapshot.services.len() == 3), Ordering::SeqCst);
+            panic!("an input that nobody thought of");
+        }
+        reconcile(inputs)
+    }
+    let running = Running::start_deciding(|_| (), decide);
+    running.served("shop.example.com").await;
+    route(&mut running.handle.swarm(), "evil", "demo");
+    running.until("it is tried again", |_| PANICS.load(Ordering::SeqCst) > 1).await;
+    assert!(running.serves("shop.example.com") && !running.serves("evil.example.com"));
+    running.handle.swarm().remove_service("evil").unwrap();
+    route(&mut running.handle.swarm(), "late", "demo");
+    running.served("late.example.com").await;
+    running.ends_with_nothing_to_do().await;
+}
+
+/// While a decision is made core stops when it is told to, and so it hears all else.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_goes_on_while_it_decides() {
+    static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    static WAITING: AtomicUsize = AtomicUsize::new(0);
+    fn decide(inputs: &Inputs) -> Outcome {
+        if has(inputs, "large") {
+            WAITING.fetch_add(1, Ordering::SeqCst);
+            drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |is_open| !*is_open).unwrap());
+        }
+        reconcile(inputs)
+    }
+    let running = Running::start_deciding(|_| (), decide);
+    running.served("shop.example.com").await;
+    route(&mut running.handle.swarm(), "large", "demo");
+    running.until("a decision is being made", |_| WAITING.load(Ordering::SeqCst) > 0).await;
+    running.stop.send(()).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(30), running.controller).await;
+    *GATE.0.lock().unwrap() = true;
+    GATE.1.notify_all();
+    ended.expect("a controller that was told to stop does").unwrap().unwrap();
 }

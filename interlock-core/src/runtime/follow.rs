@@ -12,6 +12,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Options;
+use super::deciding::{Decided, Undecided, decide};
 use super::execute::{Applied, Holds, Stop, apply};
 use super::log_changes::{self, Told};
 use super::peer_server::{self, Control};
@@ -24,7 +25,7 @@ use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::plan::Action;
 use crate::proxy_config::template;
-use crate::reconcile::{Outcome, reconcile};
+use crate::reconcile::Outcome;
 use crate::settings::Settings;
 use crate::units::NodeId;
 
@@ -67,6 +68,13 @@ pub(super) struct Follower {
     told: Told,
     control: Control,
     reads: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// A decision that is being made. It may be beside any state of the loop.
+    deciding: Option<BoxFuture<'static, Decided>>,
+    /// Why the last decision came to nothing, and the pauses before the next.
+    undecided: Option<Undecided>,
+    undecided_pauses: Backoff,
+    /// Until when no decision is made.
+    not_before: Option<Instant>,
     /// Whether anything was read lately.
     worked: bool,
     /// Whether anything was ever read.
@@ -101,6 +109,10 @@ impl Follower {
             told: Told::default(),
             control,
             reads: FuturesUnordered::new(),
+            deciding: None,
+            undecided: None,
+            undecided_pauses: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            not_before: None,
             worked: false,
             worked_ever: false,
             again_at: None,
@@ -165,15 +177,16 @@ impl Follower {
             let now = Instant::now();
             self.send_away_if_due(now);
             self.start_reads(client, now);
-            self.decide_if_due(client, now).await;
+            self.decide_if_due(now);
             let wake_at = self.wake_at(renew_at);
-            // One of six things happens next:
+            // One of seven things happens next:
             // 1. We shall stop.
             // 2. An event comes: what it is about is read. When the stream ends, we connect anew.
             // 3. A read comes back: the copy is renewed, and if something in it is new a decision is due.
             // 4. A plan was carried out, as far as it went: what it touched is read before anything else is decided.
-            // 5. An extension or a proxy says something: decisions may depend on it.
-            // 6. It is time: for a read, for a decision, for a new connection, to send proxies away.
+            // 5. A decision was made: those who follow core are shown it, and it is carried out if the copy is up to date.
+            // 6. An extension or a proxy says something: decisions may depend on it.
+            // 7. It is time: for a read, for a decision, for a new connection, to send proxies away.
             select! {
                 () = &mut shutdown => break Ended::Shutdown,
                 event = events.next() => match event {
@@ -187,6 +200,7 @@ impl Follower {
                     }
                 }
                 applied = self.state.applied() => self.applied(applied, Instant::now()),
+                decided = made(&mut self.deciding) => self.decided(decided, client, Instant::now()),
                 said = self.control.said() => self.said(said, Instant::now()),
                 () = sleep_until(wake_at) => {
                     if renew_at <= Instant::now() && !matches!(self.state, State::Applying(..)) {
@@ -209,6 +223,7 @@ impl Follower {
     /// Ends what is under way: reads at once, an application after the call that it is making.
     async fn end(&mut self) {
         self.reads.clear();
+        self.deciding = None;
         if let State::Applying(applying, stop) = std::mem::replace(&mut self.state, State::Watching) {
             stop.now();
             match timeout(Self::GRACE, applying).await {
@@ -350,11 +365,14 @@ impl Follower {
         }
     }
 
-    /// Decides, if that is due, shows it to those who follow core, and if the copy is up to date, begins to carry out what was decided.
+    /// Begins to decide, if that is due.
     ///
     /// While a plan is being carried out, and until what it touched was read again, nothing is begun; what extensions and proxies get does
     /// not wait for that.
-    async fn decide_if_due(&mut self, client: &Client, now: Instant) {
+    fn decide_if_due(&mut self, now: Instant) {
+        if self.deciding.is_some() || self.not_before.is_some_and(|at| now < at) {
+            return;
+        }
         let may_act = matches!(self.state, State::Watching);
         let changed = self.debounce.due().is_some_and(|due| due <= now);
         let thinks = changed && (may_act || self.may_think());
@@ -364,26 +382,46 @@ impl Follower {
             return;
         }
         self.debounce.fired(now);
+        self.again_at = None;
         Arc::make_mut(&mut self.world.inputs).snapshot.observed_at = (self.options.clock)();
-        let inputs = self.world.inputs.clone();
-        // It is a matter of a second where there are ten thousand services, and others share this thread.
-        let thought = tokio::task::spawn_blocking(move || {
-            let start = std::time::Instant::now();
-            (reconcile(&inputs), start.elapsed())
-        });
-        let (mut outcome, busy) = match thought.await {
-            Ok(thought) => thought,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        let (inputs, last) = (self.world.inputs.clone(), self.undecided.clone());
+        self.deciding = Some(decide(inputs, may_act, self.options.reconcile, last).boxed());
+    }
+
+    /// A decision was made. It is shown to those who follow core, and if the copy is still up to date, begun to be carried out.
+    fn decided(&mut self, decided: Decided, client: &Client, now: Instant) {
+        let Decided { inputs: decided_on, may_act, result } = decided;
+        let (mut outcome, busy) = match result {
+            Ok(made) => made,
+            Err(undecided) => {
+                log_changes::undecided(&undecided, self.undecided.as_ref());
+                self.undecided = Some(undecided);
+                let again = now + self.undecided_pauses.next();
+                self.not_before = Some(again);
+                self.again_at = Some(again);
+                return;
+            }
         };
+        if self.undecided.take().is_some() {
+            tracing::info!("decisions are made again");
+            self.undecided_pauses.reset();
+        }
+        self.not_before = None;
         self.pace.thought(busy);
-        let inputs = Arc::make_mut(&mut self.world.inputs);
         let lives: BTreeSet<_> = outcome.proxy_configs.keys().cloned().collect();
-        self.control.publish(&inputs.snapshot, &mut outcome);
+        self.control.publish(&decided_on.snapshot, &mut outcome);
         let Outcome { plan, problems, live, mut memory, next, .. } = outcome;
-        let observed_at = inputs.snapshot.observed_at;
+        let observed_at = decided_on.snapshot.observed_at;
+        let services = &decided_on.snapshot.services;
         self.again_at =
             next.and_then(|next| Duration::try_from(next.duration_since(observed_at)).ok()).map(|time| now + time);
         self.told.routes(live);
+        let may_act = may_act && matches!(self.state, State::Watching);
+        if may_act {
+            self.told.outcome(&problems, &plan, services);
+        }
+        drop(decided_on);
+        let inputs = Arc::make_mut(&mut self.world.inputs);
         inputs.renderings.retain(|key, _| lives.contains(key));
         if !may_act {
             // Nothing of the plan is attempted.
@@ -392,7 +430,6 @@ impl Follower {
             return;
         }
         inputs.memory = memory;
-        self.told.outcome(&problems, &plan, &inputs.snapshot.services);
         let steps = self.holds.allowed(plan.steps, now);
         if steps.is_empty() {
             return;
@@ -469,14 +506,24 @@ impl Follower {
     /// When to look again, if nothing happens before.
     fn wake_at(&self, renew_at: Instant) -> Instant {
         let decide = match self.state {
+            _ if self.deciding.is_some() => None,
             State::Watching => self.debounce.due().into_iter().chain(self.holds.next()).chain(self.again_at).min(),
             State::Behind(..) | State::Applying(..) if self.may_think() => self.debounce.due(),
             State::Behind(..) | State::Applying(..) => None,
         };
+        let decide = decide.map(|at| self.not_before.map_or(at, |earliest| earliest.max(at)));
         let renew = if matches!(self.state, State::Applying(..)) { None } else { Some(renew_at) };
         let next = [decide, renew, self.schedule.next(), self.sight.due()].into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
+}
+
+/// Waits for a decision; for ever when none is being made.
+async fn made(deciding: &mut Option<BoxFuture<'static, Decided>>) -> Decided {
+    let Some(making) = deciding else { return std::future::pending().await };
+    let made = making.await;
+    *deciding = None;
+    made
 }
 
 impl State {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deciding::Undecided;
 use crate::docker::{self, ErrorKind};
 use crate::labels;
 use crate::plan::{Plan, Step};
-use crate::problem::{Problem, Severity, Subject, shown};
+use crate::problem::{Problem, Severity, Subject, said, shown};
 use crate::routes::{Live, LiveRoutes, Place};
 use crate::swarm::{Engine, Service};
 use crate::units::Cluster;
@@ -32,6 +33,20 @@ enum Became {
 
 /// How many routes a line is logged about after one decision.
 const MOST_ROUTES: usize = 100;
+
+/// Logs why there is no decision, unless it is for the same reason as the last time.
+pub(super) fn undecided(undecided: &Undecided, last: Option<&Undecided>) {
+    if last == Some(undecided) {
+        return;
+    }
+    let Undecided { message, service } = undecided;
+    let service = service.as_deref().map(shown);
+    tracing::error!(
+        service,
+        "a decision failed, so what was decided before stays in force: {}; please report this with the output of `interlock snapshot`",
+        said(message)
+    );
+}
 
 impl Told {
     /// What is wrong now. Answers what is new about it, and what is over.
