@@ -11,50 +11,36 @@
 //! that works. No request is lost to a reload, and none to a crash of nginx's master process.
 
 mod candidate;
-mod connections;
-mod folder;
 mod follow;
-pub mod health;
 mod history;
-mod master;
-mod not_clients;
-mod output;
-mod processes;
-mod program;
-mod reaper;
 mod retry;
 mod seal;
 mod secrets;
 mod serving;
 mod signals;
 mod supervise;
-mod trial;
 mod volume;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
+pub use crate::kinds::nginx::server::health;
 pub use seal::Seal;
 pub use signals::{Order, orders};
 
 use crate::deployment::{AgentFile, MANIFEST_FILE};
 use crate::grpc::v1::proxies_client::ProxiesClient;
+use crate::kinds::nginx::server::{self as nginx, Server};
+use crate::kinds::reaper::Children;
 use crate::settings::Kind;
-use connections::Connections;
-use folder::Folder;
 use follow::{Follower, Introduction, Running};
 use history::Copies;
-use output::Output;
-use processes::Generations;
-use program::Program;
-use reaper::Children;
 use signals::Orders;
 use supervise::{Boot, Supervisor};
 use volume::Volume;
@@ -223,16 +209,22 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
         });
     }
     std::fs::create_dir_all(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
-    not_clients::note(&options.run).map_err(|source| Error::Folder { path: options.run.clone(), source })?;
     let version_warning = version_warning(&options.version_file);
     if !version_warning.is_empty() {
         tracing::warn!("{version_warning}");
     }
-    let hitless = matches!(delivery, Delivery::Hitless { .. });
-    let connections = Connections::new(options.times.look);
-    let output = Output::to_ours(&options.run, &connections).map(Arc::new);
-    let output = output.inspect_err(|error| tracing::warn!("nginx writes to this container's output itself: {error}"));
-    let program = Program::new(&options.command, hitless, children, output.ok());
+    let server = Server::new(&nginx::Options {
+        command: &options.command,
+        run: &options.run,
+        health: options.health,
+        check: options.times.check,
+        serve: options.times.serve,
+        look: options.times.look,
+        old_workers: options.old_workers.unwrap_or_else(nginx::room),
+        changes: matches!(delivery, Delivery::Hitless { .. }),
+        children,
+    });
+    let server = server.map_err(|source| Error::Folder { path: options.run.clone(), source })?;
     let (wanted_by_core, wanted) = watch::channel(None);
     let (running, running_now) = watch::channel(Running::default());
     let (answers, answered) = mpsc::unbounded_channel();
@@ -257,11 +249,11 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
             generation = agent.generation.to_string();
             let hostname = nix::unistd::gethostname().unwrap_or_default();
             let mut secrets = secrets::describe(&options.secrets);
-            trial::judge(&program, &options.run, &options.secrets, &mut secrets, options.times.trial).await;
+            secrets::judge(&server, &options.secrets, &mut secrets, options.times.trial).await;
             let introduction = Introduction {
                 agent: concat!("interlock/", env!("CARGO_PKG_VERSION")).to_owned(),
                 generation: agent.generation,
-                proxy_version: program.version().await,
+                proxy_version: server.version().await,
                 hostname: hostname.to_string_lossy().into_owned(),
                 version_warning,
                 secrets,
@@ -273,36 +265,29 @@ pub async fn run(options: Options, delivery: Delivery, orders: mpsc::UnboundedRe
                 running: running_now,
                 wanted: wanted_by_core,
                 answers: answered,
-                connections,
+                connections: server.connections(),
                 pause,
                 seal,
             };
             tasks.spawn(follower.run());
         }
     }
-    let room = options.old_workers.unwrap_or_else(processes::room);
     let supervisor = Supervisor {
-        folder: Folder::new(&options.run),
+        server,
         volume: Volume::new(Copies::new(&options.state, &generation), options.times.volume),
         boot,
         seal: sealed,
-        program,
         wanted,
         reached,
         running,
         answers,
         linger,
         times: options.times,
-        health: options.health,
-        master: None,
         current: None,
         refused: None,
         retry: None,
         untold: Vec::new(),
         early_deaths: 0,
-        orphaned: Vec::new(),
-        generations: Generations::new(room),
-        sockets: Default::default(),
     };
     supervisor.run(Orders { received: orders, reload: false }).await
 }

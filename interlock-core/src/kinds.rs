@@ -17,6 +17,10 @@ pub mod nginx;
 mod placeholders;
 #[cfg(feature = "grpc")]
 mod process;
+#[cfg(feature = "grpc")]
+pub(crate) mod reaper;
+#[cfg(feature = "grpc")]
+pub(crate) mod server;
 
 #[cfg(feature = "grpc")]
 pub use nginx::check::{CheckError, Checker, CheckerError};

@@ -1,13 +1,12 @@
 //! A configuration that the proxy could run, and where it comes from.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 
+use crate::kinds::server::FileSet;
 use crate::kinds::{self, File};
-use crate::proxy_config::Revision;
 use crate::trust::SignedManifest;
 
 /// A configuration that the proxy could run.
@@ -16,11 +15,15 @@ pub(super) struct Candidate {
     pub(super) origin: Origin,
     /// Core's signature as hexadecimal digits; empty where there is none.
     pub(super) signature: String,
-    /// Its name; unknown for what Docker mounts until nginx says it.
-    pub(super) revision: Option<Revision>,
-    pub(super) hash: String,
-    /// The first is the one that nginx is started with.
-    pub(super) files: Arc<[File]>,
+    pub(super) set: FileSet,
+}
+
+impl Deref for Candidate {
+    type Target = FileSet;
+
+    fn deref(&self) -> &FileSet {
+        &self.set
+    }
 }
 
 /// Where a configuration comes from.
@@ -68,24 +71,7 @@ impl Candidate {
             signed.signature().clone_into(&mut signature);
         }
         let hash = kinds::hash(&files);
-        Ok(Self { origin: Origin::Boot, signature, revision, hash, files: files.into() })
-    }
-
-    /// A name for a folder or a file: `0123456789abcdef-01234567`.
-    pub(super) fn name(&self) -> String {
-        let hash = self.hash.get(..8).unwrap_or(&self.hash);
-        match &self.revision {
-            Some(revision) => format!("{revision}-{hash}"),
-            None => format!("boot-{hash}"),
-        }
-    }
-
-    /// Whether nginx would read the same. The order of the files makes no difference to it.
-    pub(super) fn is_same<'a>(&'a self, other: &'a Self) -> bool {
-        let by_path = |candidate: &'a Self| -> BTreeMap<&'a str, &'a str> {
-            candidate.files.iter().map(|file| (file.path.as_str(), file.content.as_str())).collect()
-        };
-        self.hash == other.hash || (self.files.len() == other.files.len() && by_path(self) == by_path(other))
+        Ok(Self { origin: Origin::Boot, signature, set: FileSet { revision, hash, files: files.into() } })
     }
 }
 

@@ -11,10 +11,11 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Client;
 use super::candidate::{Candidate, Origin};
-use super::connections::Connections;
 use super::seal::Seal;
 use crate::grpc::v1::follow_request::Event;
 use crate::grpc::{MESSAGE_LIMIT, convert, v1};
+use crate::kinds::nginx::server::Connections;
+use crate::kinds::server::{FileSet, UnreachableTask};
 use crate::proxy_config::Generation;
 
 /// What the proxy runs, for core.
@@ -122,7 +123,7 @@ impl Follower {
                     let _ = requests.send(request(self.event(answer)));
                 }
                 _ = look.tick() => {
-                    let now = self.connections.unreachable();
+                    let now = reported(&self.connections);
                     if now != unreachable {
                         unreachable.clone_from(&now);
                         let _ = requests.send(request(Event::Reachability(v1::Reachability { unreachable: now })));
@@ -136,7 +137,7 @@ impl Follower {
         let Introduction { agent, generation, proxy_version, hostname, version_warning, secrets } =
             self.introduction.clone();
         let Running { revision, hash } = self.running.borrow().clone();
-        let (generation, unreachable) = (generation.to_string(), self.connections.unreachable());
+        let (generation, unreachable) = (generation.to_string(), reported(&self.connections));
         v1::Hello { agent, generation, proxy_version, hostname, revision, hash, version_warning, secrets, unreachable }
     }
 
@@ -155,9 +156,7 @@ impl Follower {
             let candidate = Candidate {
                 origin: Origin::Core,
                 signature: signature.clone(),
-                revision: Some(revision),
-                hash: hash.clone(),
-                files: files.into(),
+                set: FileSet { revision: Some(revision), hash: hash.clone(), files: files.into() },
             };
             match self.seal.as_ref().and_then(|seal| seal.breaks(&candidate)) {
                 Some(wrong) => Err(convert::Malformed { field: "signature", wrong: wrong.to_owned() }),
@@ -197,4 +196,14 @@ impl Follower {
 
 fn request(event: Event) -> v1::FollowRequest {
     v1::FollowRequest { event: Some(event) }
+}
+
+/// The tasks that do not accept connections now, for core.
+fn reported(connections: &Connections) -> Vec<v1::UnreachableTask> {
+    let task = |UnreachableTask { address, refuses, is_lasting }| v1::UnreachableTask {
+        address: address.to_string(),
+        refuses,
+        is_lasting,
+    };
+    connections.unreachable().into_iter().map(task).collect()
 }

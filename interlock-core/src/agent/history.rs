@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::candidate::{Candidate, Origin};
+use crate::kinds::server::FileSet;
 use crate::kinds::{self, File};
 use crate::proxy_config::Revision;
 
@@ -173,7 +174,7 @@ fn read(path: &Path) -> io::Result<Candidate> {
     if files.is_empty() || kinds::hash(&files) != hash {
         return Err(io::Error::other("its hash is not that of its files"));
     }
-    Ok(Candidate { origin: Origin::Volume, signature, revision, hash, files: files.into() })
+    Ok(Candidate { origin: Origin::Volume, signature, set: FileSet { revision, hash, files: files.into() } })
 }
 
 #[cfg(test)]
@@ -183,7 +184,11 @@ mod tests {
     fn candidate(content: &str) -> Candidate {
         let files = vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: content.into() }];
         let hash = kinds::hash(&files);
-        Candidate { origin: Origin::Core, signature: "00".to_owned(), revision: None, hash, files: files.into() }
+        Candidate {
+            origin: Origin::Core,
+            signature: "00".to_owned(),
+            set: FileSet { revision: None, hash, files: files.into() },
+        }
     }
 
     fn contents(copies: &Copies) -> Vec<String> {

@@ -5,31 +5,6 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-/// Why a configuration is not served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unserved {
-    /// nginx's own checker refuses it, and would again.
-    Refused(String),
-    /// Something came in between: the next attempt may go well.
-    Failed(String),
-}
-
-impl Unserved {
-    /// What is told of it.
-    pub(super) fn message(&self) -> &str {
-        match self {
-            Self::Refused(message) | Self::Failed(message) => message,
-        }
-    }
-
-    pub(super) fn with(self, change: impl Fn(&str) -> String) -> Self {
-        match self {
-            Self::Refused(message) => Self::Refused(change(&message)),
-            Self::Failed(message) => Self::Failed(change(&message)),
-        }
-    }
-}
-
 /// A configuration that is tried again, after pauses that double, each with up to as much again by chance.
 #[derive(Debug)]
 pub(super) struct Retry {

@@ -1,12 +1,14 @@
 //! What the secrets of a task are, for core to tell their owners what is wrong: core itself cannot see them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::grpc::v1;
+use crate::kinds::nginx::server::{Secret, Server};
 use crate::ownership;
 use crate::units::hash;
 
@@ -42,6 +44,16 @@ fn secret(name: String, path: &Path) -> v1::Secret {
         key_of: of_key.unwrap_or_default(),
         has_key: key.is_some(),
         unusable: String::new(),
+    }
+}
+
+/// Notes in `secrets`, which stand in this folder, why the proxy cannot use them.
+pub(super) async fn judge(server: &Server, folder: &Path, secrets: &mut [v1::Secret], limit: Duration) {
+    let known: Vec<_> =
+        secrets.iter().map(|v1::Secret { name, public_key, key_of, .. }| Secret { name, public_key, key_of }).collect();
+    let mut bad = server.judge(folder, &known, limit).await;
+    for secret in secrets {
+        secret.unusable = bad.remove(&secret.name).unwrap_or_default();
     }
 }
 

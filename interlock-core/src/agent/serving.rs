@@ -1,122 +1,14 @@
-//! What nginx serves: a configuration is written aside, checked, put in place, read, confirmed; or all of that is taken back.
-
-use std::collections::BTreeSet;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep};
+//! What the proxy is given, what it serves, and what core hears of it.
 
 use super::candidate::{Candidate, Origin};
-use super::folder::MAIN;
 use super::follow::{Answer, Running};
-use super::master::{Master, NotServing};
-use super::processes;
-use super::retry::{Retry, Unserved};
+use super::retry::Retry;
 use super::signals::{Attended, Orders, attended};
 use super::supervise::{Boot, EARLY_DEATHS, Supervisor};
-use crate::kinds::nginx::check_output;
-use crate::proxy_config::Revision;
-
-/// How long workers whose master died may take to give up their port.
-const LONGEST_TAKE_OVER: Duration = Duration::from_secs(1);
-
-/// Where a configuration is checked.
-struct Spot {
-    main: PathBuf,
-    folder: PathBuf,
-    in_place: bool,
-}
-
-/// The Unix sockets that a configuration listens on.
-fn sockets(candidate: &Candidate) -> impl Iterator<Item = PathBuf> {
-    let lines = candidate.files.iter().flat_map(|file| file.content.lines());
-    let paths = lines.filter_map(|line| line.trim_start().strip_prefix("listen")?.trim_start().strip_prefix("unix:"));
-    paths.filter_map(|rest| rest.split([' ', '\t', ';']).next()).map(PathBuf::from)
-}
+use crate::kinds::nginx::server::Unapplied;
+use crate::kinds::server::Unserved;
 
 impl Supervisor {
-    /// The place where a configuration is checked, once it is written there.
-    fn place(&self, candidate: &Candidate) -> Result<Spot, Unserved> {
-        if let (Boot::InPlace(path), Origin::Boot) = (&self.boot, candidate.origin) {
-            let folder = path.parent().unwrap_or(path).to_owned();
-            return Ok(Spot { main: path.clone(), folder, in_place: true });
-        }
-        let failed = |error| Unserved::Failed(format!("it cannot be written: {error}"));
-        let folder = self.folder.place(candidate).map_err(failed)?;
-        Ok(Spot { main: folder.join(MAIN), folder, in_place: false })
-    }
-
-    /// Has a configuration checked. Answers how long nginx may take to serve it.
-    async fn check(&self, candidate: &Candidate, spot: &Spot) -> Result<Duration, Unserved> {
-        let began = Instant::now();
-        let checked = self.program.check(candidate, &spot.main, self.times.check).await;
-        checked.map_err(|unserved| unserved.with(|said| check_output::of_folder(said, &spot.folder)))?;
-        Ok(self.times.serve + 3 * began.elapsed())
-    }
-
-    /// Starts nginx with a configuration. Answers the revision that it says it serves; none of it runs otherwise.
-    pub(super) async fn start(&mut self, candidate: &Candidate) -> Result<String, Unserved> {
-        let spot = self.place(candidate)?;
-        let limit = self.check(candidate, &spot).await?;
-        let config = if spot.in_place { spot.main } else { self.point(&spot.folder)? };
-        self.take_over().await;
-        self.sockets.extend(sockets(candidate));
-        self.clear_sockets();
-        let child = self.program.start(candidate, &config);
-        let child = child.map_err(|error| Unserved::Failed(format!("nginx cannot be run: {error}")))?;
-        let master = self.master.insert(Master::new(child));
-        match master.serves(self.health, candidate.revision.as_ref(), &BTreeSet::new(), limit).await {
-            Ok(revision) => Ok(revision),
-            Err(NotServing::Late(..)) if spot.in_place => {
-                // Somebody's own configuration need not have the server for health checks.
-                tracing::warn!("nginx runs, and does not answer health checks on {}", self.health);
-                Ok(String::new())
-            }
-            Err(error) => {
-                match error {
-                    NotServing::Late(..) => {
-                        master.kill();
-                        master.ended().await;
-                    }
-                    // It may have left workers, which hold the port.
-                    NotServing::Ended(_) => self.generations.adopt(master.pid()),
-                }
-                self.master = None;
-                Err(Unserved::Failed(error.to_string()))
-            }
-        }
-    }
-
-    /// Has workers whose master died give up their port, at the last moment: nobody else takes connections until nginx has started.
-    async fn take_over(&mut self) {
-        let deadline = Instant::now() + LONGEST_TAKE_OVER;
-        while let Some(master) = self.orphaned.pop() {
-            self.generations.adopt(master);
-            // nginx waits for half a second when it finds the port in use.
-            while !processes::accepting(master).is_empty() && Instant::now() < deadline {
-                sleep(Duration::from_millis(1)).await;
-            }
-        }
-    }
-
-    /// Removes the Unix sockets of all that was served or tried. nginx removes its own when it ends in order; where one is left by a master that
-    /// was killed, it neither starts nor takes it with a reload. This is the container's only nginx, and it does not run.
-    fn clear_sockets(&self) {
-        for path in &self.sockets {
-            if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
-                let _ = std::fs::remove_file(path);
-            }
-        }
-    }
-
-    fn point(&self, folder: &Path) -> Result<PathBuf, Unserved> {
-        let failed = |error| Unserved::Failed(format!("it cannot be put in place: {error}"));
-        self.folder.point(folder).map_err(failed)?;
-        Ok(self.folder.config())
-    }
-
     /// Gives the running nginx another revision.
     pub(super) async fn take(&mut self, wanted: &Candidate) {
         if self.current.as_ref().is_some_and(|current| current.is_same(wanted) && current.revision == wanted.revision) {
@@ -128,9 +20,7 @@ impl Supervisor {
         match self.apply(wanted).await {
             Ok(()) => {
                 // Each configuration has to live for some time of its own.
-                if let Some(master) = &mut self.master {
-                    master.since = Instant::now();
-                }
+                self.server.begin_anew();
                 if self.retry.is_none() {
                     self.early_deaths = 0;
                 }
@@ -145,55 +35,26 @@ impl Supervisor {
         }
     }
 
-    /// Checks, swaps, reloads, confirms; or takes it all back and says why. `None` when nginx died meanwhile, the first time.
+    /// The same. `None` when nginx died meanwhile, the first time.
     async fn apply(&mut self, wanted: &Candidate) -> Result<(), Option<Unserved>> {
-        let spot = self.place(wanted)?;
-        let limit = self.check(wanted, &spot).await?;
-        let before = self.folder.current();
-        self.sockets.extend(sockets(wanted));
-        let _ = self.point(&spot.folder)?;
-        let Err(error) = self.reload(wanted.revision.as_ref(), limit).await else { return Ok(()) };
-        if let Some(before) = &before {
-            self.point(before)?;
-        }
-        if let Some(NotServing::Late(..)) = error {
-            let current = self.current.as_ref().and_then(|current| current.revision.clone());
-            if let Err(Some(error)) = self.reload(current.as_ref(), limit).await {
-                tracing::error!("nginx does not go back to what it served: {error}");
-            }
-        }
-        self.folder.tidy();
-        // Who killed nginx need not have meant this one: it is what nginx is started with first. Unless that did not go well.
-        let error = error.filter(|error| self.retry.is_some() || matches!(error, NotServing::Late(..)));
-        Err(error.map(|error| Unserved::Failed(error.to_string())))
-    }
-
-    /// Has nginx read what `current` points at, and waits until new workers serve it.
-    async fn reload(&mut self, revision: Option<&Revision>, limit: Duration) -> Result<(), Option<NotServing>> {
-        let Some(master) = &mut self.master else { return Err(None) };
-        if master.has_ended() {
-            return Err(None);
-        }
-        let before = master.workers();
-        master.signal(Signal::SIGHUP);
-        let served = master.serves(self.health, revision, &before, limit).await;
-        if served.is_ok() {
-            self.generations.renewed();
-        }
-        self.generations.observe(master.pid());
-        served.map(drop).map_err(Some)
+        let current = self.current.as_ref().and_then(|current| current.revision.clone());
+        self.server.apply(wanted, current.as_ref()).await.map_err(|unapplied| match unapplied {
+            Unapplied::Unserved(unserved) => Some(unserved),
+            // It is what nginx is started with first. Unless that did not go well.
+            Unapplied::Ended(reason) => reason.filter(|_| self.retry.is_some()).map(Unserved::Failed),
+        })
     }
 
     /// A reload that somebody asked for, as when certificates changed in place.
     pub(super) async fn attended_reload(&mut self, orders: &mut Orders) -> Attended<()> {
-        let pid = self.master.as_ref().map(Master::pid);
+        let pid = self.server.pid();
         let work = async {
             if self.current.as_ref().is_some_and(|current| current.revision.is_none()) {
                 // Somebody's own configuration does not say what it serves.
-                self.master.iter().for_each(|master| master.signal(Signal::SIGHUP));
+                self.server.reread();
                 return;
             }
-            match self.reload(None, self.times.serve).await {
+            match self.server.reload().await {
                 Ok(()) => tracing::info!("nginx read its configuration again"),
                 Err(Some(error)) => tracing::error!("a reload failed: {error}"),
                 Err(None) => {}
@@ -205,7 +66,7 @@ impl Supervisor {
     /// It serves this now, as nginx said. Core is told when it asked for it.
     pub(super) async fn serving(&mut self, mut candidate: Candidate, said: &str, tell: bool) {
         if candidate.revision.is_none() {
-            candidate.revision = said.parse().ok();
+            candidate.set.revision = said.parse().ok();
         }
         tracing::info!("nginx serves {candidate}");
         let keep = match (&self.boot, candidate.origin) {
@@ -213,7 +74,7 @@ impl Supervisor {
             (_, Origin::Boot | Origin::Volume) => false,
         };
         self.accept(candidate.clone(), tell);
-        self.folder.tidy();
+        self.server.tidy();
         if keep && let Err(error) = self.volume.keep(candidate).await {
             tracing::warn!("there may be no copy of this for a restart: {error}");
         }
@@ -253,9 +114,9 @@ impl Supervisor {
 
     pub(super) fn tell_refusals(&mut self) {
         for (candidate, message) in self.untold.drain(..) {
-            let revision = candidate.revision.map(|revision| revision.to_string()).unwrap_or_default();
+            let revision = candidate.set.revision.map(|revision| revision.to_string()).unwrap_or_default();
             let running = self.running.borrow().revision.clone();
-            let _ = self.answers.send(Answer::Refused { revision, hash: candidate.hash, message, running });
+            let _ = self.answers.send(Answer::Refused { revision, hash: candidate.set.hash, message, running });
         }
     }
 }

@@ -1,29 +1,23 @@
 //! Supervising nginx: starting it, starting it again when it crashed, giving it revisions, ending it.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::candidate::Candidate;
-use super::folder::Folder;
+use super::candidate::{Candidate, Origin};
 use super::follow::{Answer, Running};
-use super::master::Master;
-use super::processes::Generations;
-use super::program::Program;
-use super::retry::{Retry, Unserved};
+use super::retry::Retry;
 use super::seal::Seal;
 use super::signals::{Attended, Ending, Order, Orders, attended};
 use super::volume::Volume;
 use super::{Error, Times};
+use crate::kinds::nginx::server::Server;
+use crate::kinds::server::Unserved;
 
 /// An nginx that ended sooner did not do well with its configuration.
 const EARLY: Duration = Duration::from_secs(10);
@@ -44,8 +38,7 @@ pub(super) enum Boot {
 
 /// What supervises.
 pub(super) struct Supervisor {
-    pub(super) program: Program,
-    pub(super) folder: Folder,
+    pub(super) server: Server,
     pub(super) volume: Volume,
     pub(super) boot: Boot,
     /// Whose signature configurations need; `None` where nothing is signed.
@@ -57,8 +50,6 @@ pub(super) struct Supervisor {
     pub(super) times: Times,
     /// For how long the ports stay open after the order to finish.
     pub(super) linger: Duration,
-    pub(super) health: SocketAddr,
-    pub(super) master: Option<Master>,
     /// Whether core was ever reached; `None` where nobody follows core.
     pub(super) reached: Option<watch::Receiver<bool>>,
     /// What it serves, or served before it crashed.
@@ -70,11 +61,6 @@ pub(super) struct Supervisor {
     /// Refusals that core is told once it is known what runs instead.
     pub(super) untold: Vec<(Candidate, String)>,
     pub(super) early_deaths: u32,
-    /// Masters that died, whose workers take connections until there is another one.
-    pub(super) orphaned: Vec<Pid>,
-    pub(super) generations: Generations,
-    /// The Unix sockets that nginx has listened on.
-    pub(super) sockets: BTreeSet<PathBuf>,
 }
 
 impl Supervisor {
@@ -138,8 +124,7 @@ impl Supervisor {
             {
                 return Some(ending);
             }
-            let master = self.master.as_mut()?;
-            let pid = master.pid();
+            self.server.pid()?;
             let is_due = |retry: &&Retry| self.refused.as_ref().is_some_and(|refused| retry.is_of(refused));
             let retry_at = self.retry.as_ref().filter(is_due).map(|retry| retry.at);
             tokio::select! {
@@ -148,18 +133,18 @@ impl Supervisor {
                     Order::Stop => return Some(Ending::Stop),
                     Order::Drain => return Some(Ending::Drain),
                     Order::Reload => orders.reload = true,
-                    Order::Reopen => master.signal(Signal::SIGUSR1),
+                    Order::Reopen => self.server.reopen(),
                 },
-                ended = master.ended() => {
+                ended = self.server.ended() => {
                     tracing::error!("nginx ended by itself: {ended}");
                     self.died();
                     return None;
                 }
                 Ok(()) = self.wanted.changed(), if paced.is_none() => {
-                    self.generations.observe(pid);
-                    if let Some(pause) = self.generations.pause(self.times.pace) {
+                    self.server.look();
+                    if let Some(pause) = self.server.pause(self.times.pace) {
                         tracing::info!(
-                            bytes = self.generations.memory(),
+                            bytes = self.server.old_memory(),
                             "old workers with open connections take much memory: the next revision waits for up to {}",
                             humantime::format_duration(pause)
                         );
@@ -179,9 +164,9 @@ impl Supervisor {
                     }
                 }
                 () = sleep(if paced.is_some() { PACED_TICK } else { TICK }) => {
-                    self.generations.observe(pid);
+                    self.server.look();
                     self.volume.catch_up();
-                    if paced.is_some_and(|until| until <= Instant::now() || self.generations.pause(self.times.pace).is_none()) {
+                    if paced.is_some_and(|until| until <= Instant::now() || self.server.pause(self.times.pace).is_none()) {
                         paced = None;
                         if let Attended::Ended(ending) = self.attended_take(orders).await {
                             return Some(ending);
@@ -194,7 +179,7 @@ impl Supervisor {
 
     /// Gives the running nginx the newest that core wants.
     async fn attended_take(&mut self, orders: &mut Orders) -> Attended<()> {
-        let pid = self.master.as_ref().map(Master::pid);
+        let pid = self.server.pid();
         let Some(wanted) = self.wanted.borrow_and_update().clone() else { return Attended::Done(()) };
         attended(orders, pid, self.take(&wanted)).await
     }
@@ -274,7 +259,11 @@ impl Supervisor {
         if tries.first_error.is_some() {
             tracing::error!("trying {candidate} instead");
         }
-        match self.start(&candidate).await {
+        let in_place = match (&self.boot, candidate.origin) {
+            (Boot::InPlace(path), Origin::Boot) => Some(path.as_path()),
+            _ => None,
+        };
+        match self.server.start(&candidate, in_place).await {
             Ok(revision) => {
                 // After a crash something else may serve again than what core wants and was refused: that stays refused.
                 let wanted = self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.hash == candidate.hash);
@@ -300,9 +289,8 @@ impl Supervisor {
 
     /// nginx's master process is gone. Its workers go on.
     fn died(&mut self) {
-        let Some(master) = self.master.take() else { return };
-        self.early_deaths = if master.since.elapsed() < EARLY { self.early_deaths + 1 } else { 0 };
-        self.orphaned.push(master.pid());
+        let Some(lived) = self.server.died() else { return };
+        self.early_deaths = if lived < EARLY { self.early_deaths + 1 } else { 0 };
         let Some(current) = self.current.clone() else { return };
         if self.early_deaths >= EARLY_DEATHS {
             // It would be served, and end again. If somebody else is to blame, another attempt goes well.
@@ -326,13 +314,13 @@ impl Supervisor {
         let began = Instant::now();
         let mut deadline = stopping.then(|| began + self.times.stop);
         let mut closing = (!stopping).then(|| began + self.linger);
-        if let Some(master) = self.master.as_ref().filter(|_| stopping) {
-            master.signal(Signal::SIGTERM);
+        if stopping {
+            self.server.stop();
         }
-        self.orphaned.drain(..).for_each(|master| self.generations.adopt(master));
+        self.server.adopt_orphans();
         loop {
             if stopping {
-                self.generations.end(Signal::SIGTERM);
+                self.server.end_old();
             }
             tokio::select! {
                 biased;
@@ -340,26 +328,19 @@ impl Supervisor {
                     stopping = true;
                     closing = None;
                     deadline = Some(Instant::now() + self.times.stop);
-                    if let Some(master) = &self.master {
-                        master.signal(Signal::SIGTERM);
-                    }
+                    self.server.stop();
                 },
-                ended = ended(&mut self.master, &mut self.generations) => {
+                ended = self.server.gone() => {
                     tracing::info!("nginx ended: {ended}");
                     return Ok(());
                 }
                 () = until(closing) => {
                     closing = None;
-                    if let Some(master) = &self.master {
-                        master.signal(Signal::SIGQUIT);
-                    }
+                    self.server.drain();
                 }
                 () = until(deadline) => {
                     tracing::warn!("nginx does not end and is killed");
-                    if let Some(master) = &self.master {
-                        master.kill();
-                    }
-                    self.generations.end(Signal::SIGKILL);
+                    self.server.kill();
                     deadline = None;
                 }
             }
@@ -372,18 +353,6 @@ impl Supervisor {
 struct Tries {
     tried: Vec<Candidate>,
     first_error: Option<String>,
-}
-
-/// When nginx and all workers that crashed masters left are gone.
-async fn ended(master: &mut Option<Master>, generations: &mut Generations) -> String {
-    let told = match master {
-        Some(master) => master.ended().await,
-        None => "it did not run".to_owned(),
-    };
-    while !generations.are_gone() {
-        sleep(Duration::from_millis(100)).await;
-    }
-    told
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::v1;
 use crate::extension::Model;
+pub use crate::kinds::server::MOST_UNREACHABLE;
 use crate::kinds::{self, File, RenderError, Rendering};
 use crate::peers::{Failure, SecretReport, Unreachable};
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision, Template};
@@ -200,9 +201,6 @@ pub fn secrets_from_wire(secrets: &[v1::Secret], known: &BTreeSet<SecretName>) -
         })
         .collect()
 }
-
-/// How many unreachable tasks of one proxy are read. An agent reports no more.
-pub const MOST_UNREACHABLE: usize = 1024;
 
 /// The tasks that do not accept a proxy's connections. What is no address is none.
 pub fn unreachable_from_wire(tasks: &[v1::UnreachableTask]) -> Unreachable {

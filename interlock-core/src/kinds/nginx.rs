@@ -29,6 +29,8 @@ pub mod parse_back;
 mod price;
 pub mod rewrite;
 mod section;
+#[cfg(feature = "grpc")]
+pub mod server;
 mod servers;
 mod split;
 mod view;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 /// The processes that we started and wait for ourselves.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Children(Arc<Known>);
+pub(crate) struct Children(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -28,7 +28,7 @@ impl Children {
     }
 
     /// Starts a process. It is killed when the value goes away before it has ended.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         // Locked until it is known: otherwise the end of a process that is very short could be reaped as a stranger's.
         let mut known = self.known();
         let process = command.kill_on_drop(true).spawn()?;
@@ -39,7 +39,7 @@ impl Children {
     }
 
     /// Reaps strangers for ever. Only for the first process of a container.
-    pub(super) async fn reap(self) -> io::Result<()> {
+    pub(crate) async fn reap(self) -> io::Result<()> {
         let mut ended = signal(SignalKind::child())?;
         loop {
             self.reap_strangers();
@@ -64,7 +64,7 @@ impl Children {
 
 /// A process that we started.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     // In this order: a process that was killed with the value may be reaped as a stranger.
     process: tokio::process::Child,
     entry: Entry,
@@ -85,22 +85,22 @@ impl Drop for Entry {
 
 impl Child {
     /// The process's id; valid until it was waited for.
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.entry.pid)
     }
 
     /// Waits for its end. May be called again, and given up.
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.process.wait().await
     }
 
     /// Whether it has ended. Its process id is of no use any more then.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
     /// What it writes to standard error, when that is a pipe.
-    pub(super) fn take_stderr(&mut self) -> Option<ChildStderr> {
+    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.process.stderr.take()
     }
 }

@@ -231,7 +231,7 @@ fn memory(process: Process) -> u64 {
 }
 
 /// How much memory old workers may take together, in bytes, unless it is said otherwise.
-pub(super) fn room() -> u64 {
+pub(crate) fn room() -> u64 {
     const LEAST: u64 = 512 << 20;
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes =

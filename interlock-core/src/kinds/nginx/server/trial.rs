@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::candidate::Candidate;
 use super::program::Program;
-use super::retry::Unserved;
-use crate::grpc::v1;
 use crate::kinds::nginx::check_output;
+use crate::kinds::server::{FileSet, Unserved};
+use crate::kinds::{self, File};
 
 /// The checker stops at the first bad file. So many are found at most.
 const MOST_BAD: usize = 32;
@@ -29,10 +28,26 @@ enum Use<'a> {
     Authorities,
 }
 
-/// Notes in `secrets` why NGINX cannot use them. Those that the time does not suffice for are taken to be good.
+/// What is known of a secret that may be a certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct Secret<'a> {
+    pub(crate) name: &'a str,
+    /// A name for the public key of its certificate; empty without one.
+    pub(crate) public_key: &'a str,
+    /// A name for the public key that its key belongs to; empty without one.
+    pub(crate) key_of: &'a str,
+}
+
+/// The secrets that NGINX cannot use, with the reasons. Those that the time does not suffice for are taken to be good.
 ///
 /// `run`: a folder of the agent's own. `folder`: that of the secrets.
-pub(super) async fn judge(program: &Program, run: &Path, folder: &Path, secrets: &mut [v1::Secret], limit: Duration) {
+pub(super) async fn judge(
+    program: &Program,
+    run: &Path,
+    folder: &Path,
+    secrets: &[Secret<'_>],
+    limit: Duration,
+) -> BTreeMap<String, String> {
     let deadline = Instant::now() + limit;
     let mut bad = BTreeMap::new();
     while bad.len() < MOST_BAD {
@@ -46,9 +61,7 @@ pub(super) async fn judge(program: &Program, run: &Path, folder: &Path, secrets:
             break;
         }
     }
-    for secret in secrets {
-        secret.unusable = bad.remove(&secret.name).unwrap_or_default();
-    }
+    bad
 }
 
 fn is_bad(bad: &BTreeMap<String, String>, name: &str, to: Use<'_>) -> bool {
@@ -56,17 +69,17 @@ fn is_bad(bad: &BTreeMap<String, String>, name: &str, to: Use<'_>) -> bool {
 }
 
 /// What each secret with a certificate can be tried as. Which secrets belong together is seen by their public keys.
-fn uses<'a>(folder: &Path, secrets: &'a [v1::Secret]) -> impl Iterator<Item = (&'a str, Use<'a>)> {
+fn uses<'a>(folder: &Path, secrets: &'a [Secret<'a>]) -> impl Iterator<Item = (&'a str, Use<'a>)> {
     let mut keys: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for secret in secrets.iter().filter(|secret| !secret.key_of.is_empty()) {
-        keys.entry(secret.key_of.as_str()).or_default().push(&secret.name);
+        keys.entry(secret.key_of).or_default().push(secret.name);
     }
     secrets.iter().filter_map(move |secret| {
-        let partners = keys.get(secret.public_key.as_str());
+        let partners = keys.get(secret.public_key);
         let own = partners.and_then(|names| names.iter().find(|name| **name == secret.name));
         match own.or_else(|| partners?.first()) {
-            Some(key) => Some((secret.name.as_str(), Use::Pair(key))),
-            None => says_certificate(&folder.join(&secret.name)).then_some((secret.name.as_str(), Use::Authorities)),
+            Some(key) => Some((secret.name, Use::Pair(key))),
+            None => says_certificate(&folder.join(secret.name)).then_some((secret.name, Use::Authorities)),
         }
     })
 }
@@ -95,9 +108,10 @@ async fn check(program: &Program, run: &Path, folder: &Path, tried: &[(&str, Use
     }
     text.push_str("}\n");
     let config = run.join("trial.conf");
-    std::fs::write(&config, text).ok()?;
-    let candidate = Candidate::boot(&config, None).ok()?;
-    let checked = program.check(&candidate, &config, Duration::from_secs(60)).await;
+    std::fs::write(&config, &text).ok()?;
+    let files = [File { path: config.display().to_string(), part: String::new(), content: text }];
+    let set = FileSet { revision: None, hash: kinds::hash(&files), files: files.into() };
+    let checked = program.check(&set, &config, Duration::from_secs(60)).await;
     let _ = std::fs::remove_file(&config);
     match checked {
         Err(Unserved::Refused(said)) => Some(said),

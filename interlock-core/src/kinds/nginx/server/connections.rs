@@ -9,9 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::grpc::convert::MOST_UNREACHABLE;
-use crate::grpc::v1;
 use crate::kinds::nginx::check_output;
+use crate::kinds::server::{MOST_UNREACHABLE, UnreachableTask};
 
 /// For so many looks connections have failed when a task is reported: 20 s.
 const COUNTS: u32 = 4;
@@ -25,7 +24,7 @@ const CUT_OFF: usize = 2048;
 
 /// The tasks to which connections fail. Copies share them.
 #[derive(Debug, Clone)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     failing: Arc<Mutex<Failing>>,
     look: Duration,
 }
@@ -37,7 +36,7 @@ impl Connections {
     }
 
     /// How often to look.
-    pub(super) fn look(&self) -> Duration {
+    pub(crate) fn look(&self) -> Duration {
         self.look
     }
 
@@ -54,7 +53,7 @@ impl Connections {
     }
 
     /// The tasks that do not accept connections now, sorted by address.
-    pub(super) fn unreachable(&self) -> Vec<v1::UnreachableTask> {
+    pub(crate) fn unreachable(&self) -> Vec<UnreachableTask> {
         self.locked(|failing| failing.unreachable(Instant::now()))
     }
 
@@ -95,12 +94,12 @@ impl Failing {
         spell.refuses |= refuses;
     }
 
-    fn unreachable(&mut self, now: Instant) -> Vec<v1::UnreachableTask> {
+    fn unreachable(&mut self, now: Instant) -> Vec<UnreachableTask> {
         self.forget(now);
         let lasted = |spell: &Spell| spell.last.saturating_duration_since(spell.first);
         let counting = self.spells.iter().filter(|(_, spell)| lasted(spell) >= self.look * COUNTS);
-        let task = |(address, spell): (&SocketAddr, &Spell)| v1::UnreachableTask {
-            address: address.to_string(),
+        let task = |(address, spell): (&SocketAddr, &Spell)| UnreachableTask {
+            address: *address,
             refuses: spell.refuses,
             is_lasting: lasted(spell) >= self.look * LASTS,
         };
@@ -258,7 +257,7 @@ mod tests {
         for (seconds, host) in failures {
             failing.add(([10, 0, 1, *host], 80).into(), true, at(*seconds));
         }
-        failing.unreachable(at(end)).into_iter().map(|task| (task.address, task.is_lasting)).collect()
+        failing.unreachable(at(end)).into_iter().map(|task| (task.address.to_string(), task.is_lasting)).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::health;
 use super::processes::{self, Process};
-use super::reaper::Child;
+use crate::kinds::reaper::Child;
 use crate::proxy_config::Revision;
 
 /// How often in a row nginx has to say over new connections that it serves a revision.

@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use super::candidate::Candidate;
 use super::output::Output;
-use super::reaper::{Child, Children};
-use super::retry::Unserved;
 use crate::kinds::nginx::check_output::is_exhausted;
+use crate::kinds::reaper::{Child, Children};
+use crate::kinds::server::{FileSet, Unserved};
 use crate::units::ProxyVersion;
 
 /// Debian builds the module for TCP apart. A configuration never loads it itself, as other images have it built in.
@@ -57,9 +56,9 @@ impl Program {
     }
 
     /// The module for TCP is loaded when the image has it apart and the configuration does not see to modules itself.
-    fn directives(&self, candidate: &Candidate) -> String {
+    fn directives(&self, set: &FileSet) -> String {
         let has = |what: &str| {
-            candidate.files.iter().any(|file| file.content.lines().any(|line| line.trim_start().starts_with(what)))
+            set.files.iter().any(|file| file.content.lines().any(|line| line.trim_start().starts_with(what)))
         };
         let itself = has("load_module") || has("include /etc/nginx/modules-enabled/");
         if (self.changing || has("stream {")) && !itself && Path::new(STREAM_MODULE).exists() {
@@ -69,9 +68,9 @@ impl Program {
         }
     }
 
-    fn command(&self, candidate: &Candidate, config: &Path) -> Command {
+    fn command(&self, set: &FileSet, config: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("-c").arg(config).arg("-g").arg(self.directives(candidate));
+        command.args(&self.arguments).arg("-c").arg(config).arg("-g").arg(self.directives(set));
         command.stdin(Stdio::null());
         command
     }
@@ -81,8 +80,8 @@ impl Program {
     /// # Errors
     ///
     /// When it refused: what it said, as it said it. When it came to no result, or took longer than `limit`: why.
-    pub(super) async fn check(&self, candidate: &Candidate, config: &Path, limit: Duration) -> Result<(), Unserved> {
-        let mut command = self.command(candidate, config);
+    pub(super) async fn check(&self, set: &FileSet, config: &Path, limit: Duration) -> Result<(), Unserved> {
+        let mut command = self.command(set, config);
         command.args(["-t", "-q"]).stdout(Stdio::null()).stderr(Stdio::piped());
         match tokio::time::timeout(limit, self.words(command)).await {
             Ok(Ok((status, _))) if status.success() => Ok(()),
@@ -127,8 +126,8 @@ impl Program {
 
     /// Starts nginx. Its process group is its own, so that signals from a terminal do not reach it past us, and its workers are found
     /// when it is gone.
-    pub(super) fn start(&self, candidate: &Candidate, config: &Path) -> io::Result<Child> {
-        let mut command = self.command(candidate, config);
+    pub(super) fn start(&self, set: &FileSet, config: &Path) -> io::Result<Child> {
+        let mut command = self.command(set, config);
         if let Some(output) = &self.output {
             let [out, err] = output.stdio()?;
             command.stdout(out).stderr(err);

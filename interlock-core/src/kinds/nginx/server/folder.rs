@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::candidate::Candidate;
+use crate::kinds::server::FileSet;
 
 /// The main file's name, whatever it is called elsewhere: a running nginx reads the same path for ever.
 pub(super) const MAIN: &str = "nginx.conf";
@@ -47,15 +47,15 @@ impl Folder {
     /// # Errors
     ///
     /// When that is impossible; nothing is left then.
-    pub(super) fn place(&self, candidate: &Candidate) -> io::Result<PathBuf> {
-        let folder = self.revisions().join(candidate.name());
+    pub(super) fn place(&self, set: &FileSet) -> io::Result<PathBuf> {
+        let folder = self.revisions().join(set.name());
         if folder.is_dir() {
             // Named by content, and renamed only when it was whole.
             return Ok(folder);
         }
-        let aside = self.revisions().join(format!("{}.new", candidate.name()));
+        let aside = self.revisions().join(format!("{}.new", set.name()));
         let _ = fs::remove_dir_all(&aside);
-        let written = write(candidate, &aside).and_then(|()| fs::rename(&aside, &folder));
+        let written = write(set, &aside).and_then(|()| fs::rename(&aside, &folder));
         if written.is_err() {
             let _ = fs::remove_dir_all(&aside);
         }
@@ -87,11 +87,11 @@ impl Folder {
     }
 }
 
-fn write(candidate: &Candidate, folder: &Path) -> io::Result<()> {
+fn write(set: &FileSet, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let main = candidate.files.first().map(|file| Path::new(&file.path)).unwrap_or(Path::new("/"));
+    let main = set.files.first().map(|file| Path::new(&file.path)).unwrap_or(Path::new("/"));
     let root = main.parent().unwrap_or(main);
-    for file in candidate.files.iter() {
+    for file in set.files.iter() {
         let path = Path::new(&file.path);
         let below = if path == main { Path::new(MAIN) } else { path.strip_prefix(root).map_err(io::Error::other)? };
         let path = folder.join(below);
@@ -104,14 +104,12 @@ fn write(candidate: &Candidate, folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::candidate::Origin;
     use crate::kinds::{self, File};
 
-    fn candidate(content: &str) -> Candidate {
+    fn set(content: &str) -> FileSet {
         let file = |path: &str| File { path: path.into(), part: String::new(), content: content.into() };
         let files = vec![file("/etc/nginx/other.conf"), file("/etc/nginx/interlock.d/a.conf")];
-        let (hash, signature) = (kinds::hash(&files), String::new());
-        Candidate { origin: Origin::Core, signature, revision: None, hash, files: files.into() }
+        FileSet { revision: None, hash: kinds::hash(&files), files: files.into() }
     }
 
     #[test]
@@ -119,23 +117,23 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let folder = Folder::new(run.path());
         assert_eq!(folder.current(), None);
-        let first = folder.place(&candidate("1")).unwrap();
+        let first = folder.place(&set("1")).unwrap();
         folder.point(&first).unwrap();
-        let second = folder.place(&candidate("2")).unwrap();
+        let second = folder.place(&set("2")).unwrap();
         let read = |name: &str| fs::read_to_string(run.path().join("current").join(name)).unwrap();
         assert_eq!((read("nginx.conf"), read("interlock.d/a.conf")), ("1".into(), "1".into()));
         folder.point(&second).unwrap();
         assert_eq!((read("nginx.conf"), read("interlock.d/a.conf")), ("2".into(), "2".into()));
         folder.tidy();
         assert!(!first.exists() && second.exists());
-        assert_eq!(folder.place(&candidate("1")).unwrap(), first);
+        assert_eq!(folder.place(&set("1")).unwrap(), first);
     }
 
     #[test]
     fn what_cannot_be_written_leaves_nothing() {
         let run = tempfile::tempdir().unwrap();
         let folder = Folder::new(run.path());
-        let mut wrong = candidate("1");
+        let mut wrong = set("1");
         let mut files = wrong.files.to_vec();
         files[1].path = "/elsewhere/a.conf".into();
         wrong.files = files.into();
