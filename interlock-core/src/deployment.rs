@@ -103,17 +103,15 @@ pub fn networks(
             Some(network) => {
                 ids.insert(network.id.clone());
             }
-            None => problems.push(Problem {
-                severity: Severity::Warning,
-                subject: Subject::Cluster(cluster.clone()),
-                label: None,
-                value: None,
-                wrong: format!("setting Networks names {name}, which does not exist"),
-                right: format!(
+            None => problems.push(Problem::new(
+                Severity::Warning,
+                Subject::Cluster(cluster.clone()),
+                format!("setting Networks names {name}, which does not exist"),
+                format!(
                     "create it with `docker network create --driver overlay {name}`, or remove it from the settings"
                 ),
-                effect: Effect::Ignored,
-            }),
+                Effect::Ignored,
+            )),
         }
     }
     (ids, problems)

@@ -93,15 +93,13 @@ fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
             format!("it was deployed by hand: update it the same way, or remove it with `docker service rm {there}`")
         }
     };
-    Some(Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(Cluster::default()),
-        label: None,
-        value: None,
-        wrong: format!("core already runs as service {there}; a Swarm has only one core"),
+    Some(Problem::new(
+        Severity::Error,
+        Subject::Cluster(Cluster::default()),
+        format!("core already runs as service {there}; a Swarm has only one core"),
         right,
-        effect: Effect::Kept,
-    })
+        Effect::Kept,
+    ))
 }
 
 /// An authority that is there already and that nothing shows to be interlock's own. Whoever may create secrets could have made it, and would
@@ -122,15 +120,13 @@ fn unproven(snapshot: &Snapshot, adopts: Option<&Fingerprint>, is_core: impl Fn(
         }
         (None, _) => "it has no fingerprint label, so interlock did not make it".to_owned(),
     };
-    Some(Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(Cluster::default()),
-        label: None,
-        value: None,
-        wrong: format!("secret {name} exists already, and nothing proves that interlock made it"),
-        right: format!("{made_here}; otherwise remove it: `docker secret rm {name}`"),
-        effect: Effect::Kept,
-    })
+    Some(Problem::new(
+        Severity::Error,
+        Subject::Cluster(Cluster::default()),
+        format!("secret {name} exists already, and nothing proves that interlock made it"),
+        format!("{made_here}; otherwise remove it: `docker secret rm {name}`"),
+        Effect::Kept,
+    ))
 }
 
 /// What is missing for those who deploy core by hand: the network between core and extensions, those of hitless proxies, the authority.
@@ -196,15 +192,13 @@ fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
     let by_hand =
         |service: &&Service| ownership::has_authority(snapshot, service) && !ownership::is_core(snapshot, service);
     let name = snapshot.services.iter().filter(by_hand).map(|service| &service.spec.name).min()?;
-    Some(Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(Cluster::default()),
-        label: None,
-        value: None,
-        wrong: format!("service {name} is a core deployed by hand: it would recreate the removed objects"),
-        right: format!("remove the service first: `docker service rm {name}`"),
-        effect: Effect::Kept,
-    })
+    Some(Problem::new(
+        Severity::Error,
+        Subject::Cluster(Cluster::default()),
+        format!("service {name} is a core deployed by hand: it would recreate the removed objects"),
+        format!("remove the service first: `docker service rm {name}`"),
+        Effect::Kept,
+    ))
 }
 
 /// Settings that nobody mounts, neither now nor before, and core not from now on.

@@ -120,14 +120,14 @@ impl Reports {
     fn old_versions(&self) -> impl Iterator<Item = Problem> {
         let warned = self.agents.values().filter(|agent| !agent.version_warning.is_empty());
         let told: BTreeSet<_> = warned.map(|agent| (&agent.cluster, &agent.version_warning)).collect();
-        told.into_iter().map(|(cluster, warning)| Problem {
-            severity: Severity::Warning,
-            subject: Subject::Cluster(cluster.clone()),
-            label: None,
-            value: None,
-            wrong: format!("its proxies' {}", said(warning)),
-            right: "build the image on a newer base".to_owned(),
-            effect: Effect::Kept,
+        told.into_iter().map(|(cluster, warning)| {
+            Problem::new(
+                Severity::Warning,
+                Subject::Cluster(cluster.clone()),
+                format!("its proxies' {}", said(warning)),
+                "build the image on a newer base",
+                Effect::Kept,
+            )
         })
     }
 
@@ -136,15 +136,13 @@ impl Reports {
         self.agents.values().filter_map(|agent| {
             let (revision, message) =
                 agent.refused.as_ref().filter(|(revision, _)| agent.running.as_ref() != Some(revision))?;
-            Some(Problem {
-                severity: Severity::Error,
-                subject: Subject::Cluster(agent.cluster.clone()),
-                label: None,
-                value: None,
-                wrong: format!("proxy {} rejected revision {revision}: {}", shown(&agent.hostname), said(message)),
-                right: "see its log; it keeps its configuration".to_owned(),
-                effect: Effect::Kept,
-            })
+            Some(Problem::new(
+                Severity::Error,
+                Subject::Cluster(agent.cluster.clone()),
+                format!("proxy {} rejected revision {revision}: {}", shown(&agent.hostname), said(message)),
+                "see its log; it keeps its configuration",
+                Effect::Kept,
+            ))
         })
     }
 

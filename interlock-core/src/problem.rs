@@ -29,6 +29,25 @@ pub struct Problem {
     pub effect: Effect,
 }
 
+impl Problem {
+    /// A problem that is not about a label.
+    pub(crate) fn new(
+        severity: Severity,
+        subject: Subject,
+        wrong: impl Into<String>,
+        right: impl Into<String>,
+        effect: Effect,
+    ) -> Self {
+        Self { severity, subject, label: None, value: None, wrong: wrong.into(), right: right.into(), effect }
+    }
+
+    /// The same about a label, with its value where that says more.
+    #[must_use]
+    pub(crate) fn about(self, label: Option<String>, value: Option<String>) -> Self {
+        Self { label, value, ..self }
+    }
+}
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

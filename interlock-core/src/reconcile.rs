@@ -580,13 +580,5 @@ fn not_rendered(config: &ProxyConfig, error: &RenderError) -> Problem {
         RenderError::NoTemplate(_) => "create it with `docker config create`, or remove Template from the settings",
         _ => "spread the services over several service clusters, or report this if the configuration is small",
     };
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(config.cluster.clone()),
-        label: None,
-        value: None,
-        wrong: error.to_string(),
-        right: right.to_owned(),
-        effect: Effect::Kept,
-    }
+    Problem::new(Severity::Error, Subject::Cluster(config.cluster.clone()), error.to_string(), right, Effect::Kept)
 }

@@ -254,15 +254,17 @@ fn label_of<'n>(option: &'n str, own: &serde_json::Value) -> &'n str {
 
 fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem {
     let key = route.label(label);
-    Problem {
-        severity: Severity::Warning,
-        subject: Subject::Service(route.service.clone()),
-        value: if value.is_empty() { route.labels.get(&key).map(|value| shown(value)) } else { Some(shown(value)) },
-        label: Some(shown(&key)),
-        wrong: format!("differs from that of service {}, which shares its host and path", shown(&elder.service)),
-        right: "set the same value on both services".to_owned(),
-        effect: Effect::Overruled,
-    }
+    Problem::new(
+        Severity::Warning,
+        Subject::Service(route.service.clone()),
+        format!("differs from that of service {}, which shares its host and path", shown(&elder.service)),
+        "set the same value on both services",
+        Effect::Overruled,
+    )
+    .about(
+        Some(shown(&key)),
+        if value.is_empty() { route.labels.get(&key).map(|value| shown(value)) } else { Some(shown(value)) },
+    )
 }
 
 fn inert(route: &Route, label: &str, wrong: &str, right: impl Into<String>) -> Problem {
@@ -346,13 +348,14 @@ fn second_default(route: &Route, default: &VirtualHost<'_>, policy: HostPolicy) 
         let right = "set it on only one service of each service cluster";
         (Severity::Warning, format!("is set on service {name}, too"), right)
     };
-    Some(Problem {
-        severity,
-        subject: Subject::Service(route.service.clone()),
-        label: Some(shown(&route.label("default_backend"))),
-        value: None,
-        wrong,
-        right: right.to_owned(),
-        effect: if of_stack { Effect::LeftOut } else { Effect::Overruled },
-    })
+    Some(
+        Problem::new(
+            severity,
+            Subject::Service(route.service.clone()),
+            wrong,
+            right,
+            if of_stack { Effect::LeftOut } else { Effect::Overruled },
+        )
+        .about(Some(shown(&route.label("default_backend"))), None),
+    )
 }

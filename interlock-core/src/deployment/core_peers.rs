@@ -177,16 +177,15 @@ fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
         return Vec::new();
     }
     let hitless = settings.clusters().filter(|(_, extension)| extension.hitless_service_update);
-    let problem = |(cluster, _)| Problem {
-        severity: Severity::Warning,
-        subject: Subject::Cluster(cluster),
-        label: None,
-        value: None,
-        wrong:
+    let problem = |(cluster, _)| {
+        Problem::new(
+            Severity::Warning,
+            Subject::Cluster(cluster),
             "HitlessServiceUpdate is on, but this run does not have the authority that signs proxies' configurations"
                 .to_owned(),
-        right: "leave this service cluster to the running core, or pass the authority with --authority".to_owned(),
-        effect: Effect::Kept,
+            "leave this service cluster to the running core, or pass the authority with --authority",
+            Effect::Kept,
+        )
     };
     hitless.map(problem).collect()
 }
@@ -204,27 +203,23 @@ fn planted(snapshot: &Snapshot) -> Option<Problem> {
     names.truncate(MOST_NAMED);
     let first = names.first()?.clone();
     let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    Some(Problem {
-        severity: Severity::Warning,
-        subject: Subject::Cluster(Cluster::default()),
-        label: None,
-        value: None,
-        wrong: format!(
+    Some(Problem::new(
+        Severity::Warning,
+        Subject::Cluster(Cluster::default()),
+        format!(
             "secrets carry interlock's labels, but its authority did not sign them: {}{and_more}",
             names.join(", ")
         ),
-        right: format!("find out who created them, and run `docker secret rm {first}`"),
-        effect: Effect::Ignored,
-    })
+        format!("find out who created them, and run `docker secret rm {first}`"),
+        Effect::Ignored,
+    ))
 }
 
 fn no_authority(cluster: &Cluster, role: Role) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: match role {
+    Problem::new(
+        Severity::Error,
+        Subject::Cluster(cluster.clone()),
+        match role {
             Role::Core | Role::Extension => {
                 "its extension has an Image, but no authority exists to sign its identity".to_owned()
             }
@@ -232,9 +227,9 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
                 "HitlessServiceUpdate is on, but no authority exists to sign the identity of its proxies".to_owned()
             }
         },
-        right: "run `interlock install --ca-only` once on a manager".to_owned(),
-        effect: Effect::Kept,
-    }
+        "run `interlock install --ca-only` once on a manager",
+        Effect::Kept,
+    )
 }
 
 /// Peers find core by its service. One that runs outside of the Swarm they do not find.
@@ -242,16 +237,14 @@ fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control)
     if settings.endpoint_override.is_some() || snapshot.core.is_some() || any_core(snapshot).is_some() {
         return Vec::new();
     }
-    let problem = |(cluster, role): &(Cluster, Role)| Problem {
-        severity: Severity::Warning,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: format!("core does not run as a service of this Swarm, so its {role} cannot find core"),
-        right: format!(
-            "run `interlock install`, or set EndpointOverride to an address at which its {role} reaches core"
-        ),
-        effect: Effect::Kept,
+    let problem = |(cluster, role): &(Cluster, Role)| {
+        Problem::new(
+            Severity::Warning,
+            Subject::Cluster(cluster.clone()),
+            format!("core does not run as a service of this Swarm, so its {role} cannot find core"),
+            format!("run `interlock install`, or set EndpointOverride to an address at which its {role} reaches core"),
+            Effect::Kept,
+        )
     };
     control.peers.keys().map(problem).collect()
 }
@@ -265,14 +258,14 @@ fn not_attached(snapshot: &Snapshot, control: &Control) -> Vec<Problem> {
         Some(id) => !core.spec.networks.contains(id),
         None => true,
     });
-    let problem = |((cluster, _), peer): (&(Cluster, Role), &Peer)| Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: format!("core's service {} is not attached to network {}", core.spec.name, peer.network.name),
-        right: format!("run `docker service update --network-add {} {}`", peer.network.name, core.spec.name),
-        effect: Effect::Kept,
+    let problem = |((cluster, _), peer): (&(Cluster, Role), &Peer)| {
+        Problem::new(
+            Severity::Error,
+            Subject::Cluster(cluster.clone()),
+            format!("core's service {} is not attached to network {}", core.spec.name, peer.network.name),
+            format!("run `docker service update --network-add {} {}`", peer.network.name, core.spec.name),
+            Effect::Kept,
+        )
     };
     missing.map(problem).collect()
 }

@@ -73,15 +73,13 @@ pub(crate) fn in_force<'a>(
 }
 
 fn problem(cluster: &Cluster, message: &str) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: format!("NGINX rejects the options: {}", said(message)),
-        right: "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then core uses the previous options, if any".to_owned(),
-        effect: Effect::Kept,
-    }
+    Problem::new(
+        Severity::Error,
+        Subject::Cluster(cluster.clone()),
+        format!("NGINX rejects the options: {}", said(message)),
+        "correct GlobalOptions, HTTPOptions or another key of its Config, and run install again; until then core uses the previous options, if any",
+        Effect::Kept,
+    )
 }
 
 /// The options of these settings that were refused, by what is noted.

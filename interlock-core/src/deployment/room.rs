@@ -103,17 +103,15 @@ impl Room {
         }
         let why = if why.is_empty() { why } else { format!(" ({why})") };
         let lower = if nodes > 0 { format!("set ProxyReplicas = {nodes}, ") } else { String::new() };
-        Some(Problem {
-            severity: if nodes == 0 { Severity::Error } else { Severity::Warning },
-            subject: Subject::Cluster(cluster.clone()),
-            label: None,
-            value: None,
-            wrong: format!(
+        Some(Problem::new(
+            if nodes == 0 { Severity::Error } else { Severity::Warning },
+            Subject::Cluster(cluster.clone()),
+            format!(
                 "with PublishMode = \"host\" each proxy needs a node of its own: {asked} are asked for and {few}{why}"
             ),
-            right: format!("{lower}free or add a node, or set PublishMode = \"ingress\""),
-            effect: if nodes == 0 { Effect::Kept } else { Effect::Served },
-        })
+            format!("{lower}free or add a node, or set PublishMode = \"ingress\""),
+            if nodes == 0 { Effect::Kept } else { Effect::Served },
+        ))
     }
 }
 

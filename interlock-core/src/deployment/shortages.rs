@@ -285,7 +285,7 @@ impl Watched<'_> {
             What::Routed => Subject::Service(self.service.spec.name.clone()),
             What::Proxies(cluster) | What::Extension(cluster) => Subject::Cluster(cluster.clone()),
         };
-        Problem { severity, subject, label: None, value: None, wrong, right, effect }
+        Problem::new(severity, subject, wrong, right, effect)
     }
 }
 

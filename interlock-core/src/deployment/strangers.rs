@@ -30,13 +30,11 @@ fn is_ours(snapshot: &Snapshot, service: &Service) -> bool {
 }
 
 fn problem(service: &str, network: &str) -> Problem {
-    Problem {
-        severity: Severity::Warning,
-        subject: Subject::Service(service.to_owned()),
-        label: None,
-        value: None,
-        wrong: format!("it is on network {network}, which only core, extensions and proxies may use"),
-        right: format!("run `docker service update --network-rm {network} {}`", shown(service)),
-        effect: Effect::Kept,
-    }
+    Problem::new(
+        Severity::Warning,
+        Subject::Service(service.to_owned()),
+        format!("it is on network {network}, which only core, extensions and proxies may use"),
+        format!("run `docker service update --network-rm {network} {}`", shown(service)),
+        Effect::Kept,
+    )
 }

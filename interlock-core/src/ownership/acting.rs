@@ -107,14 +107,12 @@ impl Part {
             Some(own) => format!("`docker service rm {}`", shown(&own.spec.name)),
             None => "stop this process".to_owned(),
         };
-        Some(Problem {
-            severity: Severity::Warning,
-            subject: Subject::Cluster(Cluster::default()),
-            label: None,
-            value: None,
-            wrong: format!("service {service} {wrong}"),
-            right: format!("a Swarm has one core: run `docker service rm {service}`, or {or_this}"),
-            effect: Effect::Kept,
-        })
+        Some(Problem::new(
+            Severity::Warning,
+            Subject::Cluster(Cluster::default()),
+            format!("service {service} {wrong}"),
+            format!("a Swarm has one core: run `docker service rm {service}`, or {or_this}"),
+            Effect::Kept,
+        ))
     }
 }

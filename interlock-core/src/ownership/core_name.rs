@@ -206,18 +206,18 @@ pub(crate) fn problems(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem>
     };
     let claims = claims(snapshot, settings);
     let all = claims.iter().flat_map(|(id, claims)| claims.iter().map(move |claim| (network_name(id), claim)));
-    let problem = |(network, claim): (String, &Claim<'_>)| Problem {
-        severity: Severity::Warning,
-        subject: Subject::Service(claim.service.spec.name.clone()),
-        label: None,
-        value: None,
-        wrong: format!(
-            "it has core's name on network {} ({}), so proxies may connect to it instead of core",
-            shown(&network),
-            claim.by()
-        ),
-        right: claim.right(&shown(&network)),
-        effect: Effect::Kept,
+    let problem = |(network, claim): (String, &Claim<'_>)| {
+        Problem::new(
+            Severity::Warning,
+            Subject::Service(claim.service.spec.name.clone()),
+            format!(
+                "it has core's name on network {} ({}), so proxies may connect to it instead of core",
+                shown(&network),
+                claim.by()
+            ),
+            claim.right(&shown(&network)),
+            Effect::Kept,
+        )
     };
     // Each service is told once.
     let by_service: BTreeMap<_, _> = all.map(|(network, claim)| (&claim.service.id, (network, claim))).collect();

@@ -77,13 +77,6 @@ fn unusable(why: &str) -> String {
 }
 
 fn problem(route: &Route, label: &str, secret: &SecretName, wrong: String, right: &str) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Service(route.service.clone()),
-        label: Some(shown(&route.label(label))),
-        value: Some(secret.to_string()),
-        wrong,
-        right: right.to_owned(),
-        effect: Effect::NoTls,
-    }
+    Problem::new(Severity::Error, Subject::Service(route.service.clone()), wrong, right, Effect::NoTls)
+        .about(Some(shown(&route.label(label))), Some(secret.to_string()))
 }

@@ -140,5 +140,5 @@ fn problem(found: &[Finding<'_>]) -> Option<Problem> {
         Extent::Virtual => Effect::Kept,
     };
     let subject = Subject::Service(route.service.clone());
-    Some(Problem { severity: Severity::Warning, subject, label: None, value: None, wrong, right, effect })
+    Some(Problem::new(Severity::Warning, subject, wrong, right, effect))
 }

@@ -118,13 +118,5 @@ fn without_agents(cluster: &Cluster, extension: &Extension) -> Problem {
 }
 
 fn problem(cluster: &Cluster, wrong: &str, right: String) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: wrong.to_owned(),
-        right,
-        effect: Effect::Kept,
-    }
+    Problem::new(Severity::Error, Subject::Cluster(cluster.clone()), wrong, right, Effect::Kept)
 }

@@ -81,20 +81,18 @@ fn differing(agents: &[&AgentReport]) -> Vec<Problem> {
 }
 
 fn disagreement(agent: &AgentReport, secret: &SecretName) -> Problem {
-    Problem {
-        severity: Severity::Warning,
-        subject: Subject::Cluster(agent.cluster.clone()),
-        label: None,
-        value: None,
-        wrong: format!(
+    Problem::new(
+        Severity::Warning,
+        Subject::Cluster(agent.cluster.clone()),
+        format!(
             "proxy {} at {} reports other content for secret {} than the other proxies, which agree",
             shown(&agent.hostname),
             agent.address,
             shown(secret.as_str())
         ),
-        right: "core ignores its report: replace this task; if it recurs, check the node".to_owned(),
-        effect: Effect::Kept,
-    }
+        "core ignores its report: replace this task; if it recurs, check the node",
+        Effect::Kept,
+    )
 }
 
 #[cfg(test)]

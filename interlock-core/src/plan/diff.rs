@@ -178,17 +178,15 @@ fn not_attached(snapshot: &Snapshot, desired: &Desired) -> Vec<Problem> {
 
 fn core_failed(cluster: &Cluster, core: &Service, networks: &str) -> Problem {
     let name = &core.spec.name;
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Cluster(cluster.clone()),
-        label: None,
-        value: None,
-        wrong: format!("the last update of service {name} failed, and it is not attached to networks {networks}"),
-        right: format!(
+    Problem::new(
+        Severity::Error,
+        Subject::Cluster(cluster.clone()),
+        format!("the last update of service {name} failed, and it is not attached to networks {networks}"),
+        format!(
             "see `docker service ps {name}`, then run `interlock install` again, or `docker service update --network-add`"
         ),
-        effect: Effect::Kept,
-    }
+        Effect::Kept,
+    )
 }
 
 /// Our services that the settings do not have any more.

@@ -309,15 +309,7 @@ impl Refusal {
         let Self { label, wrong, right, warns: _ } = self;
         let (label, value) = label.map(|(key, value)| (shown(&key), shown(&value))).unzip();
         let value = value.filter(|value| !value.is_empty());
-        Problem {
-            severity: Severity::Error,
-            subject: Subject::Service(service.to_owned()),
-            label,
-            value,
-            wrong,
-            right,
-            effect,
-        }
+        Problem::new(Severity::Error, Subject::Service(service.to_owned()), wrong, right, effect).about(label, value)
     }
 }
 
@@ -328,28 +320,26 @@ fn misplaced(spec: &ServiceSpec) -> Option<Problem> {
         0 => String::new(),
         more => format!(", and {more} more like it"),
     };
-    Some(Problem {
-        severity: Severity::Warning,
-        subject: Subject::Service(spec.name.clone()),
-        label: Some(shown(first)),
-        value: None,
-        wrong: format!("is a label of its containers, not of the service{more}"),
-        right: "move it from `labels` to `deploy.labels` in the stack file; with docker service, use --label"
-            .to_owned(),
-        effect: Effect::Ignored,
-    })
+    Some(
+        Problem::new(
+            Severity::Warning,
+            Subject::Service(spec.name.clone()),
+            format!("is a label of its containers, not of the service{more}"),
+            "move it from `labels` to `deploy.labels` in the stack file; with docker service, use --label".to_owned(),
+            Effect::Ignored,
+        )
+        .about(Some(shown(first)), None),
+    )
 }
 
 fn refused_by_checker(service: &str, refusal: &CheckerRefusal, is_served: bool) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        subject: Subject::Service(service.to_owned()),
-        label: None,
-        value: None,
-        wrong: format!("NGINX rejects the configuration of its routes: {}", said(&refusal.message)),
-        right: "change its labels: core then tries again".to_owned(),
-        effect: if is_served { Effect::LastGood } else { Effect::LeftOut },
-    }
+    Problem::new(
+        Severity::Error,
+        Subject::Service(service.to_owned()),
+        format!("NGINX rejects the configuration of its routes: {}", said(&refusal.message)),
+        "change its labels: core then tries again",
+        if is_served { Effect::LastGood } else { Effect::LeftOut },
+    )
 }
 
 /// What is told of a service's labels. `effect` is that of those that are wrong; others are ignored.
@@ -357,15 +347,14 @@ fn finding_problems(service: &str, reading: &labels::Reading, effect: Effect) ->
     let problem = |kind: FindingKind, label: Option<(&str, &str)>, wrong: String, right: &str| {
         let is_inert = kind == FindingKind::Inert;
         let (label, value) = label.map(|(key, value)| (shown(key), shown(value))).unzip();
-        Problem {
-            severity: if is_inert { Severity::Warning } else { Severity::Error },
-            subject: Subject::Service(service.to_owned()),
-            label,
-            value,
+        Problem::new(
+            if is_inert { Severity::Warning } else { Severity::Error },
+            Subject::Service(service.to_owned()),
             wrong,
-            right: right.to_owned(),
-            effect: if is_inert { Effect::Ignored } else { effect },
-        }
+            right,
+            if is_inert { Effect::Ignored } else { effect },
+        )
+        .about(label, value)
     };
     let listed = reading.findings.iter().map(|Finding { key, value, kind, invalid }| {
         problem(*kind, Some((key, value)), invalid.wrong.clone(), invalid.right)

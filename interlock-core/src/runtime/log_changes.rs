@@ -231,15 +231,13 @@ mod tests {
     use crate::problem::Effect;
 
     fn problem(name: &str) -> Problem {
-        Problem {
-            severity: Severity::Warning,
-            subject: Subject::Service(name.to_owned()),
-            label: None,
-            value: None,
-            wrong: String::new(),
-            right: String::new(),
-            effect: Effect::Ignored,
-        }
+        Problem::new(
+            Severity::Warning,
+            Subject::Service(name.to_owned()),
+            String::new(),
+            String::new(),
+            Effect::Ignored,
+        )
     }
 
     #[test]

@@ -371,15 +371,13 @@ impl Admitted {
                 Attached::Secret(_) => Effect::Kept,
             };
             for owner in needs.get(what).into_iter().flatten() {
-                problems.push(Problem {
-                    severity: Severity::Error,
-                    subject: Subject::Service((*owner).to_owned()),
-                    label: None,
-                    value: None,
-                    wrong: wrong.clone(),
-                    right: right.clone(),
+                problems.push(Problem::new(
+                    Severity::Error,
+                    Subject::Service((*owner).to_owned()),
+                    wrong.clone(),
+                    right.clone(),
                     effect,
-                });
+                ));
             }
         }
         problems

@@ -133,22 +133,16 @@ impl ServiceDiff<'_> {
     pub(super) fn failed(&self, service: &Service, why: &str) -> Problem {
         let of_service = self.snapshot.tasks.iter().filter(|task| task.service == service.id);
         let task_error = of_service.map(|task| task.error.as_str()).find(|error| !error.is_empty());
-        Problem {
-            severity: Severity::Error,
-            subject: Subject::Cluster(self.cluster.clone()),
-            label: None,
-            value: None,
-            wrong: format!(
-                "the last update of service {} failed ({})",
-                self.wanted.name,
-                said(task_error.unwrap_or(why))
-            ),
-            right: format!(
+        Problem::new(
+            Severity::Error,
+            Subject::Cluster(self.cluster.clone()),
+            format!("the last update of service {} failed ({})", self.wanted.name, said(task_error.unwrap_or(why))),
+            format!(
                 "see `docker service ps {}`; the next change of labels or settings is tried again",
                 self.wanted.name
             ),
-            effect: Effect::Kept,
-        }
+            Effect::Kept,
+        )
     }
 
     /// Whether the wanted configs existed already when the failed update began, are not in use now, and the settings of the service are the

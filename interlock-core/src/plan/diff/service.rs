@@ -164,16 +164,13 @@ impl ServiceDiff<'_> {
         if placement::is_possible(&self.snapshot.nodes, each) {
             return None;
         }
-        Some(Problem {
-            severity: Severity::Error,
-            subject: Subject::Cluster(self.cluster.clone()),
-            label: None,
-            value: None,
-            wrong: format!("no node meets the constraints of service {}: {}", self.wanted.name, brief(constraints)),
-            right: "label a node (`docker node update --label-add`), or change the constraints in the settings"
-                .to_owned(),
-            effect: Effect::Kept,
-        })
+        Some(Problem::new(
+            Severity::Error,
+            Subject::Cluster(self.cluster.clone()),
+            format!("no node meets the constraints of service {}: {}", self.wanted.name, brief(constraints)),
+            "label a node (`docker node update --label-add`), or change the constraints in the settings".to_owned(),
+            Effect::Kept,
+        ))
     }
 
     fn not_ours(&self) -> Outcome {
@@ -182,15 +179,13 @@ impl ServiceDiff<'_> {
             Role::Extension => "ServiceName",
             Role::Proxy => "ProxyServiceName",
         };
-        let problem = Problem {
-            severity: Severity::Error,
-            subject: Subject::Cluster(self.cluster.clone()),
-            label: None,
-            value: None,
-            wrong: format!("a service named {} exists that interlock did not create", self.wanted.name),
-            right: format!("remove it, or set another {key}"),
-            effect: Effect::Kept,
-        };
+        let problem = Problem::new(
+            Severity::Error,
+            Subject::Cluster(self.cluster.clone()),
+            format!("a service named {} exists that interlock did not create", self.wanted.name),
+            format!("remove it, or set another {key}"),
+            Effect::Kept,
+        );
         Outcome { problem: Some(problem), ..Outcome::default() }
     }
 

@@ -227,15 +227,13 @@ pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
     for (cluster, extension) in settings.clusters() {
         for trusted in &extension.trusted_proxies {
             let Some(pool) = ground.pools.iter().find(|pool| trusted.contains(*pool)) else { continue };
-            problems.push(Problem {
-                severity: Severity::Warning,
-                subject: Subject::Cluster(cluster.clone()),
-                label: None,
-                value: None,
-                wrong: format!("TrustedProxies {trusted} contains the address pool {pool} of application networks"),
-                right: "write the addresses of the balancers in front of the proxies".to_owned(),
-                effect: Effect::Served,
-            });
+            problems.push(Problem::new(
+                Severity::Warning,
+                Subject::Cluster(cluster.clone()),
+                format!("TrustedProxies {trusted} contains the address pool {pool} of application networks"),
+                "write the addresses of the balancers in front of the proxies",
+                Effect::Served,
+            ));
         }
     }
     for (cluster, extension) in settings.clusters().filter(|(_, extension)| extension.networks.is_none()) {
@@ -246,15 +244,13 @@ pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
         for network in snapshot.networks.iter().filter(has) {
             let unfit = ground.misplaced(extension, network).filter(|unfit| *unfit != Unfit::Unknown);
             let Some(unfit) = unfit else { continue };
-            problems.push(Problem {
-                severity: Severity::Warning,
-                subject: Subject::Cluster(cluster.clone()),
-                label: None,
-                value: None,
-                wrong: format!("attached network {}: {}", shown(&network.name), unfit.wrong()),
-                right: format!("{}; core attaches no new network like it", unfit.right()),
-                effect: Effect::Kept,
-            });
+            problems.push(Problem::new(
+                Severity::Warning,
+                Subject::Cluster(cluster.clone()),
+                format!("attached network {}: {}", shown(&network.name), unfit.wrong()),
+                format!("{}; core attaches no new network like it", unfit.right()),
+                Effect::Kept,
+            ));
         }
     }
     problems
