@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use interlock_core::trust::{Authority, Role};
-use interlock_core::units::Cluster;
+use interlock_core::trust::Authority;
+use interlock_core::units::{Cluster, Role};
 use interlock_testkit::{Control, Swarm, server};
 
 fn interlock(args: &[&str]) -> Command {

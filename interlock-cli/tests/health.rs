@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use interlock_core::trust::{Authority, Role};
-use interlock_core::units::Cluster;
+use interlock_core::trust::Authority;
+use interlock_core::units::{Cluster, Role};
 
 /// A process with a socket for health checks. It ends with the value.
 struct Process {

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use interlock_core::trust::{Authority, Role};
-use interlock_core::units::Cluster;
+use interlock_core::trust::Authority;
+use interlock_core::units::{Cluster, Role};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

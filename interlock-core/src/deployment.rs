@@ -36,7 +36,7 @@ pub use proxy::proxy;
 pub use room::lack_of_nodes;
 pub(crate) use room::room;
 pub use service::{
-    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, Role, RouteSecret, Target,
+    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, NoContent, OwnService, RouteSecret, Target,
 };
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 

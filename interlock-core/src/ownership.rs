@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::settings::Settings;
 use crate::swarm::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
-use crate::units::{Cluster, NetworkId, SecretId};
+use crate::units::{Cluster, NetworkId, Role, SecretId};
 
 pub(crate) mod acting;
 pub(crate) mod core_name;
@@ -171,4 +171,13 @@ pub fn is_core(snapshot: &Snapshot, service: &Service) -> bool {
 /// The service cluster that one of our objects belongs to.
 pub fn cluster_of(labels: &Labels) -> Option<Cluster> {
     labels.get(CLUSTER)?.parse().ok()
+}
+
+/// The value of the `type` label.
+pub(crate) const fn type_label(role: Role) -> &'static str {
+    match role {
+        Role::Core => TYPE_CORE,
+        Role::Extension => TYPE_EXTENSION,
+        Role::Proxy => TYPE_PROXY,
+    }
 }

@@ -567,6 +567,15 @@ pub enum Holder {
     Proxy,
 }
 
+impl From<Holder> for crate::units::Role {
+    fn from(holder: Holder) -> Self {
+        match holder {
+            Holder::Extension => Self::Extension,
+            Holder::Proxy => Self::Proxy,
+        }
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -20,8 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::units::Cluster;
 pub use crate::units::Fingerprint;
+use crate::units::{Cluster, Role};
 
 mod statement;
 
@@ -29,31 +29,6 @@ pub use statement::{Signature, SignedManifest, Statement};
 
 /// The name by which peers know core. It stands in core's certificate alone and is in no DNS.
 pub const CORE_NAME: &str = "core.interlock.internal";
-
-/// What the holder of a certificate is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// It talks to Docker.
-    Core,
-    /// It renders.
-    Extension,
-    /// It carries the traffic.
-    Proxy,
-}
-
-impl Role {
-    const ALL: [Self; 3] = [Self::Core, Self::Extension, Self::Proxy];
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Core => "core",
-            Self::Extension => "extension",
-            Self::Proxy => "proxy",
-        })
-    }
-}
 
 impl Fingerprint {
     /// Of this certificate.

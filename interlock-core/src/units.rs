@@ -16,6 +16,7 @@ pub(crate) mod hash;
 mod host;
 mod networks;
 mod path;
+mod role;
 mod version;
 
 pub use cluster::{Cluster, RouteName};
@@ -23,6 +24,7 @@ pub use fingerprint::Fingerprint;
 pub use host::{Host, HostPattern};
 pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;
+pub use role::Role;
 pub use version::ProxyVersion;
 
 /// Why a text is not a value of the type: what is wrong and what would be right, as two lower-case phrases.

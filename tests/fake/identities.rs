@@ -11,8 +11,8 @@ use interlock_core::grpc::tls;
 use interlock_core::ownership;
 use interlock_core::plan::Action;
 use interlock_core::reconcile::Outcome;
-use interlock_core::trust::{Authority, Identity, Role, Statement};
-use interlock_core::units::Cluster;
+use interlock_core::trust::{Authority, Identity, Statement};
+use interlock_core::units::{Cluster, Role};
 use interlock_testkit::Swarm;
 use serde_json::{Value, json};
 

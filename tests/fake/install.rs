@@ -123,6 +123,7 @@ async fn options_that_nginx_refuses_leave_those_of_before_in_force() {
     inputs.memory = outcome.memory.clone();
     inputs.renderings.clear();
     route(&mut site.handle.swarm(), "blog", "demo");
+    site.handle.swarm().settle();
     inputs.snapshot = site.snapshot().await;
     let (changed, lines, told) = decide(&inputs);
     assert_eq!((lines, told), ([true, false], 1), "{:?}", changed.problems);

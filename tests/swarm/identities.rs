@@ -1,8 +1,8 @@
 //! A tenant who may create secrets, networks and services, and would like to be core for the proxies.
 
 use interlock_core::ownership;
-use interlock_core::trust::{Authority, Role, Statement};
-use interlock_core::units::Cluster;
+use interlock_core::trust::{Authority, Statement};
+use interlock_core::units::{Cluster, Role};
 
 use super::names::both_serve;
 use super::site::Site;

@@ -60,7 +60,8 @@ pub(super) async fn judge(server: &Server, folder: &Path, secrets: &mut [v1::Sec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::{Authority, Role};
+    use crate::trust::Authority;
+    use crate::units::Role;
 
     #[test]
     fn a_certificate_and_its_key_are_known_as_a_pair() {

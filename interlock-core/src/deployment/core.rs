@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, Role, SECONDS_TO_START, core_peers,
-    fields, hardening,
+    ConfigData, ConfigFile, Content, IdentitySecret, NetworkRef, OwnService, SECONDS_TO_START, core_peers, fields,
+    hardening,
 };
 use crate::ownership;
 use crate::settings::Settings;
 use crate::swarm::{Labels, Snapshot};
-use crate::units::hash;
+use crate::units::{Role, hash};
 
 /// All networks that core shares with others, by name, with the labels that they are created with.
 pub fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::{AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, Role, strangers};
+use super::{AGENT_FILE, AgentFile, EXTENSION_FILE, ExtensionFile, IdentitySecret, NetworkRef, strangers};
 use crate::ownership;
 use crate::ownership::core_name::{self, any_core};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, Settings};
 use crate::swarm::{Holder, Labels, Secret, Service, Snapshot};
-use crate::units::{Cluster, Fingerprint};
+use crate::units::{Cluster, Fingerprint, Role};
 
 /// What all peers of core need.
 #[derive(Debug, Clone, PartialEq, Default)]

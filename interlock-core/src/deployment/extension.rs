@@ -1,11 +1,11 @@
 //! The extension service of a service cluster.
 
 use super::core_peers::Control;
-use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, Role, SECONDS_TO_START, fields, hardening, proxy};
+use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, SECONDS_TO_START, fields, hardening, proxy};
 use crate::proxy_config::template;
 use crate::settings::Extension;
 use crate::swarm::Snapshot;
-use crate::units::Cluster;
+use crate::units::{Cluster, Role};
 
 /// The extension service of one service cluster. `None` where core renders, and while there is nothing to identify one by. A template that
 /// somebody mounted in it stays.

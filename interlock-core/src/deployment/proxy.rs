@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::core_peers::{Control, Peer};
 use super::{
-    AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService, Role,
+    AGENT_FILE, AgentFile, ConfigData, ConfigFile, Content, MANIFEST_FILE, NetworkRef, NoContent, OwnService,
     RouteSecret, SECONDS_TO_START, fields, hardening, has_active_worker, room,
 };
 use crate::deployment::generations::Attachments;
@@ -13,8 +13,8 @@ use crate::ownership;
 use crate::proxy_config::ProxyConfig;
 use crate::settings::{Extension, PublishMode};
 use crate::swarm::{Config, Labels, Snapshot};
-use crate::units::hash;
 use crate::units::{Cluster, ProxyVersion};
+use crate::units::{Role, hash};
 
 /// The proxy service of one service cluster, attached to these networks and with this rendering. `None` while it cannot be: a
 /// proxy that follows core needs an identity.

@@ -1,9 +1,7 @@
 //! A service of our own as it should be, and what it mounts.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AGENT_FILE;
@@ -12,41 +10,8 @@ use crate::kinds::Manifest;
 use crate::ownership;
 use crate::proxy_config::Revision;
 use crate::swarm::{ConfigMount, Labels, Service, Snapshot};
-use crate::units::hash;
 use crate::units::{Cluster, NetworkId, SecretId};
-
-/// What a service of ours is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It decides.
-    Core,
-    /// It renders.
-    Extension,
-    /// It carries the traffic.
-    Proxy,
-}
-
-impl Role {
-    /// The value of the `type` label.
-    fn type_label(self) -> &'static str {
-        match self {
-            Self::Core => ownership::TYPE_CORE,
-            Self::Extension => ownership::TYPE_EXTENSION,
-            Self::Proxy => ownership::TYPE_PROXY,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Core => "core",
-            Self::Extension => "extension",
-            Self::Proxy => "proxy",
-        })
-    }
-}
+use crate::units::{Role, hash};
 
 /// A service of our own as it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,7 +138,7 @@ pub struct IdentitySecret {
 impl OwnService {
     /// Whether the service that has this one's name is this one of ours.
     pub fn owns(&self, snapshot: &Snapshot, service: &Service) -> bool {
-        ownership::is_ours_of_type(snapshot, service, self.role.type_label())
+        ownership::is_ours_of_type(snapshot, service, ownership::type_label(self.role))
     }
 
     /// The labels that are always interlock's own.
@@ -184,7 +149,7 @@ impl OwnService {
         labels.extend([
             (ownership::OWNER.to_owned(), ownership::OWNER_VALUE.to_owned()),
             (ownership::CLUSTER.to_owned(), cluster.as_str().to_owned()),
-            (ownership::TYPE.to_owned(), self.role.type_label().to_owned()),
+            (ownership::TYPE.to_owned(), ownership::type_label(self.role).to_owned()),
             (ownership::APPLIED.to_owned(), json!(applied).to_string()),
         ]);
         if let Some(revision) = self.content.as_ref().ok().and_then(|content| content.revision.as_ref()) {

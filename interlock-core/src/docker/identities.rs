@@ -1,8 +1,9 @@
 //! Identities on the Swarm, by the signature of their authority.
 
 use crate::ownership;
-use crate::swarm::{Holder, Identity, Secret};
-use crate::trust::{self, Authority, Signature, Statement};
+use crate::swarm::{Identity, Secret};
+use crate::trust::{Authority, Signature, Statement};
+use crate::units::Role;
 
 /// Whose identity a secret holds, if the authority's signature on it says so.
 pub(super) fn verified(authority: &Authority, secret: &Secret) -> Option<Identity> {
@@ -13,12 +14,5 @@ pub(super) fn verified(authority: &Authority, secret: &Secret) -> Option<Identit
 
 pub(super) fn statement<'a>(name: &'a str, identity: &'a Identity) -> Statement<'a> {
     let Identity { holder, cluster, fingerprint } = identity;
-    Statement::Identity { name, role: trusted(*holder), cluster, fingerprint }
-}
-
-pub(super) fn trusted(holder: Holder) -> trust::Role {
-    match holder {
-        Holder::Extension => trust::Role::Extension,
-        Holder::Proxy => trust::Role::Proxy,
-    }
+    Statement::Identity { name, role: Role::from(*holder), cluster, fingerprint }
 }

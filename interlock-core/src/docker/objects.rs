@@ -7,13 +7,13 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::identities::{statement, trusted, verified};
+use super::identities::{statement, verified};
 use super::observe::encode;
 use super::{Client, Error, convert, parse};
 use crate::ownership;
 use crate::swarm::{Holder, Identity, Labels, Secret};
 use crate::trust::{self, Authority};
-use crate::units::{Cluster, Fingerprint, NetworkId, SecretId};
+use crate::units::{Cluster, Fingerprint, NetworkId, Role, SecretId};
 
 #[derive(Deserialize)]
 struct CreatedId {
@@ -74,7 +74,7 @@ impl Client {
     ) -> Result<SecretId, Error> {
         let Some(authority) = &self.authority else { return Err(Error::NoAuthority { object: object.to_owned() }) };
         let failed = |source: trust::Error| Error::Authority { object: object.to_owned(), source: source.into() };
-        let issued = authority.issue(trusted(holder), cluster).map_err(failed)?;
+        let issued = authority.issue(Role::from(holder), cluster).map_err(failed)?;
         let identity = Identity { holder, cluster: cluster.clone(), fingerprint: issued.fingerprint.clone() };
         let signature = authority.sign(&statement(name, &identity)).map_err(failed)?;
         let mut labels = labels.clone();

@@ -23,8 +23,7 @@ use crate::extension::{Event, Model};
 use crate::kinds::{RenderError, Rendering};
 use crate::peers::{AgentReport, SecretReport, Secrets};
 use crate::proxy_config::Generation;
-use crate::trust::Role;
-use crate::units::{Cluster, ProxyVersion, SecretName};
+use crate::units::{Cluster, ProxyVersion, Role, SecretName};
 
 /// What peers say. Connections have numbers that are not used again.
 #[derive(Debug, Clone, PartialEq)]

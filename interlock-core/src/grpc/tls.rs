@@ -10,8 +10,8 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::trust::{Authority, CORE_NAME, Error, Identity, Role};
-use crate::units::Cluster;
+use crate::trust::{Authority, CORE_NAME, Error, Identity};
+use crate::units::{Cluster, Role};
 
 mod admitted;
 mod caller;

@@ -23,8 +23,8 @@ use crate::proxy_config::{Generation, Revision};
 use crate::reconcile::Outcome;
 use crate::settings::Settings;
 use crate::swarm::{Holder, Identity, Snapshot};
-use crate::trust::{Authority, Role};
-use crate::units::{Cluster, ProxyVersion};
+use crate::trust::Authority;
+use crate::units::{Cluster, ProxyVersion, Role};
 
 /// What is shown to peers, and what they say. Where nobody may connect, both are idle.
 #[derive(Debug)]

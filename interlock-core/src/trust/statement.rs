@@ -10,8 +10,9 @@ use rcgen::SigningKey;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Error, Role, issue};
+use super::{Authority, Error, issue};
 use crate::kinds::Manifest;
+use crate::units::Role;
 use crate::units::hash;
 use crate::units::{Cluster, Fingerprint};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::trust::{Fingerprint, Peer, Role};
-use crate::units::Cluster;
+use crate::trust::{Fingerprint, Peer};
+use crate::units::{Cluster, Role};
 
 /// Whose certificates are accepted, and for what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -146,8 +146,8 @@ mod tests {
 
     use super::*;
     use crate::grpc::tls::server;
-    use crate::trust::{Authority, Role};
-    use crate::units::Cluster;
+    use crate::trust::Authority;
+    use crate::units::{Cluster, Role};
 
     /// Core of this authority at an address of its own on the loopback network.
     async fn core(authority: &Authority) -> SocketAddr {

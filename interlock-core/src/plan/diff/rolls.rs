@@ -10,11 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::service::ServiceDiff;
 use super::{Attempts, Rolling, started_at};
-use crate::deployment::{self, AgentFile, ConfigFile, Role};
+use crate::deployment::{self, AgentFile, ConfigFile};
 use crate::ownership;
 use crate::plan::{Action, Change, Step};
 use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::swarm::{Config, Mode, Service, Task, UpdateState};
+use crate::units::Role;
 
 impl ServiceDiff<'_> {
     /// One roll at a time: what changes during one goes into the next. A roll or a rollback in which no task comes up for

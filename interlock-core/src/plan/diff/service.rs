@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::super::{Action, Change, Step, brief, merge};
 use super::{Attempt, Planned, label_change, started_at};
 use crate::deployment::generations::Attached;
-use crate::deployment::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService, Role};
+use crate::deployment::{self, ConfigData, ConfigFile, Content, IdentitySecret, NoContent, OwnService};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::Revision;
 use crate::swarm::placement;
 use crate::swarm::{Holder, Labels, Service, Snapshot};
-use crate::units::{Cluster, ConfigId, NetworkId, SecretId};
+use crate::units::{Cluster, ConfigId, NetworkId, Role, SecretId};
 
 pub(super) struct ServiceDiff<'a> {
     pub(super) snapshot: &'a Snapshot,
