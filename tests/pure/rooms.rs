@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &str)] = &[
         "services → routes with addresses → virtual hosts; the one rule for conflicts; budgets; which routes are live",
     ),
     ("proxy_config", "virtual hosts → what a proxy has to do, with a revision"),
-    ("kinds", "proxy config → files, and reading files back: the proof that labels change no structure"),
+    ("kinds", "what a kind of proxy makes of a proxy config: files, the proof that labels change no structure, the check, the server"),
     ("peers", "what extensions and agents report about themselves, as values; who is silent"),
     (
         "deployment",
@@ -30,9 +30,9 @@ const ROOMS: &[(&str, &str)] = &[
     ("install", "setting core up and removing it, as plans; what is missing until all serve"),
     ("trust", "the authority, identities, the content of a certificate"),
     ("docker", "the adapter: reads, one call for each action, events; the only one that knows bollard"),
-    ("extension", "the loop of an extension; the proxy program's own checker"),
+    ("extension", "the loop of an extension: which routes a checker refuses"),
     ("grpc", "the contract of `proto/`, both sides of it, TLS; the only one that knows the contract's own types"),
-    ("agent", "supervises a proxy and gives it each revision"),
+    ("agent", "supervises the server of a kind, and gives it each revision"),
     ("runtime", "the loop, and one run of it"),
 ];
 

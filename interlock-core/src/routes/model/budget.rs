@@ -67,7 +67,7 @@ pub(super) struct Budgets<'a> {
     limit: usize,
 }
 
-/// How many bytes all routes of one host may take: lists are cut into files between hosts, see `render::nginx`.
+/// How many bytes all routes of one host may take: lists are cut into files between hosts, see `kinds::nginx::split`.
 const fn of_one_host(limit: usize) -> usize {
     limit / 4
 }
