@@ -237,6 +237,7 @@ async fn what_fails_is_said_with_the_routes_that_are_to_blame() {
     let Some(mut haproxy) = event(&generation, &revision(&config, 10)) else { return };
     if let Some(v1::watch_response::Event::Model(v1::Model { proxy: Some(proxy), .. })) = &mut haproxy.event {
         proxy.kind = "haproxy".into();
+        proxy.options_json = "\"haproxy\"".into();
     }
     core.tell.send_replace(Some(haproxy));
     let rendering = posted_from_wire(next(&mut core.posts).await).unwrap();

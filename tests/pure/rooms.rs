@@ -19,7 +19,10 @@ const ROOMS: &[(&str, &str)] = &[
         "services → routes with addresses → virtual hosts; the one rule for conflicts; budgets; which routes are live",
     ),
     ("proxy_config", "virtual hosts → what a proxy has to do, with a revision"),
-    ("kinds", "what a kind of proxy makes of a proxy config: files, the proof that labels change no structure, the check, the server"),
+    (
+        "kinds",
+        "what a kind of proxy makes of a proxy config: files, the proof that labels change no structure, the check, the server",
+    ),
     ("peers", "what extensions and agents report about themselves, as values; who is silent"),
     (
         "deployment",

@@ -428,3 +428,8 @@ fn put<T>(field: &mut Option<T>, read: Result<T, Invalid>) -> Result<(), Invalid
     *field = Some(read?);
     Ok(())
 }
+
+/// The value of a label that protects with which it does not.
+pub(crate) fn harmless(key: &str) -> Option<&'static str> {
+    TABLE.iter().find(|label| label.key == key)?.protects
+}

@@ -1,3 +1,4 @@
+use super::dialects::inherit;
 use super::*;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
