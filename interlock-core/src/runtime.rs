@@ -39,6 +39,7 @@ use crate::problem::Problem;
 use crate::reconcile::{Inputs, Outcome, reconcile};
 use crate::settings::Settings;
 use crate::trust::Authority;
+use crate::units::Backoff;
 
 mod checked;
 mod deciding;
@@ -62,7 +63,6 @@ pub use serving::serving;
 
 use follow::{Ended, Follower};
 use peer_server::Control;
-use timing::Backoff;
 
 /// Everything about the loop that is not in the settings file.
 #[derive(Debug, Clone)]

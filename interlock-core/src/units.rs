@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "docker", feature = "grpc"))]
+mod backoff;
 mod cluster;
 mod fingerprint;
 pub(crate) mod hash;
@@ -19,6 +21,8 @@ mod path;
 mod role;
 mod version;
 
+#[cfg(any(feature = "docker", feature = "grpc"))]
+pub(crate) use backoff::Backoff;
 pub use cluster::{Cluster, RouteName};
 pub use fingerprint::Fingerprint;
 pub use host::{Host, HostPattern};

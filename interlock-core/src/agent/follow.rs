@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -17,6 +16,7 @@ use crate::grpc::{MESSAGE_LIMIT, convert, v1};
 use crate::kinds::nginx::server::Connections;
 use crate::kinds::server::{FileSet, UnreachableTask};
 use crate::proxy_config::Generation;
+use crate::units::Backoff;
 
 /// What the proxy runs, for core.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,27 +62,21 @@ pub(super) struct Follower {
 impl Follower {
     /// Follows for ever: when the stream ends, it is tried again after a pause that grows and that chance makes differ.
     pub(super) async fn run(mut self) {
-        let (shortest, longest) = self.pause;
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(shortest)
-            .with_max_delay(longest)
-            .without_max_times()
-            .with_jitter();
-        let mut pause = pauses.build();
+        let mut pauses = Backoff::new(self.pause.0, self.pause.1);
         let mut told = None;
         self.client = self.client.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
         loop {
             let (reached, status) = self.follow(&mut told).await;
             let text = format!("{:?}: {}", status.code(), crate::problem::shown(status.message()));
             if reached {
-                pause = pauses.build();
+                pauses.reset();
                 tracing::warn!("the stream from core ended ({text}); the proxy keeps serving and tries core again");
                 told = None;
             } else if told.as_ref() != Some(&text) {
                 tracing::warn!("cannot reach core ({text}); the proxy keeps serving and tries core again");
                 told = Some(text);
             }
-            tokio::time::sleep(pause.next().unwrap_or(longest)).await;
+            tokio::time::sleep(pauses.next()).await;
         }
     }
 

@@ -2,23 +2,21 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
+
+use crate::units::Backoff;
 
 /// A configuration that is tried again, after pauses that double, each with up to as much again by chance.
 #[derive(Debug)]
 pub(super) struct Retry {
     hash: String,
     pub(super) at: Instant,
-    pauses: ExponentialBackoff,
-    longest: Duration,
+    pauses: Backoff,
 }
 
 impl Retry {
     pub(super) fn new(hash: &str, (shortest, longest): (Duration, Duration)) -> Self {
-        let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
-        let pauses = pauses.without_max_times().with_jitter().build();
-        let mut retry = Self { hash: hash.to_owned(), at: Instant::now(), pauses, longest };
+        let mut retry = Self { hash: hash.to_owned(), at: Instant::now(), pauses: Backoff::new(shortest, longest) };
         retry.later();
         retry
     }
@@ -30,6 +28,6 @@ impl Retry {
 
     /// After the next pause.
     pub(super) fn later(&mut self) {
-        self.at = Instant::now() + self.pauses.next().unwrap_or(self.longest);
+        self.at = Instant::now() + self.pauses.next();
     }
 }

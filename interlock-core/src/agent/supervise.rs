@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,6 +17,7 @@ use super::volume::Volume;
 use super::{Error, Times};
 use crate::kinds::nginx::server::Server;
 use crate::kinds::server::Unserved;
+use crate::units::Backoff;
 
 /// An nginx that ended sooner did not do well with its configuration.
 const EARLY: Duration = Duration::from_secs(10);
@@ -186,22 +186,16 @@ impl Supervisor {
 
     /// Starts nginx again, for as long as it takes.
     async fn revive(&mut self) {
-        let (shortest, longest) = self.times.pause;
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(shortest)
-            .with_max_delay(longest)
-            .without_max_times()
-            .with_jitter();
-        let mut pauses = pauses.build();
+        let mut pauses = Backoff::new(self.times.pause.0, self.times.pause.1);
         // An nginx that comes up and dies again is given pauses as well.
         for _ in 1..self.early_deaths {
             pauses.next();
         }
         if self.early_deaths > 0 {
-            sleep(pauses.next().unwrap_or(longest)).await;
+            sleep(pauses.next()).await;
         }
         while let Err(error) = self.bring_up().await {
-            let pause = pauses.next().unwrap_or(longest);
+            let pause = pauses.next();
             tracing::error!("{error}; trying again in {} s", pause.as_secs_f32().ceil());
             tokio::select! {
                 () = sleep(pause) => {}

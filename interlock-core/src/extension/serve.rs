@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{Checker, render_and_check_anew};
 use crate::kinds::{RenderError, Rendering};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
+use crate::units::Backoff;
 
 /// What an extension needs to render.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +112,7 @@ struct Retries(BTreeMap<Generation, Retry>);
 struct Retry {
     model: Box<Model>,
     at: Instant,
-    pauses: ExponentialBackoff,
+    pauses: Backoff,
 }
 
 impl Retries {
@@ -128,14 +128,9 @@ impl Retries {
         let same = |retry: &Retry| retry.model.config.revision == model.config.revision;
         let mut pauses = match self.0.remove(&model.generation).filter(same) {
             Some(retry) => retry.pauses,
-            None => ExponentialBuilder::new()
-                .with_min_delay(shortest)
-                .with_max_delay(longest)
-                .without_max_times()
-                .with_jitter()
-                .build(),
+            None => Backoff::new(shortest, longest),
         };
-        let at = Instant::now() + pauses.next().unwrap_or(longest);
+        let at = Instant::now() + pauses.next();
         self.0.insert(model.generation.clone(), Retry { model, at, pauses });
     }
 

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tonic::transport::Channel;
@@ -21,6 +20,7 @@ use super::{MESSAGE_LIMIT, v1};
 use crate::extension::{Event, Kept, serve};
 use crate::kinds::{Checker, Rendering};
 use crate::proxy_config::Generation;
+use crate::units::Backoff;
 
 /// The pauses between attempts to reach core double from this to [`LONGEST_PAUSE`], each with up to as much again by chance.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -108,13 +108,8 @@ async fn follow_while(channel: Channel, checker: Option<&Checker>, goes_on: impl
     let client = ExtensionsClient::new(channel)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(SHORTEST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .without_max_times()
-        .with_jitter();
+    let mut pauses = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut kept = Kept::default();
-    let mut next = pauses.build();
     while goes_on() {
         let mut heard = false;
         match session(client.clone(), checker, &mut kept, &mut heard).await {
@@ -122,9 +117,9 @@ async fn follow_while(channel: Channel, checker: Option<&Checker>, goes_on: impl
             Err(status) => tracing::warn!(code = ?status.code(), "no connection to core: {}", status.message()),
         }
         if heard {
-            next = pauses.build();
+            pauses.reset();
         }
-        tokio::time::sleep(next.next().unwrap_or(LONGEST_PAUSE)).await;
+        tokio::time::sleep(pauses.next()).await;
     }
 }
 

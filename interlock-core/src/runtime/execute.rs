@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::timing::Backoff;
 use crate::docker::{self, Client, ErrorKind, OwnSpecs};
 use crate::plan::{Action, Created, Step};
-use crate::units::Cluster;
+use crate::units::{Backoff, Cluster};
 
 /// How far a plan came.
 #[derive(Debug, Default)]

@@ -20,14 +20,14 @@ use super::read::{Answer, Reply, read};
 use super::read_schedule::{Kind, ReadSchedule};
 use super::settling::Settling;
 use super::swarm_copy::{List, Ticket, World};
-use super::timing::{Backoff, Debounce, Pace, Sight};
+use super::timing::{Debounce, Pace, Sight};
 use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::plan::Action;
 use crate::proxy_config::template;
 use crate::reconcile::Outcome;
 use crate::settings::Settings;
-use crate::units::NodeId;
+use crate::units::{Backoff, NodeId};
 
 /// Why an engine is not followed any longer.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::checked::reconcile_checked;
 use super::execute::{Stop, apply};
 use super::log_changes::{Told, chain};
 use super::swarm_copy::World;
-use super::timing::{BEGIN, Backoff};
+use super::timing::BEGIN;
 use super::{Error, Options};
 use crate::docker::{self, Client, ErrorKind};
 use crate::install;
@@ -20,7 +20,7 @@ use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::reconcile::Outcome;
 use crate::settings::Settings;
 use crate::swarm::Snapshot;
-use crate::units::Cluster;
+use crate::units::{Backoff, Cluster};
 
 /// What happens meanwhile, for a person who watches.
 #[derive(Debug, Clone, PartialEq)]

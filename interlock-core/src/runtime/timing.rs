@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 /// How long Swarm may take to begin an update that it was told of. Until then it shows none, and the tasks of before look as they should.
@@ -137,36 +136,6 @@ impl Sight {
     }
 }
 
-/// Delays that double, up to a longest, each with up to as much again by chance, so that several that were stopped by the same
-/// thing do not come back at once.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    builder: ExponentialBuilder,
-    delays: ExponentialBackoff,
-    longest: Duration,
-}
-
-impl Backoff {
-    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
-        let builder = ExponentialBuilder::new()
-            .with_min_delay(shortest)
-            .with_max_delay(longest)
-            .without_max_times()
-            .with_jitter();
-        Self { builder, delays: builder.build(), longest }
-    }
-
-    /// The next delay.
-    pub(super) fn next(&mut self) -> Duration {
-        self.delays.next().unwrap_or(self.longest)
-    }
-
-    /// It went well: the next delay is the shortest again.
-    pub(super) fn reset(&mut self) {
-        self.delays = self.builder.build();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,16 +223,5 @@ mod tests {
         assert!(sight.take_due(start + ms(3000)), "and again");
         sight.regained();
         assert!(!sight.is_lost() && sight.due().is_none());
-    }
-
-    #[test]
-    fn delays_grow_to_the_longest_with_some_chance() {
-        let mut backoff = Backoff::new(ms(100), ms(800));
-        for least in [100, 200, 400, 800, 800, 800] {
-            let delay = backoff.next();
-            assert!(ms(least) <= delay && delay <= ms(2 * least), "{least}: {delay:?}");
-        }
-        backoff.reset();
-        assert!(backoff.next() <= ms(200));
     }
 }
