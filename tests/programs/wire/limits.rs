@@ -142,14 +142,21 @@ fn m1_connections_that_are_passed_through_have_the_same_limits() {
     assert!(is_ended(&mut open(&site)), "nobody waits for the rest of a first message");
     // Here all have time, and those beyond the limit are ended.
     let site = start("127.25.5", "ClientHeaderTimeout = \"10m\"\nConnectionsPerAddress = 3");
-    let mut open: Vec<_> = (0..12).map(|_| open(&site)).collect();
-    for stream in &open {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    }
     let deadline = Instant::now() + LONG;
-    while open.len() > 3 {
-        assert!(Instant::now() < deadline, "{} connections are open", open.len());
-        open.retain_mut(|stream| !is_ended(stream));
+    let mut held: Vec<_> = Vec::new();
+    loop {
+        // Whoever looked whether nginx has started may have a place for a moment.
+        while held.len() < 3 {
+            let stream = open(&site);
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            held.push(stream);
+        }
+        let is_next_ended = is_ended(&mut open(&site));
+        held.retain_mut(|stream| !is_ended(stream));
+        if is_next_ended && held.len() == 3 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} connections are open", held.len());
     }
-    assert_eq!(open.len(), 3);
+    assert!((0..8).all(|_| is_ended(&mut open(&site))), "beyond the limit");
 }
