@@ -172,9 +172,10 @@ impl Nginx {
 /// A port that is free, as is the next one: of those that no outgoing connection is given, and in turn.
 pub fn two_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 60).unwrap();
+    // More than a process needs: what tested an earlier nginx may still look for it.
+    let process = u16::try_from(std::process::id() % 12).unwrap();
     loop {
-        let port = 20_000 + process * 200 + NEXT.fetch_add(2, Ordering::Relaxed) % 200;
+        let port = 20_000 + process * 1000 + NEXT.fetch_add(2, Ordering::Relaxed) % 1000;
         if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return port;
         }

@@ -156,7 +156,7 @@ fn m1_connections_that_are_passed_through_have_the_same_limits() {
         if is_next_ended && held.len() == 3 {
             break;
         }
-        assert!(Instant::now() < deadline, "{} connections are open", held.len());
+        assert!(Instant::now() < deadline, "{} connections are open: {}", held.len(), site.nginx.log());
     }
     assert!((0..8).all(|_| is_ended(&mut open(&site))), "beyond the limit");
 }
