@@ -1,4 +1,4 @@
-//! What needs nothing but the pure part of `interlock-core`: scenarios, laws, claims about any input, and rules about the repository itself.
+//! What needs neither a Swarm nor NGINX: scenarios, laws, claims about any input, connections on the loopback, and rules about the repository.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "../claims/mod.rs"]
