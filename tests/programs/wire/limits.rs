@@ -142,16 +142,17 @@ fn m1_connections_that_are_passed_through_have_the_same_limits() {
     assert!(is_ended(&mut open(&site)), "nobody waits for the rest of a first message");
     // Here all have time, and those beyond the limit are ended.
     let site = start("127.25.5", "ClientHeaderTimeout = \"10m\"\nConnectionsPerAddress = 3");
+    let briefly = |site: &Site| {
+        let stream = open(site);
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        stream
+    };
     let deadline = Instant::now() + LONG;
     let mut held: Vec<_> = Vec::new();
     loop {
-        // Whoever looked whether nginx has started may have a place for a moment.
-        while held.len() < 3 {
-            let stream = open(&site);
-            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            held.push(stream);
-        }
-        let is_next_ended = is_ended(&mut open(&site));
+        // Whoever looked whether nginx has started may have a place for a moment: then the last of these has none, and the next one gets it.
+        held.resize_with(3, || briefly(&site));
+        let is_next_ended = is_ended(&mut briefly(&site));
         held.retain_mut(|stream| !is_ended(stream));
         if is_next_ended && held.len() == 3 {
             break;
