@@ -29,14 +29,14 @@ pub type ProxyConfigs = BTreeMap<(Cluster, Generation), ProxyConfig>;
 /// What a proxy task can serve, as its networks and secrets decide it: the hash of their sorted ids.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Generation(String);
+pub struct Generation(Arc<str>);
 text_type!(Generation);
 
 impl FromStr for Generation {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        hex16(text).map(Self).ok_or_else(|| Invalid::new("is no generation", "16 hexadecimal digits"))
+        hex16(text).map(|text| Self(text.into())).ok_or_else(|| Invalid::new("is no generation", "16 hexadecimal digits"))
     }
 }
 
@@ -46,21 +46,21 @@ impl Generation {
         let networks = networks.iter().map(NetworkId::as_str);
         let secrets = secrets.iter().map(SecretId::as_str);
         let ids: Vec<_> = networks.chain(["/"]).chain(secrets).collect();
-        Self(hash::hex16(ids.join("\n").as_bytes()))
+        Self(hash::hex16(ids.join("\n").as_bytes()).into())
     }
 }
 
 /// A name for the content of a [`ProxyConfig`]: equal content, equal revision, on every machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Revision(String);
+pub struct Revision(Arc<str>);
 text_type!(Revision);
 
 impl FromStr for Revision {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        hex16(text).map(Self).ok_or_else(|| Invalid::new("is no revision", "16 hexadecimal digits"))
+        hex16(text).map(|text| Self(text.into())).ok_or_else(|| Invalid::new("is no revision", "16 hexadecimal digits"))
     }
 }
 
@@ -272,7 +272,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Different sets of targets have different names, as service names have neither dots nor plus signs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct UpstreamName(String);
+pub struct UpstreamName(Arc<str>);
 text_type!(UpstreamName);
 
 impl FromStr for UpstreamName {
@@ -281,7 +281,7 @@ impl FromStr for UpstreamName {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+');
         if (1..=255).contains(&text.len()) && text.bytes().all(inside) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(Invalid::new("is no upstream's name", "1 to 255 letters, digits, `-`, `_`, `.` and `+`"))
     }
@@ -298,7 +298,7 @@ impl UpstreamName {
 
     /// A name that no service has, for comparing structures.
     pub(crate) fn harmless(number: usize) -> Self {
-        Self(format!("u{number:09}"))
+        Self(format!("u{number:09}").into())
     }
 
     fn of(members: &[&Route], options: &RouteOptions) -> Self {
@@ -318,7 +318,7 @@ impl UpstreamName {
             let special = serde_json::to_vec(&special).unwrap_or_default();
             name = format!("{name}+{}", &hash::hex16(&special)[..8]);
         }
-        Self(name)
+        Self(name.into())
     }
 }
 
@@ -339,7 +339,7 @@ pub fn build(cluster: &Cluster, proxy: ProxySettings, routes: &Routes<'_>) -> Pr
     let default = routes.default.as_ref().map(|host| virtual_host(host, &mut upstreams));
     let mut config = ProxyConfig {
         cluster: cluster.clone(),
-        revision: Revision(String::new()),
+        revision: Revision("".into()),
         proxy,
         virtual_hosts,
         default,
@@ -420,5 +420,5 @@ fn upstream(members: &[&Route], options: &RouteOptions, least: u32, upstreams: &
 fn revision(config: &ProxyConfig) -> Revision {
     // Maps are sorted and nothing in it is a time, so equal configs have equal bytes.
     let bytes = serde_json::to_vec(config).unwrap_or_default();
-    Revision(hash::hex16(&bytes))
+    Revision(hash::hex16(&bytes).into())
 }

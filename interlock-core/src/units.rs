@@ -2,11 +2,12 @@
 //!
 //! Whoever may deploy an app writes the labels that end up here, so every type below is constructed by parsing alone, and its
 //! alphabet has no character that means something to a proxy's configuration language: no newline, quote, brace, semicolon, `$`,
-//! backslash, NUL or blank. Later steps rely on that and have no error path.
+//! backslash, NUL or blank. Later steps rely on that and have no error path. Names are shared: a copy costs no memory.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ macro_rules! text_type {
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0
+                value.as_str().to_owned()
             }
         }
 
@@ -91,11 +92,11 @@ macro_rules! docker_id {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes an identifier as Docker wrote it.
-            pub fn new(id: impl Into<String>) -> Self {
+            pub fn new(id: impl Into<Arc<str>>) -> Self {
                 Self(id.into())
             }
 
@@ -119,7 +120,7 @@ macro_rules! docker_id {
 
         impl From<&str> for $name {
             fn from(id: &str) -> Self {
-                Self(id.to_owned())
+                Self(id.into())
             }
         }
     };
@@ -183,7 +184,7 @@ impl fmt::Display for Port {
 /// The name of a Docker secret as a label writes it: 1 to 64 of letters, digits, `-`, `_` and `.`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SecretName(String);
+pub struct SecretName(Arc<str>);
 text_type!(SecretName);
 
 impl FromStr for SecretName {
@@ -191,7 +192,7 @@ impl FromStr for SecretName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         object_name(text, 64)
-            .map(|name| Self(name.to_owned()))
+            .map(|name| Self(name.into()))
             .ok_or_else(|| Invalid::new("is not a secret's name", "write the name that `docker secret ls` shows"))
     }
 }
@@ -199,7 +200,7 @@ impl FromStr for SecretName {
 /// The name of a network as a label writes it: 1 to 128 of letters, digits, `-`, `_` and `.`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NetworkName(String);
+pub struct NetworkName(Arc<str>);
 text_type!(NetworkName);
 
 impl FromStr for NetworkName {
@@ -211,7 +212,7 @@ impl FromStr for NetworkName {
         let name = object_name(text, 128).ok_or_else(|| Invalid::new("is not a network's name", RIGHT))?;
         match name {
             "ingress" | "host" | "none" => Err(Invalid::new("is a network that no proxy can be attached to", RIGHT)),
-            name => Ok(Self(name.to_owned())),
+            name => Ok(Self(name.into())),
         }
     }
 }
@@ -225,7 +226,7 @@ fn object_name(text: &str, longest: usize) -> Option<&str> {
 /// The name of an application's cookie: 1 to 64 of letters, digits, `_`, `-` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CookieName(String);
+pub struct CookieName(Arc<str>);
 text_type!(CookieName);
 
 impl FromStr for CookieName {
@@ -234,7 +235,7 @@ impl FromStr for CookieName {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if (1..=64).contains(&text.len()) && text.bytes().all(inside) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(Invalid::new("is not a cookie's name", "write 1 to 64 of letters, digits, `_`, `-` and `.`, like session"))
     }

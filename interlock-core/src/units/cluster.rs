@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use crate::units::hash;
 /// At most 63 of letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Cluster(String);
+pub struct Cluster(Arc<str>);
 text_type!(Cluster);
 
 impl FromStr for Cluster {
@@ -23,7 +24,7 @@ impl FromStr for Cluster {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if text.len() <= 63 && text.bytes().all(inside) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(Invalid::new("is not a service cluster's name", "write a ServiceCluster of the settings, like us-east"))
     }
@@ -54,7 +55,7 @@ impl Cluster {
 /// is the route that labels without a suffix describe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RouteName(String);
+pub struct RouteName(Arc<str>);
 text_type!(RouteName);
 
 impl FromStr for RouteName {
@@ -63,7 +64,7 @@ impl FromStr for RouteName {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
         if text.len() <= 32 && text.bytes().all(inside) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(Invalid::new(
             "is not a route's name",

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ const WORDS: &[&str] = &["default", "hostnames", "include", "volatile"];
 /// `[a-z0-9_.-]`, of which one is a letter or a digit. Some names of one label are words of nginx's, and none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Host(String);
+pub struct Host(Arc<str>);
 text_type!(Host);
 
 impl FromStr for Host {
@@ -30,7 +31,7 @@ impl FromStr for Host {
         }
         let name = if text.is_ascii() { text.to_ascii_lowercase() } else { to_ascii(text)? };
         check(&name)?;
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 }
 
@@ -153,7 +154,7 @@ impl HostPattern {
     pub fn and_wider(&self) -> impl Iterator<Item = Self> + '_ {
         let suffixes = std::iter::successors(self.host().as_str().split_once('.'), |(_, rest)| rest.split_once('.'));
         let names = suffixes.map(|(_, rest)| rest).filter(|rest| rest.contains('.'));
-        [self.clone()].into_iter().chain(names.map(|name| Self::Wildcard(Host(name.to_owned()))))
+        [self.clone()].into_iter().chain(names.map(|name| Self::Wildcard(Host(name.into()))))
     }
 
     /// Whether it stands for more than one name.

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,23 +14,23 @@ const RIGHT: &str = "write a path like /app: a slash, then segments of letters, 
 /// A path prefix in canonical form: `/`, or segments with a slash in front of each and none at the end. At most 1024 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PathPrefix(String);
+pub struct PathPrefix(Arc<str>);
 text_type!(PathPrefix);
 
 impl PathPrefix {
     /// The prefix of every path.
     pub fn root() -> Self {
-        Self("/".to_owned())
+        Self("/".into())
     }
 
     /// Whether it is `/`.
     pub fn is_root(&self) -> bool {
-        self.0 == "/"
+        &*self.0 == "/"
     }
 
     /// Whether a path is this one or below it.
     pub fn covers(&self, other: &Self) -> bool {
-        let rest = other.0.strip_prefix(&self.0);
+        let rest = other.0.strip_prefix(&*self.0);
         self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
@@ -49,7 +50,7 @@ impl FromStr for PathPrefix {
             return if text == "/" { Ok(Self::root()) } else { Err(Invalid::new("has an empty segment", RIGHT)) };
         }
         rest.split('/').try_for_each(check_segment)?;
-        Ok(Self(format!("/{rest}")))
+        Ok(Self(format!("/{rest}").into()))
     }
 }
 
