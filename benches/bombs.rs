@@ -4,6 +4,7 @@
 //! process has with an honest service alone is taken off. A process that needs more than 4 GB of address space or 60 s is ended.
 #![expect(clippy::print_stdout, reason = "what it finds out is for a terminal")]
 
+use std::sync::Arc;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ fn child(name: &str, percent: usize, stage: &str) -> ExitCode {
 
 fn with(bomb: &Bomb, percent: usize) -> Inputs {
     let mut inputs = support::inputs(2, 3);
-    inputs.snapshot.services[1].spec.labels = bomb.of(percent).into_iter().collect();
+    Arc::make_mut(&mut inputs.snapshot.services[1]).spec.labels = bomb.of(percent).into_iter().collect();
     inputs.snapshot.secrets = SECRETS
         .map(|name| Secret {
             id: name.into(),

@@ -38,8 +38,8 @@ fn snapshot(services: u32, tasks_each: u32) -> Snapshot {
     let tasks =
         (0..services).flat_map(|service| (0..tasks_each).map(move |slot| (service, service * tasks_each + slot)));
     Snapshot {
-        services: (0..services).map(|number| service(number, &network, now)).collect(),
-        tasks: tasks.map(|(service, number)| task(service, number, &network, &node)).collect(),
+        services: (0..services).map(|number| service(number, &network, now).into()).collect(),
+        tasks: tasks.map(|(service, number)| task(service, number, &network, &node).into()).collect(),
         networks: vec![network],
         nodes: vec![node],
         engine,

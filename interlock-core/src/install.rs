@@ -52,7 +52,7 @@ pub fn deployed(snapshot: &Snapshot) -> Option<Deployed<'_>> {
 }
 
 fn cores(snapshot: &Snapshot) -> impl Iterator<Item = &Service> {
-    snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service))
+    snapshot.services().filter(|service| ownership::has_authority(snapshot, service))
 }
 
 fn works(service: &Service) -> bool {
@@ -109,7 +109,7 @@ fn unproven(snapshot: &Snapshot, adopts: Option<&Fingerprint>, is_core: impl Fn(
     let says = secret.labels.get(ownership::FINGERPRINT).map(|says| says.parse::<Fingerprint>());
     let is_named = adopts.is_some_and(|adopts| says.as_ref().is_some_and(|says| says.as_ref() == Ok(adopts)));
     let mounts = |service: &&Service| service.spec.secrets.contains(&secret.id);
-    if is_named || snapshot.services.iter().filter(mounts).any(is_core) {
+    if is_named || snapshot.services().filter(mounts).any(is_core) {
         return None;
     }
     let name = ownership::AUTHORITY_SECRET;
@@ -155,8 +155,7 @@ pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> (Plan, Option<Pro
     let ours = |labels: &Labels| ownership::is_ours(labels);
     // Core first: it would make anew what is removed.
     let mut services: Vec<_> = snapshot
-        .services
-        .iter()
+        .services()
         .filter_map(|service| {
             let core = ownership::is_core(snapshot, service);
             let other = ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
@@ -191,7 +190,7 @@ pub fn uninstall(snapshot: &Snapshot, keep_authority: bool) -> (Plan, Option<Pro
 fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
     let by_hand =
         |service: &&Service| ownership::has_authority(snapshot, service) && !ownership::is_core(snapshot, service);
-    let name = snapshot.services.iter().filter(by_hand).map(|service| &service.spec.name).min()?;
+    let name = snapshot.services().filter(by_hand).map(|service| &service.spec.name).min()?;
     Some(Problem::new(
         Severity::Error,
         Subject::Cluster(Cluster::default()),
@@ -203,7 +202,7 @@ fn core_by_hand(snapshot: &Snapshot) -> Option<Problem> {
 
 /// Settings that nobody mounts, neither now nor before, and core not from now on.
 fn unused_settings(snapshot: &Snapshot, wanted: &deployment::OwnService) -> Vec<Step> {
-    let specs = snapshot.services.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
+    let specs = snapshot.services().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let mut keep: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let content = wanted.content.iter().flat_map(|content| &content.configs);
     keep.extend(content.map(|config| config.name.as_str()));

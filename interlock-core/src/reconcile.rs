@@ -295,7 +295,7 @@ fn version_in_use(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> 
     let Inputs { snapshot, reports, memory, .. } = inputs;
     let before = memory.versions.get(cluster).copied();
     let remembered = remembered_version(snapshot, extension);
-    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
     let update = service.and_then(|service| service.update.as_ref());
     let rolling = update.is_some_and(|update| update.state.in_progress());
     VersionInUse::renewed(before, remembered, reports, cluster, rolling, snapshot.observed_at)
@@ -306,7 +306,7 @@ fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<Prox
     if !extension.hitless_service_update {
         return None;
     }
-    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name)?;
+    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name)?;
     service.spec.labels.get(ownership::PROXY_VERSION)?.parse().ok()
 }
 
@@ -441,7 +441,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
 /// Whether the tasks of a service cluster's proxies have all been started with this.
 fn is_mounted(inputs: &Inputs, cluster: &Cluster, config: &ProxyConfig) -> bool {
     let extension = inputs.settings.extension(cluster.as_str());
-    let mut services = inputs.snapshot.services.iter();
+    let mut services = inputs.snapshot.services();
     let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
     service.is_some_and(|service| {
         let is_updated = service.update.as_ref().is_some_and(|update| update.state.in_progress());
@@ -498,7 +498,7 @@ fn served(inputs: &Inputs, configs: &ProxyConfigs, renderings: &Renderings, mode
     let Inputs { snapshot, settings, reports, memory, .. } = inputs;
     let deployed = |cluster: &Cluster, config: &ProxyConfig| {
         let extension = settings.extension(cluster.as_str());
-        let mut services = snapshot.services.iter();
+        let mut services = snapshot.services();
         let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
         let mounted = service.and_then(|service| service.spec.labels.get(ownership::REVISION));
         mounted.is_some_and(|revision| revision == config.revision.as_str())
@@ -530,7 +530,7 @@ fn refused(
     served: &Served,
 ) -> (Refused, Vec<Problem>) {
     let labels =
-        |id: &ServiceId| snapshot.services.iter().find(|service| service.id == *id).map(|service| &service.spec.labels);
+        |id: &ServiceId| snapshot.services().find(|service| service.id == *id).map(|service| &service.spec.labels);
     let mut refused = before.clone();
     refused.retain(|id, refusal| labels(id) == Some(&*refusal.labels));
     let mut problems = Vec::new();

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use jiff::Timestamp;
@@ -61,11 +62,11 @@ pub struct Snapshot {
     pub networks: Vec<Network>,
     /// All services, ours included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<Service>,
+    pub services: Vec<Arc<Service>>,
     /// Tasks that Swarm wants ready or running, and all tasks of our own services. Of a labelled service that lacks tasks also the one
     /// that ended last with a reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<Arc<Task>>,
     /// Config objects that carry our ownership label, and templates of operators' own, with their data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<Config>,
@@ -96,6 +97,16 @@ impl Snapshot {
             core: None,
             authority: None,
         }
+    }
+
+    /// Its services.
+    pub fn services(&self) -> impl DoubleEndedIterator<Item = &Service> + ExactSizeIterator + Clone {
+        self.services.iter().map(Arc::as_ref)
+    }
+
+    /// Its tasks.
+    pub fn tasks(&self) -> impl DoubleEndedIterator<Item = &Task> + ExactSizeIterator + Clone {
+        self.tasks.iter().map(Arc::as_ref)
     }
 }
 

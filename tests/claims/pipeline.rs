@@ -60,16 +60,16 @@ pub fn alone() -> Inputs {
 /// A younger service with these labels beside it.
 pub fn beside_another(labels: &Labels) -> Inputs {
     let mut inputs = alone();
-    let mut service = inputs.snapshot.services[0].clone();
+    let mut service = (*inputs.snapshot.services[0]).clone();
     service.id = "zz-other".into();
     service.spec.name = "other".to_owned();
     service.spec.labels = labels.clone();
-    let mut task = inputs.snapshot.tasks[0].clone();
+    let mut task = (*inputs.snapshot.tasks[0]).clone();
     task.id = "other-1".into();
     task.service = service.id.clone();
     task.networks.iter_mut().for_each(|network| network.addresses = OTHER.parse().into_iter().collect());
-    inputs.snapshot.services.push(service);
-    inputs.snapshot.tasks.push(task);
+    inputs.snapshot.services.push(service.into());
+    inputs.snapshot.tasks.push(task.into());
     inputs
 }
 

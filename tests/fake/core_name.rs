@@ -39,7 +39,7 @@ fn agent_file(world: &World) -> AgentFile {
 
 async fn attached(world: &World) -> Vec<String> {
     let snapshot = world.observe().await.unwrap().snapshot;
-    let proxy = snapshot.services.iter().find(|service| service.spec.name == PROXY).unwrap();
+    let proxy = snapshot.services().find(|service| service.spec.name == PROXY).unwrap();
     let name = |id: &interlock_core::units::NetworkId| {
         snapshot.networks.iter().find(|network| network.id == *id).unwrap().name.clone()
     };
@@ -73,9 +73,9 @@ async fn h2_where_core_is_stands_in_the_agents_file_and_is_no_reason_for_a_roll(
     world.swarm().fail_one(CORE);
     world.swarm().settle();
     let snapshot = world.observe().await.unwrap().snapshot;
-    let core = snapshot.services.iter().find(|service| service.spec.name == CORE).unwrap();
+    let core = snapshot.services().find(|service| service.spec.name == CORE).unwrap();
     let serves = |task: &&interlock_core::swarm::Task| task.service == core.id && task.serves();
-    let task = snapshot.tasks.iter().find(serves).unwrap();
+    let task = snapshot.tasks().find(serves).unwrap();
     let addresses: Vec<_> = task.networks.iter().flat_map(|network| &network.addresses).copied().collect();
     assert!(!addresses.contains(&known[0].ip()), "core has moved");
     for mut mind in [mind, Mind::default()] {

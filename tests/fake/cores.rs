@@ -118,7 +118,8 @@ impl Core {
     async fn pass(&mut self, world: &World) -> bool {
         let observation = world.observe().await.unwrap();
         let mut snapshot = observation.snapshot.clone();
-        snapshot.core = snapshot.services.iter().find(|it| it.spec.name == self.service).map(|it| it.id.clone());
+        let core = snapshot.services().find(|it| it.spec.name == self.service).map(|it| it.id.clone());
+        snapshot.core = core;
         if self.service.is_empty() {
             // By hand, without the authority.
             snapshot.authority = None;

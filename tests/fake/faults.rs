@@ -270,7 +270,7 @@ async fn events_may_get_lost_or_never_come() {
 }
 
 fn has(inputs: &Inputs, name: &str) -> bool {
-    inputs.snapshot.services.iter().any(|service| service.spec.name == name)
+    inputs.snapshot.services().any(|service| service.spec.name == name)
 }
 
 /// A decision that panics: what was decided stays in force, core goes on, and decides again when that is possible.

@@ -348,8 +348,8 @@ async fn uninstalling_removes_what_is_ours_and_nothing_else() {
     assert_eq!(done, 5);
     let after = site.snapshot().await;
     assert_eq!((after.networks, after.secrets, after.configs), (before.networks, before.secrets, before.configs));
-    let names = |snapshot: &[interlock_core::swarm::Service]| -> Vec<_> {
-        snapshot.iter().map(|service| service.spec.name.clone()).collect()
+    let names = |services: &[Arc<interlock_core::swarm::Service>]| -> Vec<_> {
+        services.iter().map(|service| service.spec.name.clone()).collect()
     };
     assert_eq!(names(&after.services), names(&before.services));
     assert_eq!(runtime::uninstall(false, &site.options(), Duration::from_secs(60), |_| ()).await.unwrap(), 0);

@@ -384,5 +384,5 @@ async fn a_service_that_goes_between_two_reads_is_gone_and_no_error() {
         world.swarm().remove_service(PROXY).unwrap();
     };
     let (observed, ()) = tokio::join!(world.observe(), goes);
-    assert!(observed.unwrap().snapshot.services.iter().all(|service| service.spec.name != PROXY));
+    assert!(observed.unwrap().snapshot.services().all(|service| service.spec.name != PROXY));
 }

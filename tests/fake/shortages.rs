@@ -1,5 +1,6 @@
 //! Services that lack tasks, as Swarm tells of them: reported once, with Swarm's reason, and not before it is certain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::settings;
@@ -111,12 +112,12 @@ async fn a_roll_that_hangs_is_an_error() {
 #[tokio::test]
 async fn an_old_failure_is_no_reason() {
     let mut inputs = running().await;
-    let shop = inputs.snapshot.services.iter().find(|service| service.spec.name == "shop").unwrap().id.clone();
-    let mut old = inputs.snapshot.tasks.iter().find(|task| task.service == shop).unwrap().clone();
+    let shop = inputs.snapshot.services().find(|service| service.spec.name == "shop").unwrap().id.clone();
+    let mut old = inputs.snapshot.tasks().find(|task| task.service == shop).unwrap().clone();
     (old.id, old.desired, old.state) = ("old".into(), TaskState::Shutdown, TaskState::Failed);
     old.error = "task: non-zero exit (1)".to_owned();
     old.ended_at = Some(inputs.snapshot.observed_at);
-    inputs.snapshot.tasks.push(old);
+    inputs.snapshot.tasks.push(old.into());
     inputs.snapshot.observed_at += SignedDuration::from_hours(1);
     assert_eq!(look(&mut inputs, 0, TaskState::Preparing, ""), [""; 0]);
     assert_eq!(look(&mut inputs, 59, TaskState::Preparing, ""), [""; 0]);
@@ -137,8 +138,9 @@ async fn running() -> Inputs {
 
 fn look(inputs: &mut Inputs, seconds: i64, state: TaskState, error: &str) -> Vec<String> {
     inputs.snapshot.observed_at += SignedDuration::from_secs(seconds);
-    let shop = inputs.snapshot.services.iter().find(|service| service.spec.name == "shop").unwrap().id.clone();
+    let shop = inputs.snapshot.services().find(|service| service.spec.name == "shop").unwrap().id.clone();
     let task = inputs.snapshot.tasks.iter_mut().find(|task| task.service == shop).unwrap();
+    let task = Arc::make_mut(task);
     task.state = state;
     task.error = error.to_owned();
     let (outcome, renderings) = reconcile_embedded(inputs);
@@ -195,19 +197,19 @@ async fn a_task_on_a_node_that_is_down_is_waited_for_by_nobody() {
 
 /// Swarm replaces a task of shop by one that comes first. Returns the id of the old one, which goes on.
 fn replace(inputs: &mut Inputs, round: usize) -> TaskId {
-    let shop = inputs.snapshot.services.iter().find(|service| service.spec.name == "shop").unwrap().id.clone();
-    let first = inputs.snapshot.tasks.iter().rposition(|task| task.service == shop && task.is_wanted()).unwrap();
-    let mut old = inputs.snapshot.tasks.remove(first);
+    let shop = inputs.snapshot.services().find(|service| service.spec.name == "shop").unwrap().id.clone();
+    let first = inputs.snapshot.tasks().rposition(|task| task.service == shop && task.is_wanted()).unwrap();
+    let mut old = Arc::unwrap_or_clone(inputs.snapshot.tasks.remove(first));
     let new = Task { id: TaskId::new(format!("new-{round}")), ..old.clone() };
     let id = old.id.clone();
     old.desired = TaskState::Shutdown;
-    inputs.snapshot.tasks.insert(0, new);
-    inputs.snapshot.tasks.push(old);
+    inputs.snapshot.tasks.insert(0, new.into());
+    inputs.snapshot.tasks.push(old.into());
     id
 }
 
 fn task_of<'i>(inputs: &'i mut Inputs, id: &TaskId) -> &'i mut Task {
-    inputs.snapshot.tasks.iter_mut().find(|task| task.id == *id).unwrap()
+    Arc::make_mut(inputs.snapshot.tasks.iter_mut().find(|task| task.id == *id).unwrap())
 }
 
 #[tokio::test]

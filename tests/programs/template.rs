@@ -175,7 +175,7 @@ async fn a_template_in_a_service_that_only_looks_like_the_extension_is_nobodys()
 
 /// What the mounted config object holds.
 fn served(snapshot: &Snapshot) -> &str {
-    let proxy = snapshot.services.iter().find(|service| service.spec.name == "interlock-proxy").unwrap();
+    let proxy = snapshot.services().find(|service| service.spec.name == "interlock-proxy").unwrap();
     let main = proxy.spec.configs.iter().find(|mount| mount.target == "/etc/nginx/nginx.conf").unwrap();
     &snapshot.configs.iter().find(|config| config.id == main.id).unwrap().data
 }

@@ -1,6 +1,7 @@
 //! What a service owner can try with labels, by the codes of the catalogue of threats: A is injection, B names that collide, C who owns
 //! a name, G exhaustion.
 
+use std::sync::Arc;
 use std::collections::BTreeSet;
 
 use crate::support::Scenario;
@@ -138,7 +139,7 @@ fn a9_no_comment_has_a_word_of_a_label() {
         ("sticky_session_cookie", "zq"),
     ];
     let mut inputs = of_tenant(&labels, &[], "");
-    inputs.snapshot.services[1].spec.name = "zq".to_owned();
+    Arc::make_mut(&mut inputs.snapshot.services[1]).spec.name = "zq".to_owned();
     let text = told(&inputs).text();
     assert!(text.contains("zq.example.com"), "{text}");
     let comments: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with('#')).collect();
@@ -149,7 +150,7 @@ fn a9_no_comment_has_a_word_of_a_label() {
 fn a10_names_of_services_networks_and_secrets_are_no_way_in_either() {
     for name in ["", "a;b", "a{", "a b", "a\nb", "a.b", "a+b", "$host", "é", &"a".repeat(64)] {
         let mut inputs = of_tenant(&[], &[], "");
-        inputs.snapshot.services[1].spec.name = name.to_owned();
+        Arc::make_mut(&mut inputs.snapshot.services[1]).spec.name = name.to_owned();
         assert!(told(&inputs).files == neighbour().files, "{name:?}");
     }
     let mut inputs = of_tenant(&[], &["x; zq"], "");
@@ -250,7 +251,7 @@ fn c1_the_oldest_has_a_host_in_whatever_order_services_come() {
     let tasks = [("red", "127.30.2.1"), ("blue", "127.30.2.2"), ("green", "127.30.2.3")];
     let mut inputs = inputs(&tenants, &tasks, &[], "HostPolicy = \"stack\"\n[Extensions.default]");
     // Two were created in the same moment, and then ids decide; one later, whose id comes first.
-    inputs.snapshot.services[1].created_at = "2026-01-02T00:00:00Z".parse().unwrap();
+    Arc::make_mut(&mut inputs.snapshot.services[1]).created_at = "2026-01-02T00:00:00Z".parse().unwrap();
     let first = reconcile_embedded(&inputs);
     assert!(first.1.values().all(|rendering| {
         let text = &rendering.result.as_ref().unwrap()[0].content;
@@ -274,7 +275,7 @@ fn of_two_stacks(elder: (&str, &str, &str), younger: (&str, &str, &str), policy:
     let text = service(elder) + &service(younger);
     let toml = format!("HostPolicy = \"{policy}\"\n[Extensions.default]");
     let mut inputs = inputs(&text, &[(elder.0, "127.30.5.1"), (younger.0, "127.30.5.2")], &[], &toml);
-    inputs.snapshot.services[1].created_at = "2026-01-02T00:00:00Z".parse().unwrap();
+    Arc::make_mut(&mut inputs.snapshot.services[1]).created_at = "2026-01-02T00:00:00Z".parse().unwrap();
     inputs
 }
 
@@ -308,7 +309,7 @@ fn h7_with_the_stack_policy_an_older_wildcard_has_the_names_under_it() {
     assert_eq!(problem.wrong, "names pay.corp.example, which is under *.corp.example of service red of another stack");
     // Its own stack may have it, and then nobody of another one.
     let mut inputs = of_two_stacks(("red", "hosts", "*.corp.example"), ("blue", "hosts", "pay.corp.example"), "stack");
-    inputs.snapshot.services[1].spec.labels.insert(STACK.to_owned(), "red".to_owned());
+    Arc::make_mut(&mut inputs.snapshot.services[1]).spec.labels.insert(STACK.to_owned(), "red".to_owned());
     assert!(told_text(&inputs).contains("127.30.5.2"));
 }
 

@@ -1,6 +1,7 @@
 //! Label sets that are made to cost as much as they can: none is in the way of another service, and each costs a process no more memory
 //! than 64 MB, and time of the order of what the largest service costs that budgets allow.
 
+use std::sync::Arc;
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -17,7 +18,7 @@ use interlock_core::problem::{Effect, MOST_PROBLEMS, Subject};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
 use interlock_core::routes::model;
 use interlock_core::settings::Budget;
-use interlock_core::swarm::{Labels, Task};
+use interlock_core::swarm::{Labels, Service, Task};
 
 /// A variable of the environment that says which label set a process of its own shall measure.
 const MEASURED: &str = "INTERLOCK_TEST_BOMB";
@@ -27,7 +28,7 @@ const MOST_MEMORY: u64 = 64 << 10;
 
 fn with(bomb: &Bomb, percent: usize) -> Inputs {
     let mut inputs = of_tenant(&[], &SECRETS, "");
-    inputs.snapshot.services[1].spec.labels = bomb.of(percent).into_iter().collect::<Labels>();
+    Arc::make_mut(&mut inputs.snapshot.services[1]).spec.labels = bomb.of(percent).into_iter().collect::<Labels>();
     inputs
 }
 
@@ -152,16 +153,16 @@ fn h3_a_service_is_priced_by_its_own_labels_alone() {
         config.virtual_hosts.values().filter(|host| host.locations.keys().any(|path| path.is_root())).count()
     };
     assert_eq!(hosts(&inputs), 1 + 1024, "the largest service that is allowed is served");
-    let mut other = inputs.snapshot.services[1].clone();
+    let mut other = (*inputs.snapshot.services[1]).clone();
     other.id = "zz".into();
     other.spec.name = "other".to_owned();
     for route in 0..4 {
         other.spec.labels.insert(format!("com.docker.lb.context_root.r{route}"), "/other".to_owned());
     }
-    let mut task = inputs.snapshot.tasks[1].clone();
+    let mut task = (*inputs.snapshot.tasks[1]).clone();
     (task.id, task.service) = ("t-other".into(), other.id.clone());
-    inputs.snapshot.services.push(other);
-    inputs.snapshot.tasks.push(task);
+    inputs.snapshot.services.push(other.into());
+    inputs.snapshot.tasks.push(task.into());
     assert_eq!(hosts(&inputs), 1 + 1024);
 }
 
@@ -187,7 +188,7 @@ fn h3_budgets_have_room_for_honest_services() {
     let mut inputs = of_tenant(&[], &[], "");
     let (service, task) = (inputs.snapshot.services.remove(1), inputs.snapshot.tasks.remove(1));
     for number in 0..10_000 {
-        let mut service = service.clone();
+        let mut service = Service::clone(&service);
         service.id = format!("s{number}").as_str().into();
         service.spec.name = format!("stack-{}_service-{number}", number % 100);
         let host = format!("service-{number}.stack-{}.example.com", number % 100);
@@ -195,9 +196,9 @@ fn h3_budgets_have_room_for_honest_services() {
         service.spec.labels.insert("com.docker.lb.context_root".to_owned(), "/app".to_owned());
         for slot in 0..3 {
             let id = format!("t{number}-{slot}").as_str().into();
-            inputs.snapshot.tasks.push(Task { id, service: service.id.clone(), ..task.clone() });
+            inputs.snapshot.tasks.push(Task { id, service: service.id.clone(), ..Task::clone(&task) }.into());
         }
-        inputs.snapshot.services.push(service);
+        inputs.snapshot.services.push(service.into());
     }
     let Inputs { snapshot, settings, memory, .. } = &inputs;
     let known =
@@ -213,15 +214,15 @@ fn h3_when_all_is_too_large_the_newest_are_left_out() {
     inputs.snapshot.engine.config_limit = Some(20_000);
     let (service, task) = (inputs.snapshot.services.remove(1), inputs.snapshot.tasks.remove(1));
     for number in 0..900 {
-        let mut service = service.clone();
+        let mut service = Service::clone(&service);
         service.id = format!("s{number}").as_str().into();
         service.created_at += std::time::Duration::from_secs(number);
         // Their names say nothing of their age.
         service.spec.name = format!("s{}", 899 - number);
         service.spec.labels.insert("com.docker.lb.hosts".to_owned(), format!("h{number}.example.com"));
-        let task = Task { id: format!("t{number}").as_str().into(), service: service.id.clone(), ..task.clone() };
-        inputs.snapshot.services.push(service);
-        inputs.snapshot.tasks.push(task);
+        let task = Task { id: format!("t{number}").as_str().into(), service: service.id.clone(), ..Task::clone(&task) };
+        inputs.snapshot.services.push(service.into());
+        inputs.snapshot.tasks.push(task.into());
     }
     let (outcome, renderings) = reconcile_embedded(&inputs);
     let files = renderings.values().next().unwrap().result.as_ref().unwrap();

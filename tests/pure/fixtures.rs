@@ -1,5 +1,6 @@
 //! Each label and each setting has a fixture that a reader finds by its name, and that shows what it does.
 
+use std::sync::Arc;
 use std::collections::BTreeMap;
 
 use crate::support::Scenario;
@@ -69,7 +70,7 @@ fn each_label_has_a_fixture_that_shows_its_effect() {
         let mut without = scenario.inputs();
         let services = without.snapshot.services.iter_mut();
         let key = format!("{PREFIX}{}", label.key);
-        let removed: Vec<_> = services.filter_map(|service| service.spec.labels.remove(&key)).collect();
+        let removed: Vec<_> = services.filter_map(|service| Arc::make_mut(service).spec.labels.remove(&key)).collect();
         assert!(!removed.is_empty(), "{name} does not have it");
         assert!(differ(&scenario.inputs(), &without), "{name} shows no effect");
     }

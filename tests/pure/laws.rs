@@ -1,5 +1,7 @@
 //! Laws over every fixture that need nothing but the pure part.
 
+use std::sync::Arc;
+
 use crate::support::Scenario;
 use interlock_core::kinds;
 use interlock_core::kinds::nginx::parse_back;
@@ -67,11 +69,11 @@ fn every_upstream_address_is_that_of_a_task_that_runs_and_shall_run() {
         for config in outcome.proxy_configs.values() {
             for target in config.upstreams.values().flat_map(|upstream| &upstream.servers).map(|server| &server.address)
             {
-                let serving = snapshot.tasks.iter().filter(|task| task.serves()).any(|task| {
+                let serving = snapshot.tasks().filter(|task| task.serves()).any(|task| {
                     task.networks.iter().any(|network| network.addresses.contains(&target.ip()))
                         || task.host_ports.iter().any(|port| port.published == target.port())
                 });
-                let virtual_ips = snapshot.services.iter().flat_map(|service| &service.virtual_ips);
+                let virtual_ips = snapshot.services().flat_map(|service| &service.virtual_ips);
                 let serving = serving || virtual_ips.into_iter().any(|vip| vip.address == target.ip());
                 assert!(serving, "{}: {target}", scenario.name);
             }
@@ -123,7 +125,7 @@ fn hostile_services_change_no_other_services_bytes() {
 }
 
 /// One service for each label of the table and each value that breaks that label's contract.
-fn hostile_services() -> Vec<Service> {
+fn hostile_services() -> Vec<Arc<Service>> {
     let pairs =
         interlock_core::labels::TABLE.iter().flat_map(|label| HOSTILE.iter().map(move |value| (label.key, *value)));
     let services = pairs.enumerate().filter_map(|(i, (key, value))| {
@@ -135,7 +137,7 @@ fn hostile_services() -> Vec<Service> {
             interlock_core::labels::read(&labels).findings.iter().any(|finding| finding.kind != FindingKind::Inert);
         bad.then(|| hostile(i, labels))
     });
-    services.collect()
+    services.map(Arc::new).collect()
 }
 
 fn hostile(number: usize, labels: Labels) -> Service {
@@ -171,7 +173,7 @@ fn a_configuration_beyond_the_limit_is_split_into_files_that_say_the_same() {
 fn many_hosts(count: usize) -> ProxyConfig {
     let scenario = Scenario::all().into_iter().find(|scenario| scenario.name == "one-host").unwrap();
     let mut inputs = scenario.inputs();
-    let service = inputs.snapshot.services[0].clone();
+    let service = (*inputs.snapshot.services[0]).clone();
     for i in 0..count {
         let mut service = service.clone();
         service.id = format!("svc-{i}").as_str().into();
@@ -180,11 +182,11 @@ fn many_hosts(count: usize) -> ProxyConfig {
         if i % 10 == 0 {
             service.spec.labels.insert("com.docker.lb.context_root".into(), "/app".into());
         }
-        let mut task = inputs.snapshot.tasks[0].clone();
+        let mut task = (*inputs.snapshot.tasks[0]).clone();
         task.service = service.id.clone();
         task.id = format!("task-{i}").as_str().into();
-        inputs.snapshot.tasks.push(task);
-        inputs.snapshot.services.push(service);
+        inputs.snapshot.tasks.push(task.into());
+        inputs.snapshot.services.push(service.into());
     }
     let config = reconcile(&inputs).proxy_configs.into_values().next().unwrap();
     assert!(config.virtual_hosts.contains_key(&"host-7.example.com".parse::<HostPattern>().unwrap()));

@@ -36,7 +36,7 @@ fn after(before: &[(&str, &str)], now: &[(&str, &str)]) -> Told {
     let mut inputs = tenant(now);
     let was = tenant(before).snapshot.services[1].spec.labels.clone();
     assert!(told(&tenant(before)).serves(ADDRESS), "{before:?}");
-    let service = &mut inputs.snapshot.services[1];
+    let service = Arc::make_mut(&mut inputs.snapshot.services[1]);
     if before.len().is_multiple_of(2) {
         inputs.memory.last_good.insert(service.id.clone(), Arc::new(was));
     } else {
@@ -129,13 +129,13 @@ fn the_last_good_labels_come_back_if_they_give_the_same_protection() {
 fn a_younger_service_that_asks_for_protection_is_left_out_beside_one_that_does_not() {
     for label in protecting() {
         let mut inputs = tenant(&asks(label));
-        let mut elder = inputs.snapshot.services[1].clone();
+        let mut elder = (*inputs.snapshot.services[1]).clone();
         elder.id = "elder".into();
         elder.spec.name = "elder".to_owned();
         elder.created_at = "2020-01-01T00:00:00Z".parse().unwrap();
         elder.spec.labels.retain(|key, _| ["hosts", "port"].iter().any(|kept| *key == format!("{PREFIX}{kept}")));
-        inputs.snapshot.services.insert(0, elder);
-        inputs.snapshot.services[2].created_at = "2025-01-01T00:00:00Z".parse().unwrap();
+        inputs.snapshot.services.insert(0, elder.into());
+        Arc::make_mut(&mut inputs.snapshot.services[2]).created_at = "2025-01-01T00:00:00Z".parse().unwrap();
         let told = told(&inputs);
         // TLS that goes through stands beside plain HTTP.
         let alone = label.key != "ssl_passthrough";
@@ -176,8 +176,8 @@ fn routes_of_a_service_are_compared_by_the_requests_that_they_get() {
         let without = |labels: &mut Labels| {
             labels.remove(&format!("{PREFIX}hosts"));
         };
-        without(&mut inputs.snapshot.services[1].spec.labels);
-        without(&mut was.snapshot.services[1].spec.labels);
+        without(&mut Arc::make_mut(&mut inputs.snapshot.services[1]).spec.labels);
+        without(&mut Arc::make_mut(&mut was.snapshot.services[1]).spec.labels);
         let id = inputs.snapshot.services[1].id.clone();
         inputs.memory.last_good.insert(id, Arc::new(was.snapshot.services[1].spec.labels.clone()));
         let told = told(&inputs);
@@ -203,7 +203,7 @@ fn allow_is_withheld_where_all_clients_look_alike() {
     }
     // What was open before does not come back.
     let mut inputs = mesh("");
-    let service = &mut inputs.snapshot.services[1];
+    let service = Arc::make_mut(&mut inputs.snapshot.services[1]);
     service.previous = Some(service.spec.clone());
     service.previous.as_mut().unwrap().labels.remove("com.docker.lb.allow");
     assert!(is_withheld(&told(&inputs)));

@@ -1,5 +1,7 @@
 //! Tasks that run and do not accept connections: one problem a service, by what proxies report.
 
+use std::sync::Arc;
+
 use crate::support::routes::{inputs, labelled, service};
 use interlock_core::peers::{AgentReport, Failure};
 use interlock_core::reconcile::{Inputs, reconcile_embedded};
@@ -76,7 +78,7 @@ fn some_of_the_tasks_count_only_when_it_lasts() {
 fn only_tasks_count_that_the_route_has_now() {
     let both = [("10.0.1.5:8081", LASTING), ("10.0.1.6:8081", LASTING)];
     let mut inputs = two_services();
-    inputs.snapshot.tasks[0].desired = TaskState::Shutdown;
+    Arc::make_mut(&mut inputs.snapshot.tasks[0]).desired = TaskState::Shutdown;
     let one = told_by(&mut inputs, 0, 1, &both);
     assert!(one.len() == 1 && one[0].contains("(1 of 1 tasks)"), "{one:?}");
     // Whatever else a proxy says is about nobody.
@@ -120,7 +122,7 @@ fn another_port_solves_it_at_once() {
     let both = [("10.0.1.5:8081", LASTING), ("10.0.1.6:8081", LASTING)];
     assert_eq!(told_by(&mut inputs, 0, 1, &both).len(), 1);
     let shop = inputs.snapshot.services.iter_mut().find(|service| service.spec.name == "shop").unwrap();
-    shop.spec.labels.insert("com.docker.lb.port".to_owned(), "8080".to_owned());
+    Arc::make_mut(shop).spec.labels.insert("com.docker.lb.port".to_owned(), "8080".to_owned());
     assert_eq!(told_by(&mut inputs, 1, 1, &both), NOTHING);
 }
 
@@ -142,7 +144,7 @@ fn a_virtual_ip_counts_when_it_lasts() {
     let labels = [("hosts", "shop.example.com"), ("backend_mode", "vip")];
     let mut inputs = inputs(&labelled("shop", 8081, &labels), &[("shop", "10.0.1.5")], &[], "");
     let vip = VirtualIp { network: "n".into(), address: [10, 0, 1, 100].into() };
-    inputs.snapshot.services[0].virtual_ips = vec![vip];
+    Arc::make_mut(&mut inputs.snapshot.services[0]).virtual_ips = vec![vip];
     assert_eq!(told_by(&mut inputs, 0, 1, &[("10.0.1.100:8081", REFUSES)]), NOTHING);
     let told = told_by(&mut inputs, 0, 1, &[("10.0.1.100:8081", LASTING)]);
     assert_eq!(told.len(), 1, "{told:?}");

@@ -1,5 +1,6 @@
 //! What a problem says would be right is right: whoever follows it is served, and is told nothing else about it.
 
+use std::sync::Arc;
 use std::collections::BTreeSet;
 
 use crate::support::tenant::{Told, of_tenant, told};
@@ -16,7 +17,7 @@ const SETTINGS: &str = "[Extensions.default]\nPublishMode = \"host\"\n";
 
 fn tenant(labels: &[(&str, &str)]) -> Told {
     let mut inputs = of_tenant(labels, &SECRETS, SETTINGS);
-    let service = &mut inputs.snapshot.services[1];
+    let service = Arc::make_mut(&mut inputs.snapshot.services[1]);
     let network = service.spec.networks[0].clone();
     service.virtual_ips = vec![VirtualIp { network, address: "127.30.0.66".parse().unwrap() }];
     told(&inputs)

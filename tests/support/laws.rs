@@ -50,7 +50,7 @@ pub async fn stopped_after(world: &World, steps: usize, name: &str) {
     let snapshot = world.observe().await.unwrap().snapshot;
     let is_ours =
         |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(&snapshot, service);
-    let ours = snapshot.services.iter().filter(is_ours);
+    let ours = snapshot.services().filter(is_ours);
     let specs = ours.flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let used: BTreeSet<_> = specs.flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let made = snapshot.configs.iter().filter(|config| ownership::is_ours(&config.labels));

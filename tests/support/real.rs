@@ -184,7 +184,7 @@ impl Lab {
         for network in snapshot.networks.iter().filter(|network| !network.ingress) {
             self.until_done(&["network", "create", "--driver", "overlay", &network.name]).await;
         }
-        let mut services: Vec<_> = snapshot.services.iter().collect();
+        let mut services: Vec<_> = snapshot.services().collect();
         services.sort_by_key(|service| service.created_at);
         for service in services {
             self.create(snapshot, service);

@@ -43,7 +43,7 @@ pub fn beside(labels: Labels<'_>) -> Told {
 /// The same as inputs, with secrets and settings.
 pub fn of_tenant(labels: Labels<'_>, secrets: &[&str], toml: &str) -> Inputs {
     let mut inputs = world(toml, secrets);
-    let mut service = inputs.snapshot.services[0].clone();
+    let mut service = (*inputs.snapshot.services[0]).clone();
     service.id = "tenant".into();
     service.spec.name = "tenant".to_owned();
     service.spec.labels = [("hosts", "tenant.example.com"), ("port", "8080")]
@@ -53,12 +53,12 @@ pub fn of_tenant(labels: Labels<'_>, secrets: &[&str], toml: &str) -> Inputs {
             (if key.contains("docker.") { (*key).to_owned() } else { format!("{PREFIX}{key}") }, (*value).to_owned())
         })
         .collect();
-    let mut task = inputs.snapshot.tasks[0].clone();
+    let mut task = (*inputs.snapshot.tasks[0]).clone();
     task.id = "t-tenant".into();
     task.service = service.id.clone();
     task.networks[0].addresses = vec!["127.30.0.66".parse().unwrap()];
-    inputs.snapshot.services.push(service);
-    inputs.snapshot.tasks.push(task);
+    inputs.snapshot.services.push(service.into());
+    inputs.snapshot.tasks.push(task.into());
     inputs
 }
 

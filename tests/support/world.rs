@@ -130,9 +130,9 @@ impl World {
         loop {
             let snapshot = self.observe().await.unwrap().snapshot;
             let rolling =
-                snapshot.services.iter().any(|s| s.update.as_ref().is_some_and(|update| update.state.in_progress()));
+                snapshot.services().any(|s| s.update.as_ref().is_some_and(|update| update.state.in_progress()));
             let starting =
-                snapshot.tasks.iter().any(|task| task.desired == TaskState::Running && task.state < TaskState::Running);
+                snapshot.tasks().any(|task| task.desired == TaskState::Running && task.state < TaskState::Running);
             if !rolling && !starting {
                 return;
             }
@@ -234,7 +234,7 @@ impl World {
             |data: &str| data.lines().filter(|line| !line.starts_with("signature = ")).collect::<Vec<_>>().join("\n");
         let mut made: Vec<_> =
             snapshot.configs.iter().map(|config| format!("{}\n{}", config.name, unsigned(&config.data))).collect();
-        let ours = snapshot.services.iter().filter(|service| interlock_core::ownership::is_our_proxy(service));
+        let ours = snapshot.services().filter(|service| interlock_core::ownership::is_our_proxy(service));
         for service in ours {
             let configs: Vec<_> = service.spec.configs.iter().map(|config| (&config.name, &config.target)).collect();
             let mut networks: Vec<_> = service.spec.networks.iter().map(|id| name_of(&snapshot, id.as_str())).collect();
@@ -270,7 +270,7 @@ pub fn swarm_of(snapshot: &Snapshot) -> Swarm {
     for secret in &snapshot.secrets {
         swarm.create_secret(json!({ "Name": secret.name, "Labels": secret.labels, "Data": "c2VjcmV0" })).unwrap();
     }
-    let mut services: Vec<_> = snapshot.services.iter().collect();
+    let mut services: Vec<_> = snapshot.services().collect();
     services.sort_by_key(|service| service.created_at);
     for service in services {
         create(&mut swarm, snapshot, service);
@@ -281,7 +281,7 @@ pub fn swarm_of(snapshot: &Snapshot) -> Swarm {
 
 fn create(swarm: &mut Swarm, snapshot: &Snapshot, service: &Service) {
     let spec = &service.spec;
-    let running = snapshot.tasks.iter().filter(|task| task.service == service.id && task.desired == TaskState::Running);
+    let running = snapshot.tasks().filter(|task| task.service == service.id && task.desired == TaskState::Running);
     let mut builder = swarm.service(&spec.name).replicas(running.count() as u64);
     if spec.mode == Mode::Job {
         builder = builder

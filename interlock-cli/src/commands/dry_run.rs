@@ -138,7 +138,7 @@ fn changes(inputs: &Inputs, outcome: &Outcome, renderings: &Renderings, core: &C
         renderings.iter().filter(|((cluster, generation), _)| outcome.generations.get(cluster) == Some(generation));
     for ((cluster, _), rendering) in new {
         let Some(extension) = inputs.settings.extension(cluster.as_str()) else { continue };
-        let service = inputs.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+        let service = inputs.snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
         let mounted = |path: &str| {
             let mount = service?.spec.configs.iter().find(|mount| mount.target == path)?;
             let config = inputs.snapshot.configs.iter().find(|config| config.id == mount.id)?;

@@ -55,7 +55,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
                 Role::Core | Role::Extension => Holder::Extension,
                 Role::Proxy => Holder::Proxy,
             };
-            let service = snapshot.services.iter().find(|known| known.spec.name == service_name(extension, role));
+            let service = snapshot.services().find(|known| known.spec.name == service_name(extension, role));
             let name = network_name(&cluster, role);
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {

@@ -19,7 +19,7 @@ pub fn extension(
     let peer = control.peer(cluster, Role::Extension)?;
     let file = peer.authority.clone().map(|authority| ExtensionFile { authority }.to_toml());
     let file = file.map(|text| proxy::named(cluster, "extension", EXTENSION_FILE, text));
-    let existing = snapshot.services.iter().find(|service| service.spec.name == extension.service_name);
+    let existing = snapshot.services().find(|service| service.spec.name == extension.service_name);
     Some(OwnService {
         name: extension.service_name.clone(),
         role: Role::Extension,

@@ -122,7 +122,7 @@ pub(crate) fn decide(
     known: Known<'_>,
 ) -> Generations {
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
-    let service = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
+    let service = snapshot.services().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let Some(service) = service else {
         let live = BTreeSet::from([needed.clone()]);
         let (running, idle, admitted) = (BTreeSet::new(), Idle::new(), Admitted::default());
@@ -161,7 +161,7 @@ pub(crate) fn decide(
 /// Whether a task of a service serves that was started with this spec. Its agent's file, a config object, says what it has.
 fn runs(snapshot: &Snapshot, service: &Service, spec: &ServiceSpec) -> bool {
     let has_all = |task: &Task| spec.configs.iter().all(|config| task.configs.contains(&config.id));
-    snapshot.tasks.iter().any(|task| task.service == service.id && task.serves() && has_all(task))
+    snapshot.tasks().any(|task| task.service == service.id && task.serves() && has_all(task))
 }
 
 fn wanted(
@@ -174,8 +174,7 @@ fn wanted(
     let Known { unwanted, idle: before, named, .. } = known;
     let needed = &admitted.needed;
     let used: BTreeSet<_> = snapshot
-        .services
-        .iter()
+        .services()
         .filter(|service| !ownership::is_ours(&service.spec.labels))
         .flat_map(|service| &service.spec.networks)
         .collect();

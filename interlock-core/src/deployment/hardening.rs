@@ -34,7 +34,7 @@ fn knows_privileges(engine: &Engine) -> bool {
 
 fn given(snapshot: &Snapshot, service: &str, name: &str, wanted: bool, field: Field) -> BTreeMap<String, Field> {
     let has = || {
-        let mut services = snapshot.services.iter();
+        let mut services = snapshot.services();
         let existing = services.find(|existing| existing.spec.name == service)?;
         let applied = existing.spec.labels.get(ownership::APPLIED)?;
         serde_json::from_str::<BTreeMap<String, String>>(applied).ok()?.contains_key(name).then_some(())

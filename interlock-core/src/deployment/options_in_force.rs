@@ -112,7 +112,7 @@ pub(crate) fn noted(
 /// Returns the service that carries the note: the extension's service, or the proxy service where core renders.
 fn noted_on<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
     let name = if extension.image.is_some() { &extension.service_name } else { &extension.proxy_service_name };
-    snapshot.services.iter().find(|service| service.spec.name == *name)
+    snapshot.services().find(|service| service.spec.name == *name)
 }
 
 /// What became of the options of the settings, by what is noted: `None` while nobody has looked at them.

@@ -131,7 +131,7 @@ fn agent_file(
 }
 
 fn mounted_agent_file<'s>(snapshot: &'s Snapshot, extension: &Extension) -> Option<&'s Config> {
-    let service = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name)?;
+    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name)?;
     let mount = service.spec.configs.iter().find(|config| config.target == AGENT_FILE)?;
     snapshot.configs.iter().find(|config| config.id == mount.id)
 }

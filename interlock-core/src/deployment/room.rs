@@ -35,7 +35,7 @@ pub(crate) fn room(snapshot: &Snapshot, extension: &Extension) -> Room {
     }
     let constraints = super::fields::proxy_constraints(extension, super::has_active_worker(snapshot));
     let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
-    let own = snapshot.services.iter().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
+    let own = snapshot.services().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let ports = [extension.published_port, extension.published_ssl_port];
     let (mut nodes, mut unfit) = (0, BTreeSet::new());
     let candidates = snapshot.nodes.iter();
@@ -53,7 +53,7 @@ pub(crate) fn room(snapshot: &Snapshot, extension: &Extension) -> Room {
 /// Why this node cannot take a proxy now.
 fn why_not(snapshot: &Snapshot, node: &Node, own: Option<&Service>, ports: [u16; 2]) -> Option<String> {
     let here = |task: &&Task| task.node.as_ref() == Some(&node.id) && !task.state.is_terminal();
-    let has_one = snapshot.tasks.iter().filter(here).any(|task| own.is_some_and(|own| own.id == task.service));
+    let has_one = snapshot.tasks().filter(here).any(|task| own.is_some_and(|own| own.id == task.service));
     let name = shown(&node.hostname);
     match (node.state, node.availability) {
         (NodeState::Down | NodeState::Disconnected, _) => return Some(format!("node {name} is down")),
@@ -65,8 +65,8 @@ fn why_not(snapshot: &Snapshot, node: &Node, own: Option<&Service>, ports: [u16;
     let takes = |service: &&Service| {
         own.is_none_or(|own| own.id != service.id) && ports.into_iter().any(|port| claims(&service.spec, port))
     };
-    let taken = |task: &Task| snapshot.services.iter().filter(takes).find(|service| service.id == task.service);
-    let service = snapshot.tasks.iter().filter(here).find_map(taken)?;
+    let taken = |task: &Task| snapshot.services().filter(takes).find(|service| service.id == task.service);
+    let service = snapshot.tasks().filter(here).find_map(taken)?;
     let port = ports.into_iter().find(|port| claims(&service.spec, *port)).unwrap_or_default();
     Some(format!("service {} has port {port} of node {name}", shown(&service.spec.name)))
 }

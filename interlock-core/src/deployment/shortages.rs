@@ -115,12 +115,12 @@ fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Ve
         }
     }
     let mut tasks: BTreeMap<&ServiceId, Vec<&Task>> = BTreeMap::new();
-    for task in &snapshot.tasks {
+    for task in snapshot.tasks() {
         tasks.entry(&task.service).or_default().push(task);
     }
     let is_away = |node: &&Node| matches!(node.state, NodeState::Down | NodeState::Disconnected);
     let away: BTreeSet<_> = snapshot.nodes.iter().filter(is_away).map(|node| &node.id).collect();
-    let services = snapshot.services.iter().filter(|service| service.spec.mode != Mode::Job);
+    let services = snapshot.services().filter(|service| service.spec.mode != Mode::Job);
     let services = services.filter_map(|service| {
         let is_ours = ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
         let what = match names.get(service.spec.name.as_str()).filter(|_| is_ours) {

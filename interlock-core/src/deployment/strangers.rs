@@ -15,7 +15,7 @@ pub(super) fn problems(snapshot: &Snapshot, networks: &BTreeMap<String, Labels>)
     let known = snapshot.networks.iter().filter(|network| networks.contains_key(&network.name));
     let names: BTreeMap<_, _> = known.map(|network| (&network.id, network.name.as_str())).collect();
     let core = core_name::any_core(snapshot).map(|core| &core.id);
-    let strangers = snapshot.services.iter().filter(|service| Some(&service.id) != core && !is_ours(snapshot, service));
+    let strangers = snapshot.services().filter(|service| Some(&service.id) != core && !is_ours(snapshot, service));
     let on_ours = strangers.filter_map(|service| {
         let network = service.spec.networks.iter().find_map(|id| names.get(id))?;
         Some(problem(&service.spec.name, network))

@@ -1,6 +1,7 @@
 //! Reading the Swarm: all of it, or one part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -57,18 +58,19 @@ impl Client {
             if let Some(spec) = spec {
                 specs.insert(&service, spec);
             }
-            snapshot.services.push(service);
+            snapshot.services.push(service.into());
         }
         // Of our own services' tasks the second list knows more, and later.
-        snapshot.tasks = tasks.value;
-        snapshot.tasks.retain(|task| specs.get(&task.service).is_none());
-        snapshot.tasks.extend(own_tasks.value);
-        snapshot.tasks.extend(self.ended_tasks(&lacking_tasks(&snapshot)).await?);
+        let of_others = tasks.value.into_iter().filter(|task| specs.get(&task.service).is_none());
+        snapshot.tasks = of_others.chain(own_tasks.value).map(Arc::new).collect();
+        let ended = self.ended_tasks(&lacking_tasks(&snapshot)).await?;
+        snapshot.tasks.extend(ended.into_iter().map(Arc::new));
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         snapshot.networks = networks.value;
         snapshot.nodes = nodes.value;
         snapshot.configs = configs.value;
-        self.add_templates(&mut snapshot.configs, &template::mounted(&snapshot.services)).await?;
+        let templates = template::mounted(snapshot.services());
+        self.add_templates(&mut snapshot.configs, &templates).await?;
         snapshot.secrets = secrets.value;
         Ok(Observation { snapshot, specs, busy })
     }
@@ -308,7 +310,7 @@ const MOST_ENDED: u64 = 500;
 /// The labelled services of others that lack tasks, as many as it takes not too long to ask about.
 fn lacking_tasks(snapshot: &Snapshot) -> BTreeSet<&str> {
     let mut runs: BTreeMap<&ServiceId, (u64, bool)> = BTreeMap::new();
-    for task in &snapshot.tasks {
+    for task in snapshot.tasks() {
         let (running, all) = runs.entry(&task.service).or_insert((0, true));
         *running += u64::from(task.serves());
         *all &= task.serves();
@@ -316,7 +318,7 @@ fn lacking_tasks(snapshot: &Snapshot) -> BTreeSet<&str> {
     let is_labelled = |service: &&Service| {
         !ownership::is_ours(&service.spec.labels) && service.spec.labels.keys().any(|key| swarm::names_routes(key))
     };
-    let lacking = snapshot.services.iter().filter(is_labelled).filter_map(|service| {
+    let lacking = snapshot.services().filter(is_labelled).filter_map(|service| {
         let (running, all) = runs.get(&service.id).copied().unwrap_or((0, true));
         let wanted = match service.spec.mode {
             Mode::Replicated(replicas) => replicas,

@@ -28,7 +28,7 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
     let mut pending = Vec::new();
     for (name, applied) in deployment::applied(snapshot, settings) {
         let certain = |what: String| Pending { what, is_certain: true };
-        let Some(service) = snapshot.services.iter().find(|service| service.spec.name == name) else {
+        let Some(service) = snapshot.services().find(|service| service.spec.name == name) else {
             pending.push(certain(format!("service {} is not there yet", shown(&name))));
             continue;
         };
@@ -58,7 +58,7 @@ pub fn refused(snapshot: &Snapshot, settings: &Settings) -> Option<Problem> {
 /// began before.
 pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timestamp>) -> Option<(String, String)> {
     let names: BTreeSet<_> = deployment::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
-    snapshot.services.iter().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
+    snapshot.services().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;
         let is_new = update.started_at.is_some_and(|began| !before.contains(&began));
         let reason = || {
@@ -70,7 +70,7 @@ pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timest
 }
 
 fn tasks<'a>(snapshot: &'a Snapshot, service: &Service) -> Vec<&'a Task> {
-    snapshot.tasks.iter().filter(|task| task.service == service.id).collect()
+    snapshot.tasks().filter(|task| task.service == service.id).collect()
 }
 
 /// Which tasks of a service of ours do not run what they should, as a phrase.

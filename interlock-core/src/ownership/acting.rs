@@ -47,7 +47,7 @@ pub(crate) enum Part {
 /// The services that are core, the oldest first: they mount the authority and ask for tasks.
 pub(crate) fn candidates(snapshot: &Snapshot) -> Vec<&Service> {
     let asks = |service: &&Service| service.spec.mode != Mode::Replicated(0);
-    let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service)).filter(asks);
+    let cores = snapshot.services().filter(|service| ownership::has_authority(snapshot, service)).filter(asks);
     let mut cores: Vec<_> = cores.collect();
     cores.sort_by_key(|service| (service.created_at, &service.id));
     cores
@@ -60,7 +60,7 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
     let others: Vec<_> = others.collect();
     let works = |service: &Service| {
         let at_work = |task: &Task| task.service == service.id && task.serves();
-        snapshot.tasks.iter().any(at_work)
+        snapshot.tasks().any(at_work)
     };
     let seen: BTreeMap<_, _> = others
         .iter()
@@ -71,7 +71,7 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
         .collect();
     let since = before.since.unwrap_or(now);
     let counts = |service: &&&Service| now.duration_since(seen[&service.id]) < ABSENT;
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+    let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
     let is_older = |service: &&&Service| match own {
         Some(own) if ownership::has_authority(snapshot, own) => {
             (service.created_at, &service.id) < (own.created_at, &own.id)
@@ -102,7 +102,7 @@ impl Part {
                 "is a younger core and runs; this core acts once the younger one has seen it and stopped",
             ),
         };
-        let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+        let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
         let or_this = match own {
             Some(own) => format!("`docker service rm {}`", shown(&own.spec.name)),
             None => "stop this process".to_owned(),

@@ -17,7 +17,7 @@ use crate::units::{NetworkId, ServiceId};
 
 /// Core's own service, if it carries our labels: the one that we are a task of, else the oldest.
 pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    let mut cores = snapshot.services.iter().filter(|service| ownership::is_core(snapshot, service));
+    let mut cores = snapshot.services().filter(|service| ownership::is_core(snapshot, service));
     match &snapshot.core {
         Some(own) => cores.find(|service| service.id == *own),
         None => cores.min_by_key(|service| (service.created_at, &service.id)),
@@ -27,9 +27,9 @@ pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
 /// Core's service: the one that we are a task of, else the one that acts. Somebody may have deployed core by hand, and
 /// whoever asks need not be a task of it.
 pub(crate) fn any_core(snapshot: &Snapshot) -> Option<&Service> {
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services.iter().find(|service| service.id == *id));
+    let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
     let by_hand = || {
-        let cores = snapshot.services.iter().filter(|service| ownership::has_authority(snapshot, service));
+        let cores = snapshot.services().filter(|service| ownership::has_authority(snapshot, service));
         cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
     };
     let acts = || acting::candidates(snapshot).into_iter().next();
@@ -56,7 +56,7 @@ const MOST_ADDRESSES: usize = 2;
 pub(crate) fn addresses(snapshot: &Snapshot, settings: &Settings, network: &NetworkId) -> Vec<SocketAddr> {
     let (Some(core), None) = (any_core(snapshot), &settings.endpoint_override) else { return Vec::new() };
     let Ok(port) = port(settings).unwrap_or("8080").parse() else { return Vec::new() };
-    let tasks = snapshot.tasks.iter().filter(|task| task.service == core.id && task.serves());
+    let tasks = snapshot.tasks().filter(|task| task.service == core.id && task.serves());
     let on_network = tasks.flat_map(|task| &task.networks).filter(|attached| attached.network == *network);
     let mut found: Vec<_> =
         on_network.flat_map(|attached| &attached.addresses).map(|address| SocketAddr::new(*address, port)).collect();
@@ -129,7 +129,7 @@ pub(crate) fn claims<'a>(snapshot: &'a Snapshot, settings: &Settings) -> Claims<
     let networks: BTreeMap<_, _> = snapshot.networks.iter().map(|network| (&network.id, network)).collect();
     let core = any_core(snapshot).map(|core| &core.id);
     let is_core = |id: &ServiceId, service: &Service| Some(id) == core || ownership::has_authority(snapshot, service);
-    for service in snapshot.services.iter().filter(|service| !is_core(&service.id, service)) {
+    for service in snapshot.services().filter(|service| !is_core(&service.id, service)) {
         let underway = service.update.as_ref().is_some_and(|update| {
             update.state.in_progress() || matches!(update.state, UpdateState::Paused | UpdateState::RollbackPaused)
         });

@@ -96,11 +96,11 @@ fn is_unrendered(heard: Heard<'_>, cluster: &Cluster) -> bool {
 /// Whether proxies run that get what changes from core, and none of them is connected.
 fn is_unfollowed(heard: Heard<'_>, cluster: &Cluster, extension: &Extension) -> bool {
     let by_core = extension.hitless_service_update && heard.delivery == Delivery::ByCore;
-    let service = heard.snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+    let service = heard.snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
     let runs = |task: &Task| service.is_some_and(|service| service.id == task.service) && task.serves();
     by_core
         && heard.reports.agents.values().all(|agent| agent.cluster != *cluster)
-        && heard.snapshot.tasks.iter().any(runs)
+        && heard.snapshot.tasks().any(runs)
 }
 
 fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {

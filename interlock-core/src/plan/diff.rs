@@ -194,7 +194,7 @@ fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
     let wanted: BTreeSet<_> =
         desired.clusters.values().flat_map(|objects| &objects.names).map(String::as_str).collect();
     let ours = |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
-    let mut gone: Vec<_> = snapshot.services.iter().filter(ours).collect();
+    let mut gone: Vec<_> = snapshot.services().filter(ours).collect();
     gone.retain(|service| !wanted.contains(service.spec.name.as_str()));
     gone.retain(|service| !desired.newest.wants_service(&service.spec.name));
     gone.retain(|service| !garbage::is_new(snapshot, Some(service.created_at)));

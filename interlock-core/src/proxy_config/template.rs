@@ -41,7 +41,7 @@ pub(crate) fn of(snapshot: &Snapshot, extension: &Extension) -> Option<Template>
         Some(Arc::from(config.data.as_str()))
     };
     // Where core renders there is no extension's service, and one of that name is somebody else's.
-    let services = snapshot.services.iter().filter(|_| extension.image.is_some());
+    let services = snapshot.services().filter(|_| extension.image.is_some());
     let of_extension = services.filter(|service| {
         service.spec.name == extension.service_name
             && ownership::is_ours_of_type(snapshot, service, ownership::TYPE_EXTENSION)

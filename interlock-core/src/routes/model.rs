@@ -148,7 +148,7 @@ pub fn read(snapshot: &Snapshot, settings: &Settings, pricing: Pricing, known: K
     let budgets = Budgets::of(pricing, settings, snapshot.engine.config_limit(), &overlays);
     let mut model = Model::default();
     let mut problems = Vec::new();
-    let mut services: Vec<_> = snapshot.services.iter().collect();
+    let mut services: Vec<_> = snapshot.services().collect();
     services.sort_by(|a, b| (&a.spec.name, &a.id).cmp(&(&b.spec.name, &b.id)));
     for service in services {
         if ownership::is_our_proxy(service) {

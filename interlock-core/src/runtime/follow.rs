@@ -257,7 +257,7 @@ impl Follower {
             let ticket = self.world.ticket();
             let services = if kind == Kind::Services { self.settling.next() } else { BTreeSet::new() };
             let nodes = if kind == Kind::NodeTasks { std::mem::take(&mut self.nodes) } else { BTreeSet::new() };
-            let templates = template::mounted(&self.world.inputs.snapshot.services);
+            let templates = template::mounted(self.world.inputs.snapshot.services());
             let clock = self.options.clock;
             self.reads.push(read(client.clone(), kind, ticket, services, nodes, templates, clock).boxed());
         }

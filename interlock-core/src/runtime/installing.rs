@@ -166,7 +166,7 @@ fn waiting_for(reason: String) -> Waiting {
 /// What became of the updates that were made, if one failed and that is over. Made again it would fail again, and cost core each time. An
 /// update clears what Swarm says of the one before.
 fn failed(snapshot: &Snapshot, updated: &BTreeSet<ServiceId>) -> Option<Error> {
-    let ours = snapshot.services.iter().filter(|service| updated.contains(&service.id));
+    let ours = snapshot.services().filter(|service| updated.contains(&service.id));
     let mut over = ours.filter_map(|service| Some((service, service.update.as_ref()?)));
     let (service, update) = over.find(|(_, update)| update.state.failed() && !update.state.in_progress())?;
     let reason = said_by_task(snapshot, service).unwrap_or_else(|| problem::said(&update.message).to_string());
@@ -175,19 +175,19 @@ fn failed(snapshot: &Snapshot, updated: &BTreeSet<ServiceId>) -> Option<Error> {
 
 /// Why a task of the service ended.
 fn said_by_task(snapshot: &Snapshot, service: &Service) -> Option<String> {
-    let of_service = snapshot.tasks.iter().filter(|task| task.service == service.id);
+    let of_service = snapshot.tasks().filter(|task| task.service == service.id);
     let mut failed = of_service.filter(|task| task.state > TaskState::Running && !task.error.is_empty());
     failed.next_back().map(|task| problem::said(&task.error).to_string())
 }
 
 /// Why a service has no task that runs what it should, if so.
 fn not_running(snapshot: &Snapshot, name: &str) -> Option<Waiting> {
-    let service = snapshot.services.iter().find(|service| service.spec.name == name)?;
+    let service = snapshot.services().find(|service| service.spec.name == name)?;
     let current = |task: &&crate::swarm::Task| {
         task.serves() && service.spec.configs.iter().all(|config| task.configs.contains(&config.id))
     };
     let updating = service.update.as_ref().is_some_and(|update| update.state.in_progress());
-    let mut of_service = snapshot.tasks.iter().filter(|task| task.service == service.id);
+    let mut of_service = snapshot.tasks().filter(|task| task.service == service.id);
     if !updating && of_service.any(|task| current(&task)) {
         return None;
     }

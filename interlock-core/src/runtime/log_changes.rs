@@ -1,6 +1,7 @@
 //! Saying what is wrong once: when it begins, and when it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::deciding::Undecided;
 use crate::docker::{self, ErrorKind};
@@ -59,7 +60,7 @@ impl Told {
     }
 
     /// Logs what is new about the problems and about what has to be waited for.
-    pub(super) fn outcome(&mut self, problems: &[Problem], plan: &Plan, services: &[Service]) {
+    pub(super) fn outcome(&mut self, problems: &[Problem], plan: &Plan, services: &[Arc<Service>]) {
         let (begun, over) = self.problems(problems);
         for problem in begun {
             begins(&problem, services);
@@ -149,7 +150,7 @@ impl Told {
 }
 
 /// Logs a problem: a sentence for people, and what a program may look for as fields.
-fn begins(problem: &Problem, services: &[Service]) {
+fn begins(problem: &Problem, services: &[Arc<Service>]) {
     let (service, cluster) = subject(problem);
     let host = service.and_then(|name| hosts(name, services));
     let (label, effect) = (problem.label.as_deref(), problem.effect.name());
@@ -160,7 +161,7 @@ fn begins(problem: &Problem, services: &[Service]) {
 }
 
 /// Logs that a problem is solved, with the fields of the line that reported it, so that a program finds both.
-fn ends(problem: &Problem, services: &[Service]) {
+fn ends(problem: &Problem, services: &[Arc<Service>]) {
     let (service, cluster) = subject(problem);
     let host = service.and_then(|name| hosts(name, services));
     let (label, effect) = (problem.label.as_deref(), problem.effect.name());
@@ -176,7 +177,7 @@ fn subject(problem: &Problem) -> (Option<&str>, Option<&str>) {
 }
 
 /// The hosts that a service asks for, as its owner wrote them.
-fn hosts(name: &str, services: &[Service]) -> Option<String> {
+fn hosts(name: &str, services: &[Arc<Service>]) -> Option<String> {
     let service = services.iter().find(|service| service.spec.name == name)?;
     let values: Vec<_> = labels::hosts(&service.spec.labels).collect();
     (!values.is_empty()).then(|| shown(&values.join(",")))

@@ -243,7 +243,7 @@ impl Once {
 
 /// What is not yet as it should be about our proxy services, as phrases.
 fn unsettled(snapshot: &Snapshot, given_up: impl Fn(&Cluster) -> bool) -> Vec<String> {
-    let proxies = snapshot.services.iter().filter(|service| ownership::is_our_proxy(service));
+    let proxies = snapshot.services().filter(|service| ownership::is_our_proxy(service));
     let ours = proxies
         .filter(|service| !ownership::cluster_of(&service.spec.labels).is_some_and(|cluster| given_up(&cluster)));
     ours.filter_map(|service| install::not_running(snapshot, service)).collect()

@@ -62,7 +62,7 @@ async fn wait(
             },
         };
         let before = before.get_or_insert_with(|| {
-            snapshot.services.iter().filter_map(|service| service.update.as_ref()?.started_at).collect()
+            snapshot.services().filter_map(|service| service.update.as_ref()?.started_at).collect()
         });
         if let Some(problem) = install::refused(&snapshot, settings) {
             return Err(Error::InTheWay(Box::new(problem)));

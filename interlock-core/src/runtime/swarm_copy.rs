@@ -14,7 +14,7 @@ use crate::ownership;
 use crate::peers::Delivery;
 use crate::reconcile::Inputs;
 use crate::settings::Settings;
-use crate::swarm::{Config, Network, Node, Secret, Service, Snapshot, Task};
+use crate::swarm::{Config, Network, Node, Secret, Snapshot, Task};
 use crate::units::{NodeId, ServiceId};
 
 /// The order in which reads were sent.
@@ -96,11 +96,14 @@ impl World {
 
         let kept = &self.services;
         new.services.retain(|service| !kept.contains_key(&service.id));
-        new.services.extend(old.services.into_iter().filter(|service| kept.contains_key(&service.id)));
+        new.services.extend(old.services.iter().filter(|service| kept.contains_key(&service.id)).cloned());
         new.services.sort_by(|a, b| a.id.cmp(&b.id));
         new.tasks.retain(|task| !kept.contains_key(&task.service));
-        new.tasks.extend(old.tasks.into_iter().filter(|task| kept.contains_key(&task.service)));
+        new.tasks.extend(old.tasks.iter().filter(|task| kept.contains_key(&task.service)).cloned());
         new.tasks.sort_by(|a, b| a.id.cmp(&b.id));
+        // What is as before stays the same value, so that what was made of it is known to hold.
+        keep_equal(&mut new.services, old.services, |service| &service.id);
+        keep_equal(&mut new.tasks, old.tasks, |task| &task.id);
         for id in kept.keys() {
             specs.take_from(&mut self.specs, id);
         }
@@ -141,7 +144,7 @@ impl World {
         views: &BTreeMap<ServiceId, ServiceView>,
     ) -> bool {
         let snapshot = &self.inputs.snapshot;
-        let held: BTreeMap<_, _> = snapshot.services.iter().map(|service| (&service.id, service.version)).collect();
+        let held: BTreeMap<_, _> = snapshot.services().map(|service| (&service.id, service.version)).collect();
         let outdated = |id: &ServiceId| {
             let overtaken = self.services.get(id).is_some_and(|later| *later > ticket);
             let older = views.get(id).zip(held.get(id)).is_some_and(|(view, version)| view.service.version < *version);
@@ -149,8 +152,8 @@ impl World {
         };
         let asked: BTreeSet<_> = asked.iter().filter(|id| !outdated(id)).cloned().collect();
         let answered = || asked.iter().filter_map(|id| views.get(id));
-        let services: Vec<Service> = answered().map(|view| view.service.clone()).collect();
-        let mut tasks: Vec<Task> = answered().flat_map(|view| view.tasks.iter().cloned()).collect();
+        let services: Vec<_> = answered().map(|view| Arc::new(view.service.clone())).collect();
+        let mut tasks: Vec<_> = answered().flat_map(|view| view.tasks.iter().cloned().map(Arc::new)).collect();
         tasks.sort_by(|a, b| a.id.cmp(&b.id));
         for id in &asked {
             self.services.insert(id.clone(), ticket);
@@ -173,7 +176,8 @@ impl World {
         snapshot.services.retain(|service| !asked.contains(&service.id));
         snapshot.services.extend(services);
         snapshot.services.sort_by(|a, b| a.id.cmp(&b.id));
-        snapshot.tasks.retain(is_kept);
+        let before: Vec<_> = snapshot.tasks.extract_if(.., |task| !is_kept(task)).collect();
+        keep_equal(&mut tasks, before, |task| &task.id);
         snapshot.tasks.extend(tasks);
         snapshot.tasks.sort_by(|a, b| a.id.cmp(&b.id));
         true
@@ -184,17 +188,26 @@ impl World {
     pub(super) fn moved(&self, nodes: &BTreeSet<NodeId>, tasks: &[Task]) -> BTreeSet<ServiceId> {
         let snapshot = &self.inputs.snapshot;
         let ours: BTreeSet<_> = snapshot
-            .services
-            .iter()
+            .services()
             .filter(|service| ownership::is_ours(&service.spec.labels))
             .map(|s| &s.id)
             .collect();
         let on_nodes = |task: &&Task| task.node.as_ref().is_some_and(|node| nodes.contains(node));
-        let before: BTreeMap<_, _> = snapshot.tasks.iter().filter(on_nodes).map(|task| (&task.id, task)).collect();
+        let before: BTreeMap<_, _> = snapshot.tasks().filter(on_nodes).map(|task| (&task.id, task)).collect();
         let after: BTreeMap<_, _> = tasks.iter().map(|task| (&task.id, task)).collect();
         let differs = |task: &Task| ours.contains(&task.service) || before.get(&task.id) != after.get(&task.id);
         let all = before.values().chain(after.values());
         all.filter(|task| differs(task)).map(|task| task.service.clone()).collect()
+    }
+}
+
+/// Puts what is here already in the place of what equals it.
+fn keep_equal<T: PartialEq, K: Ord>(new: &mut [Arc<T>], old: Vec<Arc<T>>, key: impl Fn(&T) -> &K) {
+    let old: BTreeMap<_, _> = old.iter().map(|it| (key(it), it)).collect();
+    for it in new {
+        if let Some(same) = old.get(key(it)).filter(|same| **same == it) {
+            *it = Arc::clone(same);
+        }
     }
 }
 
@@ -212,6 +225,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::swarm::Service;
 
     fn service(id: &str, version: u64) -> Service {
         let json = json!({"id": id, "version": version, "created_at": "2026-01-01T00:00:00Z", "spec": {"name": id}});
@@ -228,6 +242,7 @@ mod tests {
     }
 
     fn observation(services: Vec<Service>, tasks: Vec<Task>) -> Observation {
+        let (services, tasks) = (services.into_iter().map(Arc::new).collect(), tasks.into_iter().map(Arc::new).collect());
         let snapshot = Snapshot { services, tasks, ..Snapshot::empty(Timestamp::UNIX_EPOCH) };
         Observation { snapshot, specs: OwnSpecs::default(), busy: Duration::ZERO }
     }

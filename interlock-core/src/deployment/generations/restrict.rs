@@ -59,7 +59,7 @@ pub(crate) fn servable<'m>(
 
 /// The certificate that the service's previous labels name.
 fn previous(snapshot: &Snapshot, route: &Route) -> Option<Certificate> {
-    let service = snapshot.services.iter().find(|service| service.id == *route.seniority.id())?;
+    let service = snapshot.services().find(|service| service.id == *route.seniority.id())?;
     let written = &service.previous.as_ref()?.labels;
     let reading = labels::read(written);
     let labels = reading.routes.get(&route.name)?;

@@ -27,8 +27,7 @@ pub(super) fn is_new(snapshot: &Snapshot, created: Option<Timestamp>) -> bool {
 /// The objects of one service cluster that are not used and shall not be, once these steps are done.
 pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, steps: &[Step]) -> Vec<Step> {
     let services: Vec<_> = snapshot
-        .services
-        .iter()
+        .services()
         .filter(|service| ownership::is_ours(&service.spec.labels) && objects.names.contains(&service.spec.name))
         .collect();
     // While a service is being updated its tasks are of two kinds, and nothing is certain.
@@ -58,7 +57,7 @@ fn of_others<'a>(snapshot: &'a Snapshot, these: &BTreeSet<&ServiceId>, steps: &[
     let goes = |service: &Service| {
         steps.iter().any(|step| matches!(&step.action, Action::RemoveService { id, .. } if *id == service.id))
     };
-    let others = snapshot.services.iter().filter(|service| !these.contains(&service.id) && !goes(service));
+    let others = snapshot.services().filter(|service| !these.contains(&service.id) && !goes(service));
     others.flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten().collect()
 }
 
@@ -83,7 +82,7 @@ fn unused_configs(
     let wanted = objects.services().filter_map(|service| service.content.as_ref().ok());
     keep.extend(wanted.flat_map(|content| &content.configs).map(|config| config.name.as_str()));
     let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
-    let live = snapshot.tasks.iter().filter(|task| ids.contains(&task.service) && !task.state.is_terminal());
+    let live = snapshot.tasks().filter(|task| ids.contains(&task.service) && !task.state.is_terminal());
     let live: BTreeSet<_> = live.flat_map(|task| &task.configs).collect();
     let mine = |config: &&Config| ownership::cluster_of(&config.labels).as_ref() == Some(cluster);
     let unused = |config: &&Config| !keep.contains(config.name.as_str()) && !live.contains(&config.id);
@@ -125,7 +124,7 @@ pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) ->
 
 /// Proxies' control networks that no service is attached to.
 fn unused_networks(snapshot: &Snapshot, desired: &Desired) -> impl Iterator<Item = Step> {
-    let specs = snapshot.services.iter().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
+    let specs = snapshot.services().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
     let used: BTreeSet<_> = specs.flat_map(|spec| &spec.networks).collect();
     let mut unused: Vec<_> = snapshot
         .networks

@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 
 impl ServiceDiff<'_> {
     pub(super) fn plan(&self) -> (Vec<Step>, Outcome) {
-        let existing = self.snapshot.services.iter().find(|service| service.spec.name == self.wanted.name);
+        let existing = self.snapshot.services().find(|service| service.spec.name == self.wanted.name);
         if existing.is_none_or(|service| self.wanted.owns(self.snapshot, service))
             && let Some(problem) = self.no_node()
         {

@@ -148,7 +148,7 @@ impl<'a> Ground<'a> {
         let on_it = |task: &Task| task.networks.iter().any(|it| it.network == network.id);
         if network.subnets.is_empty()
             && !self.snapshot.engine.address_pools.is_empty()
-            && self.snapshot.tasks.iter().any(on_it)
+            && self.snapshot.tasks().any(on_it)
         {
             return Some(Unfit::Unknown);
         }
@@ -186,9 +186,9 @@ impl<'a> Ground<'a> {
         let subnet = *network.subnets.iter().find(|subnet| matches!(subnet, IpNet::V4(_)))?;
         // What is taken counts, not what somebody asks for.
         let on_it = |task: &&Task| task.networks.iter().any(|it| it.network == network.id);
-        let tasks = self.snapshot.tasks.iter().filter(on_it).count() as u128;
+        let tasks = self.snapshot.tasks().filter(on_it).count() as u128;
         let has_one = |service: &&Service| service.virtual_ips.iter().any(|ip| ip.network == network.id);
-        let services = self.snapshot.services.iter().filter(has_one).count() as u128;
+        let services = self.snapshot.services().filter(has_one).count() as u128;
         let nodes = self.snapshot.nodes.len() as u128;
         let deployed = proxies(self.snapshot, extension).map_or(0, |service| match service.spec.mode {
             Mode::Replicated(tasks) => u128::from(tasks),
@@ -206,7 +206,7 @@ impl<'a> Ground<'a> {
 
 fn claims(snapshot: &Snapshot) -> Vec<Claim<'_>> {
     let mut claims = Vec::new();
-    for service in &snapshot.services {
+    for service in snapshot.services() {
         let allowed = labels::allowed(&service.spec.labels).into_iter();
         let narrow = allowed.filter(|network| network.prefix_len() >= widest_claim(network));
         claims.extend(narrow.map(|network| Claim { service, network }));
@@ -216,7 +216,7 @@ fn claims(snapshot: &Snapshot) -> Vec<Claim<'_>> {
 
 /// The service of a service cluster's proxies.
 fn proxies<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
-    let named = snapshot.services.iter().find(|service| service.spec.name == extension.proxy_service_name);
+    let named = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
     named.filter(|service| ownership::is_ours(&service.spec.labels))
 }
 

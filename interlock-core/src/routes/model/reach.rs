@@ -42,7 +42,7 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, settings: &'a Settings) -> Self {
         let mut serving: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for task in snapshot.tasks.iter().filter(|task| task.serves()) {
+        for task in snapshot.tasks().filter(|task| task.serves()) {
             serving.entry(&task.service).or_default().push(task);
         }
         let ours = ownership::core_networks(settings, snapshot);
@@ -50,7 +50,7 @@ impl<'a> World<'a> {
             .networks
             .iter()
             .filter(|network| network.driver == "overlay" && !network.ingress && !ours.contains(&network.id));
-        let proxies = snapshot.services.iter().filter(|service| ownership::is_ours(&service.spec.labels));
+        let proxies = snapshot.services().filter(|service| ownership::is_ours(&service.spec.labels));
         Self {
             settings,
             own_secrets: snapshot
