@@ -4,8 +4,8 @@
 //! process has with an honest service alone is taken off. A process that needs more than 4 GB of address space or 60 s is ended.
 #![expect(clippy::print_stdout, reason = "what it finds out is for a terminal")]
 
-use std::sync::Arc;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::Measurement;

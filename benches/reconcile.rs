@@ -52,7 +52,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let known =
             Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
         let (model, _) = model::read(&snapshot, &settings, kinds::prices, known);
-        let (routes, _) = routes::resolve(&model, settings.host_policy);
+        let (routes, _) = routes::resolve(&model.routes, settings.host_policy);
         let (cluster, extension) = settings.clusters().next().expect("the default service cluster");
         let config = proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]);
         let rendering = kinds::render(&config, limit);
@@ -72,7 +72,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(&mut *run));
         };
         step("read", &mut || drop(model::read(&snapshot, &settings, kinds::prices, known)));
-        step("resolve", &mut || drop(black_box(routes::resolve(&model, settings.host_policy))));
+        step("resolve", &mut || drop(black_box(routes::resolve(&model.routes, settings.host_policy))));
         step("build", &mut || {
             drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))
         });

@@ -4,6 +4,8 @@
 //! a service cluster without an image, `interlock extension` runs it behind [`crate::grpc::extensions`]. An extension keeps nothing
 //! that it could not make again, and knows neither Docker nor the contents of secrets.
 
+use std::sync::Arc;
+
 use crate::kinds::{self, CheckError, Checker, File, RenderError, Rendering};
 use crate::proxy_config::ProxyConfig;
 
@@ -18,18 +20,18 @@ pub use serve::{Event, Kept, Model, serve};
 /// when it ran out of something.
 ///
 /// Without a checker the files are as good as they were rendered.
-pub async fn render_and_check(config: &ProxyConfig, limit: usize, checker: Option<&Checker>) -> Rendering {
+pub async fn render_and_check(config: &Arc<ProxyConfig>, limit: usize, checker: Option<&Checker>) -> Rendering {
     render_and_check_anew(config, limit, checker, None).await
 }
 
 /// The same. `good` is what was taken last: its routes are the last to be blamed.
 async fn render_and_check_anew(
-    config: &ProxyConfig,
+    config: &Arc<ProxyConfig>,
     limit: usize,
     checker: Option<&Checker>,
     good: Option<&ProxyConfig>,
 ) -> Rendering {
-    let result = match (make(config.clone(), limit, checker).await, checker) {
+    let result = match (make(Arc::clone(config), limit, checker).await, checker) {
         (Ok(files), _) => Ok(files),
         (Err(failure), Some(checker)) if failure.may_be_a_routes() => {
             let blame = bisect::suspects(config, limit, checker, &failure, good).await;
@@ -70,7 +72,7 @@ impl Failure {
 }
 
 /// Renders and checks once.
-async fn make(config: ProxyConfig, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, Failure> {
+async fn make(config: Arc<ProxyConfig>, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, Failure> {
     // Thousands of hosts take long enough to keep others waiting.
     let rendered = tokio::task::spawn_blocking(move || kinds::render(&config, limit).result).await;
     let rendered = rendered.unwrap_or_else(|_| Err(RenderError::Failed("rendering ended without a result".to_owned())));

@@ -13,18 +13,21 @@ use serde::{Deserialize, Serialize};
 use crate::labels::BackendMode;
 use crate::labels::options::{BackendProtocol, Balance, Canary, RedirectTarget, RouteOptions};
 use crate::routes::model::{Certificate, Health, Route};
-use crate::routes::{Location, Routes, VirtualHost as ResolvedHost};
+use crate::routes::{Location, VirtualHost as ResolvedHost};
 use crate::settings::{Extension, ProxyKind, PublishMode};
 use crate::units::hash;
 use crate::units::{
-    Cluster, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
+    Cluster, Hashed, HostPattern, Invalid, NetworkId, PathPrefix, ProxyVersion, SecretId, overlap, text_type, without,
 };
 
+mod builder;
 pub mod template;
 mod weights;
 
+pub use builder::{Builder, build};
+
 /// All proxy configs, by service cluster and generation.
-pub type ProxyConfigs = BTreeMap<(Cluster, Generation), ProxyConfig>;
+pub type ProxyConfigs = BTreeMap<(Cluster, Generation), Arc<ProxyConfig>>;
 
 /// What a proxy task can serve, as its networks and secrets decide it: the hash of their sorted ids.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,7 +39,9 @@ impl FromStr for Generation {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        hex16(text).map(|text| Self(text.into())).ok_or_else(|| Invalid::new("is no generation", "16 hexadecimal digits"))
+        hex16(text)
+            .map(|text| Self(text.into()))
+            .ok_or_else(|| Invalid::new("is no generation", "16 hexadecimal digits"))
     }
 }
 
@@ -64,6 +69,30 @@ impl FromStr for Revision {
     }
 }
 
+impl Revision {
+    /// A hash over those of the settings, and of all hosts and upstreams with their names.
+    fn of(config: &ProxyConfig) -> Self {
+        let ProxyConfig { cluster, revision: _, proxy, virtual_hosts, default, upstreams } = config;
+        let own = hash::digest(&serde_json::to_vec(&(cluster, proxy)).unwrap_or_default());
+        let mut pieces = hash::Pieces::default();
+        pieces.add(&own);
+        // No name has a line end, and all hashes are of one length.
+        for (pattern, host) in virtual_hosts {
+            pieces.add(pattern.host().as_str().as_bytes());
+            pieces.add(if pattern.is_wildcard() { b"*\n" } else { b".\n" });
+            pieces.add(host.digest());
+        }
+        pieces.add(&[u8::from(default.is_some())]);
+        default.iter().for_each(|host| pieces.add(host.digest()));
+        for (name, upstream) in upstreams {
+            pieces.add(name.as_str().as_bytes());
+            pieces.add(b"\n");
+            pieces.add(upstream.digest());
+        }
+        Self(pieces.hex16().into())
+    }
+}
+
 fn hex16(text: &str) -> Option<String> {
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     (text.len() == 16 && text.bytes().all(digit)).then(|| text.to_owned())
@@ -80,11 +109,25 @@ pub struct ProxyConfig {
     /// changes no file.
     pub proxy: ProxySettings,
     /// What each host serves.
-    pub virtual_hosts: BTreeMap<HostPattern, VirtualHost>,
+    pub virtual_hosts: BTreeMap<HostPattern, Hashed<VirtualHost>>,
     /// What is served for all other hosts; `None` is a 503.
-    pub default: Option<VirtualHost>,
+    pub default: Option<Hashed<VirtualHost>>,
     /// Where requests go. Never without a server.
-    pub upstreams: BTreeMap<UpstreamName, Upstream>,
+    pub upstreams: BTreeMap<UpstreamName, Hashed<Upstream>>,
+}
+
+impl ProxyConfig {
+    /// One that serves nothing, and has no revision yet.
+    fn empty(cluster: &Cluster, proxy: &ProxySettings) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            revision: Revision("".into()),
+            proxy: proxy.clone(),
+            virtual_hosts: BTreeMap::new(),
+            default: None,
+            upstreams: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the settings say about a proxy's own behaviour.
@@ -330,68 +373,40 @@ fn member_name(route: &Route) -> String {
     }
 }
 
-/// Builds the config of one service cluster.
-pub fn build(cluster: &Cluster, proxy: ProxySettings, routes: &Routes<'_>) -> ProxyConfig {
-    let mut upstreams = BTreeMap::new();
-    let served = routes.virtual_hosts.iter().filter(|(pattern, host)| has_target(host) || shadows(pattern, routes));
-    let virtual_hosts =
-        served.map(|(pattern, host)| ((*pattern).clone(), virtual_host(host, &mut upstreams))).collect();
-    let default = routes.default.as_ref().map(|host| virtual_host(host, &mut upstreams));
-    let mut config = ProxyConfig {
-        cluster: cluster.clone(),
-        revision: Revision("".into()),
-        proxy,
-        virtual_hosts,
-        default,
-        upstreams,
-    };
-    config.revision = revision(&config);
-    config
-}
-
-fn has_target(host: &ResolvedHost<'_>) -> bool {
+fn has_target(host: &ResolvedHost) -> bool {
     let members = host.locations.values().flat_map(|location| &location.members);
     members.chain(&host.passthrough).any(|route| !route.targets.is_empty())
         || host.redirect_http.is_some()
         || host.redirect_https.is_some()
 }
 
-/// Whether a host without a running task has to stand in the config all the same, because another answer would take its place.
-/// Otherwise it is left to the 503 for unknown hosts: a service that was just created would cost the proxies an update, and once
-/// more when its first task runs.
-fn shadows(host: &HostPattern, routes: &Routes<'_>) -> bool {
-    let parents =
-        host.host().as_str().match_indices('.').filter_map(|(dot, _)| host.host().as_str()[dot + 1..].parse().ok());
-    routes.default.is_some()
-        || parents.map(HostPattern::Wildcard).any(|wildcard| routes.virtual_hosts.contains_key(&wildcard))
-}
-
 type Upstreams = BTreeMap<UpstreamName, Upstream>;
 
-fn virtual_host(host: &ResolvedHost<'_>, upstreams: &mut Upstreams) -> VirtualHost {
+fn virtual_host(host: &ResolvedHost, upstreams: &mut Upstreams) -> VirtualHost {
     let mut locations: BTreeMap<_, _> =
         host.locations.iter().map(|(path, location)| ((*path).clone(), forward(location, upstreams))).collect();
     if host.passthrough.iter().any(|route| route.asks.options.ssl_only) {
         let options = RouteOptions { ssl_only: true, ..RouteOptions::default() };
         locations.insert(PathPrefix::root(), Forward { options, ..Forward::default() });
     }
-    let target = |redirect: &Option<(&RedirectTarget, &Route)>| redirect.map(|(to, _)| to.clone());
+    let passthrough: Vec<_> = host.passthrough.iter().map(Arc::as_ref).collect();
+    let target = |redirect: &Option<(RedirectTarget, Arc<Route>)>| redirect.as_ref().map(|(to, _)| to.clone());
     VirtualHost {
         locations,
-        tls: match host.certificate {
+        tls: match &host.certificate {
             Some((certificate, _)) => Tls::Terminated(certificate.clone()),
             None if host.passthrough.is_empty() => Tls::None,
-            None => Tls::Passthrough(upstream(&host.passthrough, &RouteOptions::default(), 0, upstreams)),
+            None => Tls::Passthrough(upstream(&passthrough, &RouteOptions::default(), 0, upstreams)),
         },
         redirect_http: target(&host.redirect_http),
         redirect_https: target(&host.redirect_https),
     }
 }
 
-fn forward(location: &Location<'_>, upstreams: &mut Upstreams) -> Forward {
-    let Location { rewrite, options, members } = location;
+fn forward(location: &Location, upstreams: &mut Upstreams) -> Forward {
+    let options = location.options();
     let is_stable = |route: &&Route| route.asks.canaries.is_empty();
-    let (stable, canaries): (Vec<&Route>, Vec<&Route>) = members.iter().copied().partition(is_stable);
+    let (stable, canaries): (Vec<&Route>, Vec<&Route>) = location.members.iter().map(Arc::as_ref).partition(is_stable);
     let mut canaries_by_sign: BTreeMap<&Canary, Vec<&Route>> = BTreeMap::new();
     // A canary with weight 0 is a preview: those who ask for it get it.
     for route in canaries {
@@ -402,7 +417,7 @@ fn forward(location: &Location<'_>, upstreams: &mut Upstreams) -> Forward {
     });
     let canaries = canaries.collect();
     let upstream = upstream(&stable, options, 0, upstreams);
-    Forward { rewrite: *rewrite, upstream, canaries, options: (*options).clone() }
+    Forward { rewrite: location.rewrite(), upstream, canaries, options: options.clone() }
 }
 
 /// The upstream of these routes, if one of them has a task and a share of the requests: at least this one.
@@ -415,10 +430,4 @@ fn upstream(members: &[&Route], options: &RouteOptions, least: u32, upstreams: &
     let virtual_ip = members.iter().any(|route| route.backend == BackendMode::Vip);
     upstreams.insert(name.clone(), Upstream { servers, balance: options.balance.clone(), virtual_ip });
     Some(name)
-}
-
-fn revision(config: &ProxyConfig) -> Revision {
-    // Maps are sorted and nothing in it is a time, so equal configs have equal bytes.
-    let bytes = serde_json::to_vec(config).unwrap_or_default();
-    Revision(hash::hex16(&bytes).into())
 }

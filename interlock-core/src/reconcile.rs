@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -193,7 +194,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
     let (model, mut problems) = model::read(snapshot, settings, kinds::prices, known);
-    let (routes, told) = routes::resolve(&model, settings.host_policy);
+    let (routes, told) = routes::resolve(&model.routes, settings.host_policy);
     problems.extend(told);
     problems.extend(model::doubts(snapshot, settings));
     let mut configs = ProxyConfigs::new();
@@ -203,7 +204,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let mut unconfirmed = BTreeSet::new();
     let mut versions = Versions::new();
     let mut live = BTreeMap::new();
-    let nothing = Routes::default();
+    let nothing = Arc::<Routes>::default();
     let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     for (cluster, extension) in settings.clusters() {
         let (networks, told) = deployment::networks(snapshot, &model, &cluster, extension);
@@ -250,7 +251,7 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
             let proxy = ProxySettings { overlays: overlays(snapshot, attachments), ..proxy.clone() };
             let resolved = match &part {
                 Cow::Borrowed(_) => None,
-                Cow::Owned(part) => Some(routes::resolve(part, settings.host_policy).0),
+                Cow::Owned(part) => Some(routes::resolve(&part.routes, settings.host_policy).0),
             };
             let of_part = resolved.as_ref().map_or(whole, |routes| routes.get(&cluster).unwrap_or(&nothing));
             let config = proxy_config::build(&cluster, proxy, of_part);
@@ -355,7 +356,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
                 Err(NoContent::OnTheWay)
             }
             _ if unconfirmed.contains(&key) => Err(NoContent::Missing),
-            Some((config, Rendering { result: Ok(files), .. })) => Ok((config, &**files)),
+            Some((config, Rendering { result: Ok(files), .. })) => Ok((&**config, &**files)),
             None if waits.expect_files(&cluster, snapshot.observed_at) => Err(NoContent::OnTheWay),
             _ => Err(NoContent::Missing),
         };
@@ -406,7 +407,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         let is_current = |config: &ProxyConfig| {
             revision == Some(&config.revision) && (hitless(&key.0) || is_mounted(inputs, &key.0, config))
         };
-        configs.get(key).is_some_and(is_current)
+        configs.get(key).is_some_and(|config| is_current(config))
     };
     Outcome {
         live: live_of_clusters(live, is_accepted),

@@ -4,162 +4,180 @@
 //! conflict, and are told. A service that asks for protection which the oldest one's options do not give gets no requests there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::labels;
 use crate::labels::options::{Canary, RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
-use crate::routes::model::{Certificate, Model, Route, Tls};
+use crate::routes::model::{Certificate, Route, Tls};
 use crate::settings::HostPolicy;
-use crate::units::{Cluster, HostPattern, PathPrefix};
+use crate::units::{HostPattern, PathPrefix};
 
 /// The virtual hosts of one service cluster.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Routes<'a> {
+pub struct Routes {
     /// By host pattern.
-    pub virtual_hosts: BTreeMap<&'a HostPattern, VirtualHost<'a>>,
+    pub virtual_hosts: BTreeMap<HostPattern, Arc<VirtualHost>>,
     /// What answers for hosts that no pattern matches.
-    pub default: Option<VirtualHost<'a>>,
+    pub default: Option<Arc<VirtualHost>>,
 }
 
 mod live;
 pub mod model;
+mod table;
 
 pub(crate) use live::live;
 pub use live::{Live, LiveRoutes, Place};
+pub use table::{Table, resolve};
 
-/// What one host pattern serves.
+/// What one host pattern serves, and which service decided each part of it.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct VirtualHost<'a> {
+pub struct VirtualHost {
     /// By path.
-    pub locations: BTreeMap<&'a PathPrefix, Location<'a>>,
-    /// The certificate, with the service that chose it.
-    pub certificate: Option<(&'a Certificate, &'a Route)>,
-    /// The services that get TLS connections as they are, the oldest first. Then locations are for plain HTTP.
-    pub passthrough: Vec<&'a Route>,
+    pub locations: BTreeMap<PathPrefix, Location>,
+    /// The certificate, with the route that chose it.
+    pub certificate: Option<(Certificate, Arc<Route>)>,
+    /// The routes that get TLS connections as they are, the oldest first. Then locations are for plain HTTP.
+    pub passthrough: Vec<Arc<Route>>,
     /// Where plain HTTP requests are sent, and by whom.
-    pub redirect_http: Option<(&'a RedirectTarget, &'a Route)>,
+    pub redirect_http: Option<(RedirectTarget, Arc<Route>)>,
     /// Where HTTPS requests are sent, and by whom.
-    pub redirect_https: Option<(&'a RedirectTarget, &'a Route)>,
+    pub redirect_https: Option<(RedirectTarget, Arc<Route>)>,
+    /// What younger routes asked for here and did not get.
+    pub lost: Vec<Lost>,
 }
 
 /// What one path of a host serves.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Location<'a> {
+pub struct Location {
+    /// The oldest of the routes: its labels decide.
+    pub decides: Arc<Route>,
+    /// The routes that share the requests, the oldest first: the one that decides, and others.
+    pub members: Vec<Arc<Route>>,
+}
+
+/// A label of a route that does not count, as an older route decided otherwise; or all of the route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lost {
+    /// Whose label.
+    pub route: Arc<Route>,
+    /// Who decided.
+    pub to: Arc<Route>,
+    /// The label, what is wrong with it, and what that costs.
+    pub problem: Problem,
+}
+
+impl Location {
+    fn of(route: &Arc<Route>) -> Self {
+        Self { decides: Arc::clone(route), members: vec![Arc::clone(route)] }
+    }
+
+    /// What is done with its requests, as far as all members have to agree.
+    pub fn options(&self) -> &RouteOptions {
+        &self.decides.asks.options
+    }
+
     /// Whether the path is removed from requests.
-    pub rewrite: bool,
-    /// What the oldest service asks for.
-    pub options: &'a RouteOptions,
-    /// The routes that share the requests, the oldest first. Never empty.
-    pub members: Vec<&'a Route>,
-}
-
-/// Puts the routes of each service cluster together.
-pub fn resolve(model: &Model, policy: HostPolicy) -> (BTreeMap<&Cluster, Routes<'_>>, Vec<Problem>) {
-    let mut by_age: Vec<&Route> = model.routes.iter().collect();
-    by_age.sort_by(|a, b| (&a.seniority, &a.name).cmp(&(&b.seniority, &b.name)));
-    let mut clusters: BTreeMap<&Cluster, Routes<'_>> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for route in by_age {
-        let routes = clusters.entry(&route.cluster).or_default();
-        for host in &route.hosts {
-            let claim = if policy == HostPolicy::Stack { routes.claim(host) } else { None };
-            match claim.filter(|(_, elder)| elder.stack != route.stack) {
-                Some((claim, elder)) => problems.push(not_its_host(route, elder, host, claim)),
-                None => problems.extend(routes.virtual_hosts.entry(host).or_default().join(route, Some(host))),
-            }
-        }
-        if route.default_backend {
-            match &routes.default {
-                Some(default) => problems.extend(second_default(route, default, policy)),
-                None => problems.extend(routes.default.get_or_insert_default().join(route, None)),
-            }
-        }
-    }
-    let hosts = clusters.values().flat_map(|routes| routes.virtual_hosts.values().chain(&routes.default));
-    problems.extend(hosts.flat_map(VirtualHost::without_effect));
-    problems.sort();
-    problems.dedup();
-    (clusters, problems)
-}
-
-impl<'a> Routes<'a> {
-    /// Who gets the requests for a host so far: the host itself, or the narrowest wildcard over it, with the oldest service there.
-    fn claim(&self, host: &HostPattern) -> Option<(&'a HostPattern, &'a Route)> {
-        host.and_wider().find_map(|claim| {
-            let (claim, serves) = self.virtual_hosts.get_key_value(&claim)?;
-            Some((*claim, serves.owner()?))
-        })
+    pub fn rewrite(&self) -> bool {
+        self.decides.rewrite
     }
 }
 
-impl<'a> VirtualHost<'a> {
+impl VirtualHost {
+    /// What these routes, the oldest first, make of a host. Of a default backend there is one alone, so the others get nothing.
+    fn of(host: Option<&HostPattern>, routes: &[Arc<Route>], policy: HostPolicy) -> (Self, Vec<Problem>) {
+        let mut serves = Self::default();
+        let mut problems = Vec::new();
+        for (place, route) in routes.iter().enumerate() {
+            match (host, place) {
+                (None, 1..) => problems.extend(second_default(route, &serves, policy)),
+                _ => problems.extend(serves.join(route, host)),
+            }
+        }
+        problems.extend(serves.without_effect());
+        problems.extend(serves.lost.iter().map(|lost| lost.problem.clone()));
+        (serves, problems)
+    }
+
     /// Adds a route to a host, as far as its elders leave room.
-    fn join(&mut self, route: &'a Route, host: Option<&HostPattern>) -> Vec<Problem> {
+    fn join(&mut self, route: &Arc<Route>, host: Option<&HostPattern>) -> Vec<Problem> {
         if let Some(elder) = self.other_way(route) {
-            return vec![passthrough_overruled(route, elder)];
+            self.lose(route, &elder, passthrough_overruled(route, &elder));
+            return Vec::new();
+        }
+        if route.asks.tls == Tls::Passthrough {
+            self.redirect(route, host);
+            self.passthrough.push(Arc::clone(route));
+            return Vec::new();
         }
         let mut problems = Vec::new();
-        if route.asks.tls == Tls::Passthrough {
-            problems.extend(self.redirect(route, host));
-            self.passthrough.push(route);
-            return problems;
-        }
         // Who is left out leaves nothing behind, no certificate either.
-        match self.locations.get_mut(&route.path).map(|location| location.join(route)) {
-            Some(Err(left_out)) => return left_out,
-            Some(Ok(told)) => problems.extend(told),
-            None => {}
-        }
-        match (&route.asks.tls, self.certificate) {
-            (Tls::Terminated(wanted), Some((certificate, elder))) if wanted != certificate => {
-                problems.push(overruled(route, elder, "ssl_cert", wanted.certificate.as_str()));
+        if let Some(location) = self.locations.get_mut(&route.path) {
+            let elder = Arc::clone(&location.decides);
+            let (joined, lost) = match location.join(route) {
+                Ok((lost, told)) => {
+                    problems.extend(told);
+                    (true, lost)
+                }
+                Err(lost) => (false, vec![lost]),
+            };
+            lost.into_iter().for_each(|problem| self.lose(route, &elder, problem));
+            if !joined {
+                return problems;
             }
-            (Tls::Terminated(wanted), None) => self.certificate = Some((wanted, route)),
+        }
+        match (&route.asks.tls, &self.certificate) {
+            (Tls::Terminated(wanted), Some((certificate, elder))) if wanted != certificate => {
+                let elder = Arc::clone(elder);
+                let problem = overruled(route, &elder, "ssl_cert", wanted.certificate.as_str());
+                self.lose(route, &elder, problem);
+            }
+            (Tls::Terminated(wanted), None) => self.certificate = Some((wanted.clone(), Arc::clone(route))),
             _ => {}
         }
-        problems.extend(self.redirect(route, host));
-        self.locations.entry(&route.path).or_insert_with(|| Location {
-            rewrite: route.rewrite,
-            options: &route.asks.options,
-            members: vec![route],
-        });
+        self.redirect(route, host);
+        self.locations.entry(route.path.clone()).or_insert_with(|| Location::of(route));
         problems
+    }
+
+    fn lose(&mut self, route: &Arc<Route>, to: &Arc<Route>, problem: Problem) {
+        self.lost.push(Lost { route: Arc::clone(route), to: Arc::clone(to), problem });
     }
 
     /// Takes the redirects that a route asks for. One takes all requests of the host, so it is for its oldest service to ask for it.
-    fn redirect(&mut self, route: &'a Route, host: Option<&HostPattern>) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let owner = self.owner().filter(|elder| elder.seniority != route.seniority);
+    fn redirect(&mut self, route: &Arc<Route>, host: Option<&HostPattern>) {
+        let owner = self.owner().filter(|elder| elder.seniority != route.seniority).cloned();
         for redirect in route.asks.redirects.iter().filter(|redirect| Some(&redirect.from_host) == host) {
             let place = if redirect.from_https { &mut self.redirect_https } else { &mut self.redirect_http };
-            let is_same = place.is_some_and(|(to, _)| *to == redirect.to);
-            match owner {
+            let is_same = place.as_ref().is_some_and(|(to, _)| *to == redirect.to);
+            match &owner {
                 Some(elder) if !is_same => {
-                    problems.push(overruled(route, elder, "redirects", redirect.to.as_str()));
+                    let problem = overruled(route, elder, "redirects", redirect.to.as_str());
+                    self.lose(route, elder, problem);
                 }
-                _ => *place = place.or(Some((&redirect.to, route))),
+                _ => drop(place.get_or_insert_with(|| (redirect.to.clone(), Arc::clone(route)))),
             }
         }
-        problems
     }
 
     /// The oldest service that has a part in it.
-    fn owner(&self) -> Option<&'a Route> {
-        let members = self.locations.values().flat_map(|location| location.members.first());
-        members.chain(self.passthrough.first()).copied().min_by_key(|route| &route.seniority)
+    fn owner(&self) -> Option<&Arc<Route>> {
+        let deciding = self.locations.values().map(|location| &location.decides);
+        deciding.chain(self.passthrough.first()).min_by_key(|route| &route.seniority)
     }
 
     /// The elder that has TLS end somewhere else than this route does. Plain HTTP is beside it, until one of both wants none.
-    fn other_way(&self, route: &Route) -> Option<&'a Route> {
+    fn other_way(&self, route: &Route) -> Option<Arc<Route>> {
         let only_tls = |route: &Route| route.asks.options.ssl_only;
-        match route.asks.tls {
+        let elder = match route.asks.tls {
             Tls::Passthrough => {
-                let plain = || self.locations.values().find_map(|location| location.members.first()).copied();
-                self.certificate.map(|(_, elder)| elder).or_else(|| plain().filter(|_| only_tls(route)))
+                let plain = || self.locations.values().map(|location| &location.decides).next();
+                self.certificate.as_ref().map(|(_, elder)| elder).or_else(|| plain().filter(|_| only_tls(route)))
             }
-            Tls::Terminated(_) => self.passthrough.first().copied(),
-            Tls::None => self.passthrough.iter().find(|elder| only_tls(elder)).copied(),
-        }
+            Tls::Terminated(_) => self.passthrough.first(),
+            Tls::None => self.passthrough.iter().find(|elder| only_tls(elder)),
+        };
+        elder.cloned()
     }
 
     /// How a label about TLS comes to mean something. Beside a service that TLS is passed through to no certificate is shown.
@@ -174,7 +192,7 @@ impl<'a> VirtualHost<'a> {
     fn without_effect(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let has_tls = self.certificate.is_some();
-        if let Some((_, route)) = self.redirect_https.filter(|_| !has_tls) {
+        if let Some((_, route)) = self.redirect_https.as_ref().filter(|_| !has_tls) {
             let wrong = "redirects https, but the host has no TLS here";
             problems.push(inert(route, "redirects", wrong, self.way_to_tls("remove the redirect of https")));
         }
@@ -190,12 +208,12 @@ impl<'a> VirtualHost<'a> {
     }
 }
 
-impl<'a> Location<'a> {
-    /// Adds a route, and says what of it does not count; or says why it cannot be one of them.
-    fn join(&mut self, route: &'a Route) -> Result<Vec<Problem>, Vec<Problem>> {
-        let Some(elder) = self.members.first().copied() else { return Ok(Vec::new()) };
-        let mut differ: Vec<_> = self.options.differences(&route.asks.options).into_iter().collect();
-        if self.rewrite != route.rewrite {
+impl Location {
+    /// Adds a route, and says what of it does not count, and what else there is to tell; or says why it cannot be one of them.
+    fn join(&mut self, route: &Arc<Route>) -> Result<(Vec<Problem>, Option<Problem>), Problem> {
+        let elder = &self.decides;
+        let mut differ: Vec<_> = self.options().differences(&route.asks.options).into_iter().collect();
+        if self.rewrite() != route.rewrite {
             differ.push("context_root_rewrite".to_owned());
         }
         let own = serde_json::to_value(&route.asks.options).unwrap_or_default();
@@ -206,12 +224,12 @@ impl<'a> Location<'a> {
         };
         let decides = |name: &&String| *name == "backend_protocol" || protects(name);
         if let Some(label) = differ.iter().find(decides) {
-            return Err(vec![unprotected(route, elder, label)]);
+            return Err(unprotected(route, elder, label));
         }
-        if self.rewrite && !route.asks.canaries.is_empty() {
-            return Err(vec![canary_beside_rewrite(route, elder)]);
+        if self.rewrite() && !route.asks.canaries.is_empty() {
+            return Err(canary_beside_rewrite(route, elder));
         }
-        let mut problems: Vec<_> = differ
+        let lost = differ
             .iter()
             .map(|label| {
                 let value = if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
@@ -219,10 +237,10 @@ impl<'a> Location<'a> {
             })
             .collect();
         let is_same =
-            |other: &&&Route| other.seniority == route.seniority && other.asks.canaries == route.asks.canaries;
-        problems.extend(self.members.iter().find(is_same).map(|other| second_of_service(route, other)));
-        self.members.push(route);
-        Ok(problems)
+            |other: &&Arc<Route>| other.seniority == route.seniority && other.asks.canaries == route.asks.canaries;
+        let second = self.members.iter().find(is_same).map(|other| second_of_service(route, other));
+        self.members.push(Arc::clone(route));
+        Ok((lost, second))
     }
 
     /// What is told when requests are left that no service gets.
@@ -337,8 +355,8 @@ fn passthrough_overruled(route: &Route, elder: &Route) -> Problem {
     }
 }
 
-fn second_default(route: &Route, default: &VirtualHost<'_>, policy: HostPolicy) -> Option<Problem> {
-    let elder = default.locations.values().find_map(|location| location.members.first())?;
+fn second_default(route: &Route, default: &VirtualHost, policy: HostPolicy) -> Option<Problem> {
+    let elder = default.locations.values().map(|location| &location.decides).next()?;
     let of_stack = policy == HostPolicy::Stack && elder.stack != route.stack;
     let name = shown(&elder.service);
     let (severity, wrong, right) = if of_stack {

@@ -16,16 +16,19 @@ mod backoff;
 mod cluster;
 mod fingerprint;
 pub(crate) mod hash;
+mod hashed;
 mod host;
 mod networks;
 mod path;
 mod role;
+pub(crate) mod shared;
 mod version;
 
 #[cfg(any(feature = "docker", feature = "grpc"))]
 pub(crate) use backoff::Backoff;
 pub use cluster::{Cluster, RouteName};
 pub use fingerprint::Fingerprint;
+pub use hashed::{Digest, Hashed};
 pub use host::{Host, HostPattern};
 pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;

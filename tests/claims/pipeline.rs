@@ -1,6 +1,6 @@
 //! From the labels of a service to the proxies' files, beside a service that wants nothing special.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use interlock_core::kinds::{self, Renderings};
 use interlock_core::labels::{self, FindingKind, TABLE};
@@ -41,7 +41,7 @@ static ALONE: LazyLock<Inputs> = LazyLock::new(|| {
 /// What the neighbour gets alone: its host, and where requests for it go.
 static SERVED_ALONE: LazyLock<Option<Served>> = LazyLock::new(|| {
     let (outcome, _) = reconcile_embedded(&ALONE);
-    outcome.proxy_configs.values().next().and_then(served)
+    outcome.proxy_configs.values().next().and_then(|config| served(config))
 });
 
 type Served = (VirtualHost, Upstream);
@@ -49,7 +49,7 @@ type Served = (VirtualHost, Upstream);
 fn served(config: &ProxyConfig) -> Option<Served> {
     let host = config.virtual_hosts.get(&NEIGHBOUR.0.parse::<HostPattern>().ok()?)?;
     let upstream = host.locations.values().next()?.upstream.as_ref()?;
-    Some((host.clone(), config.upstreams.get(upstream)?.clone()))
+    Some((VirtualHost::clone(host), Upstream::clone(config.upstreams.get(upstream)?)))
 }
 
 /// The neighbour alone.
@@ -133,7 +133,7 @@ fn without_routes(settings: &Settings, cluster: &Cluster) -> usize {
 fn rendered_empty(settings: &Settings, cluster: &Cluster) -> usize {
     let Some(extension) = settings.extension(cluster.as_str()) else { return 0 };
     let proxy = ProxySettings::of(extension, extension.proxy_version, None);
-    let config = proxy_config::build(cluster, proxy, &Routes::default());
+    let config = proxy_config::build(cluster, proxy, &Arc::<Routes>::default());
     let files = kinds::render(&config, LIMIT).result.unwrap_or_default();
     files.iter().map(|file| file.content.len()).sum()
 }

@@ -159,9 +159,9 @@ async fn nobody_hears_of_another_service_cluster() {
             let key = (cluster.clone(), generation());
             deliveries.insert(key.clone(), rendering(number + of as u64));
             let proxy = ProxySettings::of(settings.extensions.values().next().unwrap(), None, None);
-            let mut config = proxy_config::build(cluster, proxy, &Routes::default());
+            let mut config = Arc::unwrap_or_clone(proxy_config::build(cluster, proxy, &Arc::<Routes>::default()));
             config.revision = revision(number + of as u64);
-            shown.configs.insert(key, config);
+            shown.configs.insert(key, config.into());
         }
         shown.deliveries = packed(deliveries.clone(), &shown.deliveries, Some(&core.authority));
         core.published.send_replace(Arc::new(shown.clone()));

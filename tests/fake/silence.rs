@@ -71,8 +71,7 @@ async fn proxies_that_do_not_follow_core_are_told_after_a_while() {
     assert_eq!(told_at(&mut inputs, [0, 14, 60]), [false; 3]);
     // And those that do not run cannot.
     inputs.delivery = Delivery::ByCore;
-    let proxy =
-        inputs.snapshot.services().find(|service| service.spec.name == "interlock-proxy").unwrap().id.clone();
+    let proxy = inputs.snapshot.services().find(|service| service.spec.name == "interlock-proxy").unwrap().id.clone();
     inputs.snapshot.tasks.retain(|task| task.service != proxy);
     assert_eq!(told_at(&mut inputs, [0, 14, 60]), [false; 3]);
 }

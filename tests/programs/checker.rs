@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::Scenario;
@@ -166,17 +167,18 @@ async fn a_program_that_is_missing_or_no_nginx_is_no_checker() {
 }
 
 /// A config with 200 hosts more, some of them with a path.
-fn many_hosts() -> ProxyConfig {
+fn many_hosts() -> Arc<ProxyConfig> {
     let scenario = Scenario::all().into_iter().find(|scenario| scenario.name == "default-backend").unwrap();
-    let mut config = reconcile(&scenario.inputs()).proxy_configs.into_values().next().unwrap();
+    let config = reconcile(&scenario.inputs()).proxy_configs.into_values().next().unwrap();
+    let mut config = Arc::unwrap_or_clone(config);
     let forward = config.default.as_ref().unwrap().locations.values().next().unwrap().clone();
     for i in 0..200 {
         let path = if i % 10 == 0 { "/app" } else { "/" };
         let host = format!("h{i}.example.com").parse().unwrap();
         let locations = [(path.parse().unwrap(), forward.clone())].into();
-        config.virtual_hosts.insert(host, VirtualHost { locations, ..VirtualHost::default() });
+        config.virtual_hosts.insert(host, VirtualHost { locations, ..VirtualHost::default() }.into());
     }
-    config
+    config.into()
 }
 
 fn suspect(host: &str, path: &str) -> Suspect {
@@ -268,7 +270,7 @@ async fn h3_what_is_new_is_blamed_before_what_was_taken() {
     let folder = tempfile::tempdir().unwrap();
     let count = "$(/bin/cat files/*.conf | /bin/grep -c 'server_name [ah]')";
     let checker = program(folder.path(), &format!("if [ {count} -gt 200 ]; then {NO_MEMORY}; fi")).await;
-    let mut config = many_hosts();
+    let mut config = Arc::unwrap_or_clone(many_hosts());
     config.virtual_hosts.retain(|host, _| host.host().as_str().starts_with('h'));
     let mut more = config.clone();
     let (_, serves) = config.virtual_hosts.first_key_value().unwrap();
@@ -278,7 +280,7 @@ async fn h3_what_is_new_is_blamed_before_what_was_taken() {
     let mut made = Vec::new();
     for config in [config, more] {
         let generation = "0123456789abcdef".parse().unwrap();
-        let model = Model { config, generation, file_limit: 1_000_000 };
+        let model = Model { config: config.into(), generation, file_limit: 1_000_000 };
         let events = stream::iter([Ok(Event::Model(Box::new(model)))]).chain(stream::pending());
         let ended = serve(events, Some(&checker), &mut kept, |_, rendering| {
             made.push(rendering.result);

@@ -1,6 +1,7 @@
 //! The extension behind the contract, with the real nginx as its checker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Scenario;
@@ -24,7 +25,7 @@ fn models() -> BTreeMap<(String, Generation), (ProxyConfig, Vec<interlock_core::
         let (outcome, renderings) = reconcile_embedded(&scenario.inputs());
         outcome.proxy_configs.into_iter().map(move |(key, config)| {
             let files = renderings[&key].result.clone().unwrap();
-            ((format!("{} {}", scenario.name, key.0.title()), key.1), (config, files))
+            ((format!("{} {}", scenario.name, key.0.title()), key.1), (Arc::unwrap_or_clone(config), files))
         })
     });
     models.collect()

@@ -1,8 +1,8 @@
 //! What a service owner can try with labels, by the codes of the catalogue of threats: A is injection, B names that collide, C who owns
 //! a name, G exhaustion.
 
-use std::sync::Arc;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::support::Scenario;
 use crate::support::nginx::{Nginx, accepts};

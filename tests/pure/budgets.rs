@@ -1,9 +1,9 @@
 //! Label sets that are made to cost as much as they can: none is in the way of another service, and each costs a process no more memory
 //! than 64 MB, and time of the order of what the largest service costs that budgets allow.
 
-use std::sync::Arc;
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Instant;
 

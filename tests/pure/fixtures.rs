@@ -1,7 +1,7 @@
 //! Each label and each setting has a fixture that a reader finds by its name, and that shows what it does.
 
-use std::sync::Arc;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::support::Scenario;
 use interlock_core::labels::{PREFIX, TABLE};

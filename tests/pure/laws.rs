@@ -170,7 +170,7 @@ fn a_configuration_beyond_the_limit_is_split_into_files_that_say_the_same() {
     assert!(refused.to_string().contains("is the most that"), "{refused}");
 }
 
-fn many_hosts(count: usize) -> ProxyConfig {
+fn many_hosts(count: usize) -> Arc<ProxyConfig> {
     let scenario = Scenario::all().into_iter().find(|scenario| scenario.name == "one-host").unwrap();
     let mut inputs = scenario.inputs();
     let service = (*inputs.snapshot.services[0]).clone();

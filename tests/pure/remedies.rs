@@ -1,7 +1,7 @@
 //! What a problem says would be right is right: whoever follows it is served, and is told nothing else about it.
 
-use std::sync::Arc;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::support::tenant::{Told, of_tenant, told};
 use interlock_core::labels::{self, Label, PREFIX, TABLE};

@@ -3,7 +3,7 @@
 //! The types that routes are made of and the budgets of services make this rare: it takes a name, or a number of them, that nginx
 //! cannot hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Checker, Failure, make};
 use crate::proxy_config::{ProxyConfig, Tls, VirtualHost};
 use crate::routes::model::Suspect;
-use crate::units::{HostPattern, PathPrefix};
+use crate::units::{Hashed, HostPattern, PathPrefix};
 
 /// How many checks a search may take.
 const MOST_CHECKS: usize = 64;
@@ -140,7 +140,7 @@ impl Search<'_> {
         let ends = hosts().find(|host| matches!(host.tls, Tls::Terminated(_))).map(|host| host.tls.clone());
         let passes = hosts().any(|host| matches!(host.tls, Tls::Passthrough(_))).then_some(Tls::Passthrough(None));
         for (name, tls) in [("ends.invalid", ends), ("passes.invalid", passes)] {
-            let host = tls.map(|tls| VirtualHost { tls, ..VirtualHost::default() });
+            let host = tls.map(|tls| VirtualHost { tls, ..VirtualHost::default() }.into());
             config.virtual_hosts.extend(name.parse().ok().zip(host));
         }
         self.takes_config(config).await
@@ -156,7 +156,7 @@ impl Search<'_> {
             return None;
         }
         self.checks += 1;
-        match make(config, self.limit, Some(self.checker)).await {
+        match make(config.into(), self.limit, Some(self.checker)).await {
             Ok(_) => Some(true),
             Err(Failure::Refused(_) | Failure::Exhausted(_)) => Some(false),
             Err(Failure::Other(_)) => None,
@@ -166,24 +166,14 @@ impl Search<'_> {
 
 /// The config with these routes alone. It keeps its revision.
 fn restricted(config: &ProxyConfig, good: &[Suspect], routes: &[Suspect]) -> ProxyConfig {
-    let mut restricted = ProxyConfig {
-        cluster: config.cluster.clone(),
-        revision: config.revision.clone(),
-        proxy: config.proxy.clone(),
-        virtual_hosts: Default::default(),
-        default: None,
-        upstreams: Default::default(),
-    };
+    let mut hosts: BTreeMap<&Option<HostPattern>, VirtualHost> = BTreeMap::new();
     for Suspect { host, path } in good.iter().chain(routes) {
         let serves = match host {
             Some(host) => config.virtual_hosts.get(host),
             None => config.default.as_ref(),
         };
         let Some(serves) = serves else { continue };
-        let target = match host {
-            Some(host) => restricted.virtual_hosts.entry(host.clone()).or_default(),
-            None => restricted.default.get_or_insert_default(),
-        };
+        let target = hosts.entry(host).or_default();
         // What holds for the host as a whole comes with each of its routes.
         target.tls = serves.tls.clone();
         target.redirect_http.clone_from(&serves.redirect_http);
@@ -192,9 +182,16 @@ fn restricted(config: &ProxyConfig, good: &[Suspect], routes: &[Suspect]) -> Pro
             target.locations.insert(path.clone(), forward.clone());
         }
     }
-    let hosts = restricted.virtual_hosts.values().chain(&restricted.default);
-    let used: BTreeSet<_> = hosts.flat_map(VirtualHost::upstreams).cloned().collect();
-    restricted.upstreams =
-        used.into_iter().filter_map(|name| config.upstreams.get(&name).cloned().map(|it| (name, it))).collect();
-    restricted
+    let used: BTreeSet<_> = hosts.values().flat_map(VirtualHost::upstreams).collect();
+    let upstreams = config.upstreams.iter().filter(|(name, _)| used.contains(name));
+    let upstreams = upstreams.map(|(name, upstream)| (name.clone(), upstream.clone())).collect();
+    let default = hosts.remove(&None).map(Hashed::from);
+    ProxyConfig {
+        cluster: config.cluster.clone(),
+        revision: config.revision.clone(),
+        proxy: config.proxy.clone(),
+        virtual_hosts: hosts.into_iter().filter_map(|(host, serves)| Some((host.clone()?, serves.into()))).collect(),
+        default,
+        upstreams,
+    }
 }

@@ -1,6 +1,7 @@
 //! The loop of an extension.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -15,7 +16,7 @@ use crate::units::Backoff;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// What the proxies shall do.
-    pub config: ProxyConfig,
+    pub config: Arc<ProxyConfig>,
     /// The generation that it is for.
     pub generation: Generation,
     /// How many bytes a file may have.
@@ -47,7 +48,7 @@ impl Event {
 pub struct Kept {
     made: BTreeMap<Generation, (usize, Rendering)>,
     /// What files were made of last.
-    good: BTreeMap<Generation, ProxyConfig>,
+    good: BTreeMap<Generation, Arc<ProxyConfig>>,
 }
 
 /// Renders models and posts what comes out, until the events end or something fails. A model that was overtaken before it was begun is
@@ -168,7 +169,7 @@ impl Kept {
         if let Some((_, kept)) = self.made.get(generation).filter(same) {
             return kept.clone();
         }
-        let good = self.good.get(generation);
+        let good = self.good.get(generation).map(Arc::as_ref);
         let rendering = render_and_check_anew(config, *file_limit, checker, good).await;
         if rendering.result.is_ok() {
             self.good.insert(generation.clone(), config.clone());

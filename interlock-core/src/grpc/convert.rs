@@ -69,7 +69,7 @@ pub fn model_to_wire(generation: &Generation, config: &ProxyConfig, file_limit: 
             .map(|(host, serves)| routes::host_to_wire(host.to_string(), serves))
             .collect(),
         default_host: default.as_ref().map(|serves| routes::host_to_wire(String::new(), serves)),
-        upstreams: upstreams.iter().map(routes::upstream_to_wire).collect(),
+        upstreams: upstreams.iter().map(|(name, upstream)| routes::upstream_to_wire((name, upstream))).collect(),
         file_limit: file_limit as u64,
     }
 }
@@ -124,13 +124,15 @@ pub fn model_from_wire(model: &v1::Model) -> Result<Model, Malformed> {
         revision: revision(&model.revision)?,
         proxy: proxy_from_wire(proxy)?,
         virtual_hosts: virtual_hosts
-            .map(|host| Ok((text::<HostPattern>("virtual_hosts.host", &host.host)?, routes::host_from_wire(host)?)))
+            .map(|host| {
+                Ok((text::<HostPattern>("virtual_hosts.host", &host.host)?, routes::host_from_wire(host)?.into()))
+            })
             .collect::<Result<_, Malformed>>()?,
-        default: model.default_host.as_ref().map(routes::host_from_wire).transpose()?,
+        default: model.default_host.as_ref().map(routes::host_from_wire).transpose()?.map(Into::into),
         upstreams: upstreams.map(routes::upstream_from_wire).collect::<Result<_, Malformed>>()?,
     };
     Ok(Model {
-        config,
+        config: config.into(),
         generation: generation(&model.generation)?,
         file_limit: usize::try_from(model.file_limit).unwrap_or(usize::MAX),
     })

@@ -33,13 +33,15 @@ pub(super) fn twin(config: &ProxyConfig) -> ProxyConfig {
             ..config.proxy.clone()
         },
         virtual_hosts: numbered
-            .filter_map(|(i, (p, serves))| Some((host((i, p)).parse().ok()?, virtual_host(serves, &names))))
+            .filter_map(|(i, (p, serves))| Some((host((i, p)).parse().ok()?, virtual_host(serves, &names).into())))
             .collect(),
-        default: config.default.as_ref().map(|serves| virtual_host(serves, &names)),
+        default: config.default.as_ref().map(|serves| virtual_host(serves, &names).into()),
         upstreams: config
             .upstreams
             .iter()
-            .filter_map(|(name, upstream)| Some((names.upstreams.get(name)?.clone(), harmless_upstream(upstream))))
+            .filter_map(|(name, upstream)| {
+                Some((names.upstreams.get(name)?.clone(), harmless_upstream(upstream).into()))
+            })
             .collect(),
     }
 }

@@ -98,9 +98,7 @@ fn is_unfollowed(heard: Heard<'_>, cluster: &Cluster, extension: &Extension) -> 
     let by_core = extension.hitless_service_update && heard.delivery == Delivery::ByCore;
     let service = heard.snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
     let runs = |task: &Task| service.is_some_and(|service| service.id == task.service) && task.serves();
-    by_core
-        && heard.reports.agents.values().all(|agent| agent.cluster != *cluster)
-        && heard.snapshot.tasks().any(runs)
+    by_core && heard.reports.agents.values().all(|agent| agent.cluster != *cluster) && heard.snapshot.tasks().any(runs)
 }
 
 fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {

@@ -32,7 +32,7 @@ pub struct Live {
 }
 
 /// The routes with a task.
-pub(crate) fn live(routes: &Routes<'_>) -> BTreeMap<Place, Live> {
+pub(crate) fn live(routes: &Routes) -> BTreeMap<Place, Live> {
     let mut live = BTreeMap::new();
     let mut names: BTreeMap<_, Arc<str>> = BTreeMap::new();
     let hosts = routes.virtual_hosts.iter().map(|(host, serves)| (Some(host.to_string()), serves));
@@ -49,10 +49,10 @@ pub(crate) fn live(routes: &Routes<'_>) -> BTreeMap<Place, Live> {
     live
 }
 
-fn places<'a>(serves: &'a VirtualHost<'a>) -> impl Iterator<Item = (&'a str, &'a Route)> {
+fn places(serves: &VirtualHost) -> impl Iterator<Item = (&str, &Route)> {
     let located = serves
         .locations
         .iter()
-        .flat_map(|(path, location)| location.members.iter().map(move |route| (path.as_str(), *route)));
-    located.chain(serves.passthrough.iter().map(|route| ("/", *route)))
+        .flat_map(|(path, location)| location.members.iter().map(move |route| (path.as_str(), &**route)));
+    located.chain(serves.passthrough.iter().map(|route| ("/", &**route)))
 }

@@ -36,7 +36,7 @@ pub use route_options::{Asks, Certificate, Health, Tls};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Model {
     /// The routes.
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
     /// The labels that each routed service is routed by.
     pub last_good: LastGood,
     /// How the labels of services change.
@@ -199,7 +199,7 @@ fn paced(
     (held, vec![pace::refusal(until).problem(&service.spec.name, effect)], pace)
 }
 
-type Read = Option<(Arc<Labels>, Vec<Route>)>;
+type Read = Option<(Arc<Labels>, Vec<Arc<Route>>)>;
 
 /// The routes that a service is served by, when a checker refuses what its labels ask for now. They only stay if they protect as much.
 fn still_served(world: &World<'_>, budgets: &Budgets<'_>, service: &Service, refusal: &CheckerRefusal) -> Read {
@@ -373,7 +373,7 @@ fn routes(
     service: &Service,
     labels: &Arc<Labels>,
     read: &BTreeMap<RouteName, RouteLabels>,
-) -> Result<(Vec<Route>, Vec<Refusal>), Vec<Refusal>> {
+) -> Result<(Vec<Arc<Route>>, Vec<Refusal>), Vec<Refusal>> {
     let mut routes = Vec::new();
     let mut inert = Vec::new();
     let mut refusals: Vec<_> = refuse_service(&service.spec).into_iter().collect();
@@ -385,7 +385,7 @@ fn routes(
                 let extension = world.settings.extension(route.cluster.as_str());
                 let by_address = extension.map(|extension| route_options::by_address(world, extension, of_route));
                 inert.extend(told.chain(by_address.into_iter().flatten()).map(|told| told.written(labels, name)));
-                routes.push(route);
+                routes.push(Arc::new(route));
             }
             Err(refusal) => refusals.push(refusal.written(labels, name)),
         }
@@ -571,7 +571,7 @@ impl Model {
 
     /// The routes of a service cluster with a running task.
     pub(crate) fn served<'a, 'c>(&'a self, cluster: &'c Cluster) -> impl Iterator<Item = &'a Route> + use<'a, 'c> {
-        self.routes.iter().filter(move |route| route.cluster == *cluster && !route.targets.is_empty())
+        self.routes.iter().map(Arc::as_ref).filter(move |route| route.cluster == *cluster && !route.targets.is_empty())
     }
 
     /// The secrets that the proxies of a service cluster need.

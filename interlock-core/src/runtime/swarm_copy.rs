@@ -187,11 +187,8 @@ impl World {
     /// our own, since a list by node tells less of those.
     pub(super) fn moved(&self, nodes: &BTreeSet<NodeId>, tasks: &[Task]) -> BTreeSet<ServiceId> {
         let snapshot = &self.inputs.snapshot;
-        let ours: BTreeSet<_> = snapshot
-            .services()
-            .filter(|service| ownership::is_ours(&service.spec.labels))
-            .map(|s| &s.id)
-            .collect();
+        let ours: BTreeSet<_> =
+            snapshot.services().filter(|service| ownership::is_ours(&service.spec.labels)).map(|s| &s.id).collect();
         let on_nodes = |task: &&Task| task.node.as_ref().is_some_and(|node| nodes.contains(node));
         let before: BTreeMap<_, _> = snapshot.tasks().filter(on_nodes).map(|task| (&task.id, task)).collect();
         let after: BTreeMap<_, _> = tasks.iter().map(|task| (&task.id, task)).collect();
@@ -242,7 +239,8 @@ mod tests {
     }
 
     fn observation(services: Vec<Service>, tasks: Vec<Task>) -> Observation {
-        let (services, tasks) = (services.into_iter().map(Arc::new).collect(), tasks.into_iter().map(Arc::new).collect());
+        let (services, tasks) =
+            (services.into_iter().map(Arc::new).collect(), tasks.into_iter().map(Arc::new).collect());
         let snapshot = Snapshot { services, tasks, ..Snapshot::empty(Timestamp::UNIX_EPOCH) };
         Observation { snapshot, specs: OwnSpecs::default(), busy: Duration::ZERO }
     }

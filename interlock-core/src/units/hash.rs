@@ -7,6 +7,28 @@ pub(crate) fn hex16(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
 
+/// The first half of the SHA-256.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    half
+}
+
+/// Pieces that come to one name. Where one ends and the next begins has to follow from what they are.
+#[derive(Default)]
+pub(crate) struct Pieces(Sha256);
+
+impl Pieces {
+    pub(crate) fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// 16 hexadecimal digits that depend on all of them in their order.
+    pub(crate) fn hex16(self) -> String {
+        hex(&self.0.finalize()[..8])
+    }
+}
+
 /// 64 hexadecimal digits that depend on these texts, on where one ends and the next begins, and on nothing else.
 pub(crate) fn hex64<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hasher = Sha256::new();

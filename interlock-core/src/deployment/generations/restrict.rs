@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Attachments;
 use crate::labels;
@@ -37,11 +38,12 @@ pub(crate) fn servable<'m>(
     let complete = |route: &Route| {
         route.cluster != *cluster || (reachable(route) && route.asks.secrets().all(has) && verifiable(route))
     };
-    if model.routes.iter().all(complete) {
+    if model.routes.iter().all(|route| complete(route)) {
         return Cow::Borrowed(model);
     }
     let mut part = model.clone();
-    for route in part.routes.iter_mut().filter(|route| route.cluster == *cluster) {
+    for route in part.routes.iter_mut().filter(|route| !complete(route)) {
+        let route = Arc::make_mut(route);
         if !reachable(route) || !route.asks.options.secrets().all(has) || !verifiable(route) {
             route.targets.clear();
         }

@@ -5,6 +5,7 @@ use crate::grpc::v1;
 use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions, TimeSpan};
 use crate::proxy_config::{CanaryForward, Forward, Server, Tls, Upstream, UpstreamName, VirtualHost};
 use crate::routes::model::{Certificate, Health};
+use crate::units::Hashed;
 
 pub(super) fn host_to_wire(host: String, serves: &VirtualHost) -> v1::VirtualHost {
     use v1::virtual_host::Tls as Wire;
@@ -129,7 +130,7 @@ fn canary_from_wire(canary: &v1::Canary) -> Result<CanaryForward, Malformed> {
     Ok(CanaryForward { canary: sign, upstream: text("canary.upstream", &canary.upstream)? })
 }
 
-pub(super) fn upstream_from_wire(upstream: &v1::Upstream) -> Result<(UpstreamName, Upstream), Malformed> {
+pub(super) fn upstream_from_wire(upstream: &v1::Upstream) -> Result<(UpstreamName, Hashed<Upstream>), Malformed> {
     use v1::upstream::Balance as Wire;
     let server = |server: &v1::Server| {
         Ok(Server {
@@ -147,5 +148,6 @@ pub(super) fn upstream_from_wire(upstream: &v1::Upstream) -> Result<(UpstreamNam
         Some(Wire::Cookie(cookie)) => Balance::Cookie(text("upstreams.cookie", cookie)?),
         Some(Wire::IpHash(false)) | None => Balance::RoundRobin,
     };
-    Ok((text("upstreams.name", &upstream.name)?, Upstream { servers, balance, virtual_ip: upstream.virtual_ip }))
+    let name = text("upstreams.name", &upstream.name)?;
+    Ok((name, Upstream { servers, balance, virtual_ip: upstream.virtual_ip }.into()))
 }

@@ -234,7 +234,7 @@ impl<'a> Data<'a> {
                 .filter(|(_, backends)| !backends.is_empty())
                 .collect(),
             ssl_backends: virtual_hosts.iter().filter_map(|(name, host)| ssl(config, name, host)).collect(),
-            upstreams: upstreams.iter().map(pool).collect(),
+            upstreams: upstreams.iter().map(|(name, upstream)| pool((name, upstream))).collect(),
             health: Health::section(revision),
         }
     }

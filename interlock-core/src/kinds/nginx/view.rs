@@ -15,7 +15,7 @@ use crate::kinds::RenderError;
 use crate::labels::options::Balance;
 use crate::proxy_config::{self, Forward, ProxyConfig, Revision, Tls, UpstreamName, VirtualHost};
 use crate::settings::nginx::Options;
-use crate::units::{HostPattern, PathPrefix};
+use crate::units::{Hashed, HostPattern, PathPrefix};
 
 /// How many idle connections to an upstream each worker keeps. They go after 2 s, so this bounds bursts only: what more requests at once
 /// need is connected anew each time, which costs as much as the rest of a request. nginx reserves memory for each in each upstream, some
@@ -228,7 +228,7 @@ impl<'a> View<'a> {
         let mut make = Maker { listen: &listen, helpers: &mut found, info_headers: &info_headers, options, proxy };
         let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
         let mut size = 0;
-        let share = virtual_hosts.values().filter_map(servers::is_plain).count() > MOST_SERVERS;
+        let share = virtual_hosts.values().filter(|host| servers::is_plain(host).is_some()).count() > MOST_SERVERS;
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = servers::is_plain(serves).filter(|_| share) {
                 plain_names.push(host);
@@ -246,7 +246,7 @@ impl<'a> View<'a> {
         }
         let (in_http, passed) =
             (used_in_http(config), passed_through(config).map(|(_, to)| to).collect::<BTreeSet<_>>());
-        let default_locations = make.default_http(default.as_ref());
+        let default_locations = make.default_http(default.as_deref());
         let tls = tls(config, options, &mut make);
         if tls.is_some() {
             servers.extend(closed(config).chunks(NAMES_OF_A_SERVER).map(|hosts| make.closed(hosts)));
@@ -287,7 +287,7 @@ impl<'a> View<'a> {
                     .map(|(name, upstream)| Upstream::http(name, upstream, keepalive(upstreams.len())))
                     .collect(),
             ),
-            default_refused: default.as_ref().map_or(Refused::BAD, Refused::of).server,
+            default_refused: default.as_deref().map_or(Refused::BAD, Refused::of).server,
             default_locations: Section::of("locations", default_locations),
             tls,
             stream: (listen.behind_stream || !options.tcp_options.is_empty()).then(|| stream(config, options, &listen)),
@@ -326,7 +326,7 @@ fn tls(config: &ProxyConfig, options: &Options, make: &mut Maker<'_>) -> Option<
     }
     let mut lines = directives::tls(options, config.proxy.version);
     lines.extend(listen::secrets());
-    Some(TlsView { lines, servers: Section::of("servers", vec![make.default_https(config.default.as_ref())]) })
+    Some(TlsView { lines, servers: Section::of("servers", vec![make.default_https(config.default.as_deref())]) })
 }
 
 /// Hosts that have to be named on the TLS port although their TLS does not end here. Those without TLS only where a server could take their
@@ -334,7 +334,7 @@ fn tls(config: &ProxyConfig, options: &Options, make: &mut Maker<'_>) -> Option<
 fn closed(config: &ProxyConfig) -> Vec<&HostPattern> {
     let ends = |host: &VirtualHost| matches!(host.tls, Tls::Terminated(_));
     let wildcard = config.virtual_hosts.iter().any(|(pattern, host)| pattern.is_wildcard() && ends(host));
-    let replaced = wildcard || config.default.as_ref().is_some_and(ends);
+    let replaced = wildcard || config.default.as_deref().is_some_and(ends);
     let hosts = config.virtual_hosts.iter().filter(|(_, host)| match host.tls {
         Tls::None => replaced,
         Tls::Terminated(_) => false,
@@ -404,7 +404,7 @@ struct Hashes {
 }
 
 impl Hashes {
-    fn of(virtual_hosts: &BTreeMap<HostPattern, VirtualHost>) -> Self {
+    fn of(virtual_hosts: &BTreeMap<HostPattern, Hashed<VirtualHost>>) -> Self {
         let names = virtual_hosts.keys().map(|pattern| pattern.host().as_str().len() + 2);
         let forwards = virtual_hosts.values().flat_map(|host| host.locations.values());
         let values = forwards.flat_map(|forward| &forward.canaries).map(|to| to.canary.value().map_or(0, str::len) + 2);

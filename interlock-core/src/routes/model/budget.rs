@@ -2,6 +2,7 @@
 //! all of them may cost together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -90,7 +91,7 @@ impl<'a> Budgets<'a> {
     }
 
     /// Why a service's routes are too much by themselves, with the first budget that they exceed.
-    pub(super) fn exceeded(&self, routes: &[Route]) -> Option<Refusal> {
+    pub(super) fn exceeded(&self, routes: &[Arc<Route>]) -> Option<Refusal> {
         let mut clusters: BTreeMap<&Cluster, Price> = BTreeMap::new();
         for route in routes {
             let Some((_, budget)) = self.of_cluster(&route.cluster) else { continue };
@@ -122,7 +123,7 @@ impl<'a> Budgets<'a> {
     }
 
     /// A host that the routes alone make too large.
-    fn too_much_for_a_host<'r>(&self, routes: &'r [Route]) -> Option<&'r HostPattern> {
+    fn too_much_for_a_host<'r>(&self, routes: &'r [Arc<Route>]) -> Option<&'r HostPattern> {
         let most = of_one_host(self.limit);
         if routes.iter().map(|route| route.price.host_bytes).fold(0, usize::saturating_add) <= most {
             return None;
@@ -157,7 +158,7 @@ impl<'a> Budgets<'a> {
         let bytes = rooms.into_iter().map(|(cluster, room)| (cluster.clone(), room.taken));
         model.bytes = bytes.collect();
         if !left_out.is_empty() {
-            model.routes.retain(stays);
+            model.routes.retain(|route| stays(route));
         }
         problems
     }
