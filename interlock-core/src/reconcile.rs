@@ -27,12 +27,13 @@ use crate::peers::{Delivery, Heard, Reports, VersionInUse, Versions, Waits};
 use crate::plan::{self, Attempts, Plan, Waiting};
 use crate::problem::{self, Effect, Problem, Severity, Subject};
 use crate::proxy_config::template;
-use crate::proxy_config::{self, Generation, ProxyConfig, ProxyConfigs, ProxySettings};
-use crate::routes::model::{self, Known, LastGood, Model, Paces, Refused};
-use crate::routes::{self, Live, LiveRoutes, Place, Routes};
+use crate::proxy_config::{Builder, Generation, ProxyConfig, ProxyConfigs, ProxySettings};
+use crate::routes::model::{self, Known, LastGood, Model, Paces, Reader, Refused};
+use crate::routes::{self, Live, LiveRoutes, Place, Routes, Table};
 use crate::settings::{Extension, Settings};
+use crate::swarm::index::SwarmIndex;
 use crate::swarm::{Network, Snapshot};
-use crate::units::{Cluster, ProxyVersion, SecretName, ServiceId};
+use crate::units::{Cluster, NetworkId, ProxyVersion, SecretName, ServiceId};
 
 /// Everything that decisions depend on.
 #[derive(Debug, Clone)]
@@ -66,9 +67,9 @@ impl Inputs {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Memory {
     /// By which labels each service was routed last.
-    pub last_good: LastGood,
+    pub last_good: Arc<LastGood>,
     /// How the labels of services have changed.
-    pub paces: Paces,
+    pub paces: Arc<Paces>,
     /// What each service's last update was for.
     pub attempts: Attempts,
     /// Services that a proxy's checker does not take, until their labels change.
@@ -126,9 +127,33 @@ pub struct Outcome {
     pub next: Option<Timestamp>,
 }
 
+/// What was made on the way to the last outcome, so that the next one costs what changed. It changes no outcome: any is fine for any inputs,
+/// and losing it is safe.
+#[derive(Debug, Clone, Default)]
+pub struct Memo {
+    index: SwarmIndex,
+    reader: Reader,
+    table: Table,
+    /// For each generation that lives what it serves, which may be less than all.
+    parts: BTreeMap<(Cluster, Generation), PartOfRoutes>,
+}
+
+/// What was made of what one generation serves.
+#[derive(Debug, Clone, Default)]
+struct PartOfRoutes {
+    table: Table,
+    builder: Builder,
+}
+
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
 pub fn reconcile(inputs: &Inputs) -> Outcome {
-    let mut routed = route(inputs, &inputs.memory.refused_options);
+    reconcile_anew(inputs, &mut Memo::default())
+}
+
+/// As [`reconcile`], at the cost of what changed since the memo was made.
+pub fn reconcile_anew(inputs: &Inputs, memo: &mut Memo) -> Outcome {
+    let read = read(inputs, memo);
+    let mut routed = route(inputs, memo, &read, &inputs.memory.refused_options);
     let refused = options_in_force::refused(
         &inputs.memory.refused_options,
         &inputs.settings,
@@ -137,7 +162,7 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
         &inputs.renderings,
     );
     if refused != inputs.memory.refused_options {
-        routed = route(inputs, &refused);
+        routed = route(inputs, memo, &read, &refused);
     }
     let (waits, told) = inputs.memory.waits.renewed(Heard {
         snapshot: &inputs.snapshot,
@@ -159,7 +184,13 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
 /// As [`reconcile`], with all proxy configs rendered in this process: for whoever has no extension, and does not wait for one. The second
 /// value is what was rendered, for the next inputs: an unchanged revision is not rendered again.
 pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
-    let routed = route(inputs, &inputs.memory.refused_options);
+    reconcile_embedded_anew(inputs, &mut Memo::default())
+}
+
+/// As [`reconcile_embedded`], at the cost of what changed since the memo was made.
+pub fn reconcile_embedded_anew(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Renderings) {
+    let read = read(inputs, memo);
+    let routed = route(inputs, memo, &read, &inputs.memory.refused_options);
     let limit = inputs.snapshot.engine.config_limit();
     let rendered: Renderings = routed
         .configs
@@ -183,20 +214,42 @@ struct Routed {
     shown: Shown,
     secrets: SecretNames,
     versions: Versions,
+    /// Networks where somebody goes by core's name.
+    claimed: BTreeSet<NetworkId>,
     /// The routes of each generation that runs.
     live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
     refused_options: RefusedOptions,
     problems: Vec<Problem>,
 }
 
-fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
+/// What services ask for, put together.
+struct ReadRoutes {
+    model: Model,
+    routes: BTreeMap<Cluster, Arc<Routes>>,
+    /// Networks where somebody goes by core's name.
+    claimed: BTreeSet<NetworkId>,
+    problems: Vec<Problem>,
+}
+
+fn read(inputs: &Inputs, memo: &mut Memo) -> ReadRoutes {
+    let Inputs { snapshot, settings, memory, .. } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let (model, mut problems) = model::read(snapshot, settings, kinds::prices, known);
-    let (routes, told) = routes::resolve(&model.routes, settings.host_policy);
-    problems.extend(told);
-    problems.extend(model::doubts(snapshot, settings));
+    let changes = memo.index.renew(snapshot);
+    let claims = core_name::claims(snapshot, settings);
+    let swarm = (snapshot, &memo.index, &changes);
+    let (model, mut problems) = memo.reader.read(swarm, settings, &claims, kinds::prices, known);
+    memo.table.renew(&model.routes, settings.host_policy);
+    problems.extend(memo.table.problems());
+    problems.extend(model::doubts(snapshot, &memo.index, settings));
+    let claimed = claims.into_keys().cloned().collect();
+    ReadRoutes { model, routes: memo.table.clusters(), claimed, problems }
+}
+
+fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &RefusedOptions) -> Routed {
+    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
+    let ReadRoutes { model, routes, claimed, problems } = read;
+    let mut problems = problems.clone();
     let mut configs = ProxyConfigs::new();
     let mut generations = BTreeMap::new();
     let mut shown = Shown::new();
@@ -205,23 +258,23 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
     let mut versions = Versions::new();
     let mut live = BTreeMap::new();
     let nothing = Arc::<Routes>::default();
-    let claimed = core_name::claims(snapshot, settings).into_keys().cloned().collect();
+    let mut parts = std::mem::take(&mut memo.parts);
     for (cluster, extension) in settings.clusters() {
-        let (networks, told) = deployment::networks(snapshot, &model, &cluster, extension);
+        let (networks, told) = deployment::networks(snapshot, model, &cluster, extension);
         problems.extend(told);
-        let needed = Attachments { networks, secrets: deployment::secrets(snapshot, &model, &cluster) };
+        let needed = Attachments { networks, secrets: deployment::secrets(snapshot, model, &cluster) };
         let in_use = version_in_use(inputs, &cluster, extension);
         versions.extend(in_use.map(|in_use| (cluster.clone(), in_use)));
         let version = version(reports, &cluster, extension, in_use);
         let (in_force, told) = options_in_force::in_force(extension, &cluster, snapshot, refused_options);
         problems.extend(told);
         let proxy = ProxySettings::of(&in_force, version, template::of(snapshot, extension));
-        let needs = generations::needs(snapshot, &model, &cluster);
+        let needs = generations::needs(snapshot, model, &cluster);
         let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
         let (idle, roll) = (&memory.idle, memory.rolls.get(&cluster));
-        let named = deployment::named_secrets(snapshot, &model, &cluster);
-        let (unwanted, needs_of, planned) = (&claimed, &needs, planned.as_ref());
+        let named = deployment::named_secrets(snapshot, model, &cluster);
+        let (unwanted, needs_of, planned) = (claimed, &needs, planned.as_ref());
         let known = generations::Known { unwanted, needs: needs_of, named: &named, idle, roll, planned };
         let found = generations::decide(snapshot, &cluster, extension, needed, known);
         problems.extend(found.admitted.problems(snapshot, &needs, &extension.proxy_service_name));
@@ -244,17 +297,22 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
                 let said = || reports.has_certificates(&cluster, &key.1, name);
                 !extension.hitless_service_update || said().unwrap_or_else(assumed)
             };
-            let part = servable(snapshot, &model, &cluster, attachments, memory.shown.get(&key), knows);
+            let part = servable(snapshot, model, &cluster, attachments, memory.shown.get(&key), knows);
             if is_unconfirmed.get() {
                 unconfirmed.insert(key.clone());
             }
             let proxy = ProxySettings { overlays: overlays(snapshot, attachments), ..proxy.clone() };
+            let PartOfRoutes { mut table, mut builder } = parts.remove(&key).unwrap_or_default();
             let resolved = match &part {
                 Cow::Borrowed(_) => None,
-                Cow::Owned(part) => Some(routes::resolve(&part.routes, settings.host_policy).0),
+                Cow::Owned(part) => {
+                    table.renew(&part.routes, settings.host_policy);
+                    Some(table.clusters())
+                }
             };
             let of_part = resolved.as_ref().map_or(whole, |routes| routes.get(&cluster).unwrap_or(&nothing));
-            let config = proxy_config::build(&cluster, proxy, of_part);
+            let config = builder.build(&cluster, proxy, of_part);
+            memo.parts.insert(key.clone(), PartOfRoutes { table, builder });
             if found.running.contains(attachments) || !extension.hitless_service_update {
                 live.insert(key.clone(), routes::live(of_part));
             }
@@ -266,8 +324,20 @@ fn route(inputs: &Inputs, refused_options: &RefusedOptions) -> Routed {
         }
         generations.insert(cluster, found);
     }
-    let refused_options = refused_options.clone();
-    Routed { configs, generations, unconfirmed, model, shown, secrets, versions, live, refused_options, problems }
+    let (refused_options, model, claimed) = (refused_options.clone(), model.clone(), claimed.clone());
+    Routed {
+        configs,
+        generations,
+        unconfirmed,
+        model,
+        shown,
+        secrets,
+        versions,
+        claimed,
+        live,
+        refused_options,
+        problems,
+    }
 }
 
 /// The subnets of the networks of applications that proxies with these attachments have, sorted.
@@ -321,6 +391,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         shown,
         secrets,
         versions,
+        claimed,
         live,
         refused_options,
         mut problems,
@@ -335,7 +406,6 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let (shortages, told) = memory.shortages.renewed(snapshot, settings, &model);
     problems.extend(told);
     let accepted = accepted(&configs, renderings, &memory.accepted);
-    let claimed: BTreeSet<_> = core_name::claims(snapshot, settings).into_keys().cloned().collect();
     let mut clusters = BTreeMap::new();
     let (mut idle, mut rolls, mut resting) = (Idle::new(), Rolls::new(), Vec::new());
     let next = generations.values().filter_map(|found| found.next).min();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Cluster, ConfigId, Fingerprint, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 
+pub mod index;
 pub(crate) mod placement;
 pub mod state;
 

@@ -175,7 +175,7 @@ async fn nobody_hears_of_another_service_cluster() {
         let heard = tokio::time::timeout(SOON, models.message()).await.expect("a model").unwrap().unwrap();
         let Some(v1::watch_response::Event::Model(model)) = heard.event else { panic!("no model: {heard:?}") };
         let model = convert::model_from_wire(&model).unwrap();
-        assert_eq!((model.config.cluster, model.config.revision), (west.clone(), revision(number)));
+        assert_eq!((&model.config.cluster, &model.config.revision), (&west, &revision(number)));
         // Of a change of the other one alone there is nothing to hear: the next is of its own.
         show(number + 1, [&east, &east]);
         show(number + 0x10, [&west, &east]);

@@ -231,7 +231,8 @@ fn protection_by_a_suffix_of_no_route_withholds_a_service_that_was_open() {
         let value = if effect == Effect::LeftOut { "10.0.0.0/8" } else { "true" };
         let mut mistyped = of_tenant(&[(label, value)], &[], "");
         let id = mistyped.snapshot.services[1].id.clone();
-        mistyped.memory.last_good.insert(id, Arc::new(good.snapshot.services[1].spec.labels.clone()));
+        Arc::make_mut(&mut mistyped.memory.last_good)
+            .insert(id, Arc::new(good.snapshot.services[1].spec.labels.clone()));
         let told = told(&mistyped);
         assert_eq!(told.serves("127.30.0.66:8080"), effect == Effect::Ignored, "{label}");
         assert_eq!(told.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [effect], "{label}");

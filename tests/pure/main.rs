@@ -13,6 +13,7 @@ mod deploy;
 mod docs;
 mod fixtures;
 mod laws;
+mod memo;
 mod properties;
 mod protection;
 mod reachability;

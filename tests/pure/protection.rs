@@ -38,7 +38,7 @@ fn after(before: &[(&str, &str)], now: &[(&str, &str)]) -> Told {
     assert!(told(&tenant(before)).serves(ADDRESS), "{before:?}");
     let service = Arc::make_mut(&mut inputs.snapshot.services[1]);
     if before.len().is_multiple_of(2) {
-        inputs.memory.last_good.insert(service.id.clone(), Arc::new(was));
+        Arc::make_mut(&mut inputs.memory.last_good).insert(service.id.clone(), Arc::new(was));
     } else {
         // A fresh process goes by what Swarm keeps.
         let mut spec = service.spec.clone();
@@ -179,7 +179,7 @@ fn routes_of_a_service_are_compared_by_the_requests_that_they_get() {
         without(&mut Arc::make_mut(&mut inputs.snapshot.services[1]).spec.labels);
         without(&mut Arc::make_mut(&mut was.snapshot.services[1]).spec.labels);
         let id = inputs.snapshot.services[1].id.clone();
-        inputs.memory.last_good.insert(id, Arc::new(was.snapshot.services[1].spec.labels.clone()));
+        Arc::make_mut(&mut inputs.memory.last_good).insert(id, Arc::new(was.snapshot.services[1].spec.labels.clone()));
         let told = told(&inputs);
         assert_eq!(is_withheld(&told), withheld, "{before:?}\n{now:?}\n{:?}", told.problems);
     }

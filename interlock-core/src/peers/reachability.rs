@@ -39,7 +39,7 @@ impl Reported {
             return (Self::default(), Vec::new());
         }
         let mut found: BTreeMap<&ServiceId, Vec<Finding<'_>>> = BTreeMap::new();
-        for route in &model.routes {
+        for route in model.routes.iter() {
             let id = route.seniority.id();
             let of_cluster = unreachable.get(&route.cluster);
             let finding = of_cluster.and_then(|unreachable| look(route, unreachable));

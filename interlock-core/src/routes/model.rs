@@ -3,6 +3,7 @@
 //! Reading never fails. A service that cannot be routed as its labels say is a [`Problem`]; its neighbours do not notice.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
-use crate::ownership;
+use crate::ownership::{self, core_name};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::settings::Settings;
+use crate::swarm::index::{Changes, SwarmIndex};
 use crate::swarm::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 use crate::units::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
 
@@ -20,6 +22,7 @@ mod attach;
 mod budget;
 mod pace;
 mod reach;
+mod reader;
 mod route_options;
 
 pub(crate) use attach::doubts;
@@ -29,6 +32,7 @@ use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
 use reach::World;
+pub use reader::Reader;
 pub(crate) use route_options::in_full;
 pub use route_options::{Asks, Certificate, Health, Tls};
 
@@ -36,11 +40,11 @@ pub use route_options::{Asks, Certificate, Health, Tls};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Model {
     /// The routes.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Arc<Vec<Arc<Route>>>,
     /// The labels that each routed service is routed by.
-    pub last_good: LastGood,
+    pub last_good: Arc<LastGood>,
     /// How the labels of services change.
-    pub paces: Paces,
+    pub paces: Arc<Paces>,
     /// What the routes of each service cluster come to in its proxies' files, in bytes: at most so many.
     pub bytes: BTreeMap<Cluster, usize>,
 }
@@ -49,11 +53,11 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The labels that each service was routed by. Without them only what the previous specs that Swarm keeps cannot tell is forgotten.
-    pub last_good: Option<&'a LastGood>,
+    pub last_good: Option<&'a Arc<LastGood>>,
     /// Services that are left out.
     pub refused: Option<&'a Refused>,
     /// How labels have changed.
-    pub paces: Option<&'a Paces>,
+    pub paces: Option<&'a Arc<Paces>>,
 }
 
 /// The last labels by which a service could be routed.
@@ -121,6 +125,12 @@ impl Route {
         }
     }
 
+    /// The order of a model's routes: by the service's name and id, and by their own names.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        let services = (&self.service, &self.seniority.id).cmp(&(&other.service, &other.seniority.id));
+        services.then_with(|| self.name.cmp(&other.name))
+    }
+
     /// The key that a label of it stands under, or would.
     pub(crate) fn label(&self, key: &str) -> String {
         labels::written(&self.labels, &self.name, key)
@@ -143,38 +153,40 @@ impl Seniority {
 
 /// Reads the services of a Swarm.
 pub fn read(snapshot: &Snapshot, settings: &Settings, pricing: Pricing, known: Known<'_>) -> (Model, Vec<Problem>) {
-    let world = World::new(snapshot, settings);
-    let overlays: Vec<_> = snapshot.networks.iter().flat_map(|network| network.subnets.iter().copied()).collect();
-    let budgets = Budgets::of(pricing, settings, snapshot.engine.config_limit(), &overlays);
-    let mut model = Model::default();
-    let mut problems = Vec::new();
-    let mut services: Vec<_> = snapshot.services().collect();
-    services.sort_by(|a, b| (&a.spec.name, &a.id).cmp(&(&b.spec.name, &b.id)));
-    for service in services {
-        if ownership::is_our_proxy(service) {
-            continue;
-        }
-        problems.extend(misplaced(&service.spec));
-        let refusal = known.refused.and_then(|refused| refused.get(&service.id));
-        if let Some(refusal) = refusal.filter(|refusal| *refusal.labels == service.spec.labels) {
-            let read = still_served(&world, &budgets, service, refusal);
-            problems.push(refused_by_checker(&service.spec.name, refusal, read.is_some()));
-            model.take(service, read);
-            continue;
-        }
-        let remembered = known.last_good.and_then(|known| known.get(&service.id));
-        let (read, said) = read_service(&world, &budgets, service, remembered);
-        let before = known.paces.and_then(|paces| paces.get(&service.spec.name));
-        let (read, said, pace) = paced(&world, &budgets, service, (read, said), before, snapshot.observed_at);
-        model.paces.extend(pace.map(|pace| (service.spec.name.clone(), pace)));
-        problems.extend(said);
-        model.take(service, read);
+    let index = SwarmIndex::of(snapshot);
+    let claims = core_name::claims(snapshot, settings);
+    let changes = Changes::all(&index);
+    Reader::default().read((snapshot, &index, &changes), settings, &claims, pricing, known)
+}
+
+/// Reads one service.
+fn read_one(
+    world: &World<'_>,
+    budgets: &Budgets<'_>,
+    service: &Service,
+    known: &Remembered<'_>,
+) -> (Read, Vec<Problem>, Option<Pace>) {
+    if ownership::is_our_proxy(service) {
+        return (None, Vec::new(), None);
     }
-    for (name, pace) in known.paces.into_iter().flatten().filter(|(_, pace)| pace.lasts(snapshot.observed_at)) {
-        model.paces.entry(name.clone()).or_insert_with(|| pace.clone());
+    let mut problems: Vec<_> = misplaced(&service.spec).into_iter().collect();
+    if let Some(refusal) = known.refusal.filter(|refusal| *refusal.labels == service.spec.labels) {
+        let read = still_served(world, budgets, service, refusal);
+        problems.push(refused_by_checker(&service.spec.name, refusal, read.is_some()));
+        return (read, problems, None);
     }
-    problems.extend(budgets.fit(&mut model));
-    (model, problems)
+    let read = read_service(world, budgets, service, known.labels);
+    let (read, told, pace) = paced(world, budgets, service, read, known.pace, known.now);
+    problems.extend(told);
+    (read, problems, pace)
+}
+
+/// What is known of a service from before.
+struct Remembered<'a> {
+    labels: Option<&'a Arc<Labels>>,
+    refusal: Option<&'a CheckerRefusal>,
+    pace: Option<&'a Pace>,
+    now: Timestamp,
 }
 
 /// What was read of a service, or what it is routed by meanwhile if its labels change too often.
@@ -540,13 +552,6 @@ pub struct Suspect {
 }
 
 impl Model {
-    fn take(&mut self, service: &Service, read: Read) {
-        if let Some((labels, routes)) = read {
-            self.last_good.insert(service.id.clone(), labels);
-            self.routes.extend(routes);
-        }
-    }
-
     /// By which labels the services of a service cluster are routed.
     pub(crate) fn labels(&self, cluster: &Cluster) -> LastGood {
         let routes = self.routes.iter().filter(|route| route.cluster == *cluster);

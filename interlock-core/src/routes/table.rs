@@ -55,10 +55,6 @@ impl Table {
             HostPolicy::Stack => self.by_claims(routes),
             HostPolicy::Shared => self.by_difference(routes),
         };
-        if changed.is_empty() {
-            return;
-        }
-        self.routes = routes.to_vec();
         for (cluster, changed) in changed {
             self.clusters.entry(cluster).or_default().decide(changed, policy);
         }
@@ -78,11 +74,11 @@ impl Table {
     }
 
     fn by_difference(&mut self, routes: &[Arc<Route>]) -> BTreeMap<Cluster, BTreeSet<Asked>> {
-        let key = |route: &Route| (route.service.clone(), route.seniority.id().clone(), route.name.clone());
-        let difference = difference(&self.routes, routes, key);
+        let difference = difference(&self.routes, routes, Route::order);
+        difference.apply(&mut self.routes, Route::order);
         let mut changed: BTreeMap<Cluster, BTreeSet<Asked>> = BTreeMap::new();
         for (route, comes) in
-            difference.gone.iter().map(|it| (*it, false)).chain(difference.come.iter().map(|it| (*it, true)))
+            difference.gone.iter().map(|it| (it, false)).chain(difference.come.iter().map(|it| (it, true)))
         {
             let hosts = self.clusters.entry(route.cluster.clone()).or_default();
             let changed = changed.entry(route.cluster.clone()).or_default();
@@ -104,6 +100,7 @@ impl Table {
         if are_same(&self.routes, routes) {
             return BTreeMap::new();
         }
+        self.routes = routes.to_vec();
         let mut by_age: Vec<_> = routes.iter().collect();
         by_age.sort_by(|a, b| age(a).cmp(&age(b)));
         let mut asked: BTreeMap<Cluster, BTreeMap<Asked, Vec<Arc<Route>>>> = BTreeMap::new();

@@ -42,7 +42,7 @@ pub(crate) fn servable<'m>(
         return Cow::Borrowed(model);
     }
     let mut part = model.clone();
-    for route in part.routes.iter_mut().filter(|route| !complete(route)) {
+    for route in Arc::make_mut(&mut part.routes).iter_mut().filter(|route| !complete(route)) {
         let route = Arc::make_mut(route);
         if !reachable(route) || !route.asks.options.secrets().all(has) || !verifiable(route) {
             route.targets.clear();

@@ -1,9 +1,10 @@
 //! Which networks proxies may be attached to. The network is its owner's, and all proxies get its addresses and the
 //! routes to them: one that has somebody else's addresses, or none left, would take what works from everybody.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -13,7 +14,8 @@ use crate::labels;
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, Settings};
-use crate::swarm::{Mode, Network, Service, Snapshot, Task};
+use crate::swarm::index::{Changes, Entry, Key, SwarmIndex};
+use crate::swarm::{Mode, Network, Service, Snapshot};
 use crate::units::{Cluster, NetworkId, NetworkName, ServiceId, overlap};
 
 /// Why proxies must not be attached to a network. Its subnet comes first.
@@ -90,34 +92,106 @@ const fn widest_claim(network: &IpNet) -> u8 {
 }
 
 /// Clients' addresses that a service lets in.
-struct Claim<'a> {
-    service: &'a Service,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Allows {
+    service: Arc<Service>,
     network: IpNet,
 }
+
+/// What services say that matters for others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    ours: BTreeMap<Key, Arc<Service>>,
+    allows: BTreeMap<Key, Vec<Allows>>,
+}
+
+impl Facts {
+    /// Of these services.
+    pub(super) fn renew(&mut self, changes: &Changes) {
+        for entry in &changes.gone {
+            let key = Key::of(&entry.service);
+            self.ours.remove(&key);
+            self.allows.remove(&key);
+        }
+        for Entry { service, .. } in changes.come.iter().map(Arc::as_ref) {
+            if ownership::is_ours(&service.spec.labels) {
+                self.ours.insert(Key::of(service), Arc::clone(service));
+            }
+            let allowed = labels::allowed(&service.spec.labels).into_iter();
+            let narrow = allowed.filter(|network| network.prefix_len() >= widest_claim(network));
+            let allows: Vec<_> = narrow.map(|network| Allows { service: Arc::clone(service), network }).collect();
+            if !allows.is_empty() {
+                self.allows.insert(Key::of(service), allows);
+            }
+        }
+    }
+
+    /// Services that are labelled as ours.
+    pub(super) fn ours(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.ours.values()
+    }
+
+    /// What services let in.
+    pub(super) fn allows(&self) -> impl Iterator<Item = &Allows> {
+        self.allows.values().flatten()
+    }
+}
+
+/// Verdicts about networks, by the service cluster whose proxies would have them.
+pub(super) type Verdicts = BTreeMap<(Cluster, NetworkId), Option<Unfit>>;
 
 /// What is known of addresses.
 pub(super) struct Ground<'a> {
     snapshot: &'a Snapshot,
+    index: &'a SwarmIndex,
+    facts: &'a Facts,
+    settings: &'a Settings,
     pools: &'a [IpNet],
     /// The networks that a service cluster's proxies have: what runs is taken away for no other reason than that nobody
     /// needs it.
     attached: BTreeMap<Cluster, BTreeSet<&'a NetworkId>>,
-    claims: OnceCell<Vec<Claim<'a>>>,
-    known: RefCell<BTreeMap<(Cluster, NetworkId), Option<Unfit>>>,
+    known: RefCell<Verdicts>,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot, settings: &'a Settings) -> Self {
+    pub(super) fn of(
+        (snapshot, index): (&'a Snapshot, &'a SwarmIndex),
+        settings: &'a Settings,
+        facts: &'a Facts,
+    ) -> Self {
         let pools = match settings.network_pools.as_slice() {
             [] => snapshot.engine.address_pools(),
             pools => pools,
         };
         let attached = settings.clusters().map(|(cluster, extension)| {
-            let proxies = proxies(snapshot, extension);
+            let proxies = proxies(index, extension);
             (cluster, proxies.into_iter().flat_map(|service| &service.spec.networks).collect())
         });
-        let (claims, known) = (OnceCell::new(), RefCell::default());
-        Self { snapshot, pools, attached: attached.collect(), claims, known }
+        Self { snapshot, index, facts, settings, pools, attached: attached.collect(), known: RefCell::default() }
+    }
+
+    /// What is known by now of the networks that were asked about.
+    pub(super) fn verdicts(self) -> Verdicts {
+        self.known.into_inner()
+    }
+
+    /// Whether these verdicts still hold. Then they are known.
+    pub(super) fn holds(&self, verdicts: &Verdicts) -> bool {
+        let verdict = |(cluster, network): &(Cluster, NetworkId)| {
+            let extension = self.settings.extension(cluster.as_str())?;
+            let network = self.snapshot.networks.iter().find(|it| it.id == *network)?;
+            let is_attached = self.attached.get(cluster).is_some_and(|has| has.contains(&network.id));
+            (!is_attached).then(|| self.verdict(extension, network))
+        };
+        let hold = verdicts.iter().all(|(key, known)| verdict(key).as_ref() == Some(known));
+        if hold {
+            self.known.borrow_mut().clone_from(verdicts);
+        }
+        hold
+    }
+
+    fn verdict(&self, extension: &Extension, network: &Network) -> Option<Unfit> {
+        self.misplaced(extension, network).or_else(|| self.too_small(extension, network))
     }
 
     /// Why the proxies must not be attached to a network for a service. One that the settings list is the operator's,
@@ -136,7 +210,7 @@ impl<'a> Ground<'a> {
         if let Some(known) = self.known.borrow().get(&key) {
             return known.clone().or_else(|| self.has_clients(network, service));
         }
-        let unfit = self.misplaced(extension, network).or_else(|| self.too_small(extension, network));
+        let unfit = self.verdict(extension, network);
         self.known.borrow_mut().insert(key, unfit.clone());
         unfit.or_else(|| self.has_clients(network, service))
     }
@@ -145,10 +219,9 @@ impl<'a> Ground<'a> {
     fn misplaced(&self, extension: &Extension, network: &Network) -> Option<Unfit> {
         // Lists are read at different moments. What an engine tells of networks it tells of all that have a task with
         // an address; older state files know of none.
-        let on_it = |task: &Task| task.networks.iter().any(|it| it.network == network.id);
         if network.subnets.is_empty()
             && !self.snapshot.engine.address_pools.is_empty()
-            && self.snapshot.tasks().any(on_it)
+            && self.index.on_network(&network.id).0 > 0
         {
             return Some(Unfit::Unknown);
         }
@@ -172,10 +245,10 @@ impl<'a> Ground<'a> {
 
     /// Clients of others may be there. Of the network and of the service that lets them in, the older decides.
     fn has_clients(&self, network: &Network, service: &ServiceId) -> Option<Unfit> {
-        let claims = self.claims.get_or_init(|| claims(self.snapshot));
         let is_older = |than: Timestamp| network.created_at.is_none_or(|created| than < created);
-        let others = claims.iter().filter(|claim| claim.service.id != *service && is_older(claim.service.created_at));
-        let taken = |claim: &&Claim<'_>| network.subnets.iter().any(|subnet| overlap(subnet, &claim.network));
+        let others =
+            self.facts.allows().filter(|claim| claim.service.id != *service && is_older(claim.service.created_at));
+        let taken = |claim: &&Allows| network.subnets.iter().any(|subnet| overlap(subnet, &claim.network));
         let claim = others.filter(taken).min_by_key(|claim| (claim.service.created_at, &claim.service.spec.name))?;
         let subnet = network.subnets.iter().find(|subnet| overlap(subnet, &claim.network))?;
         Some(Unfit::HasClients(*subnet, claim.service.spec.name.clone(), claim.network))
@@ -185,12 +258,10 @@ impl<'a> Ground<'a> {
     fn too_small(&self, extension: &Extension, network: &Network) -> Option<Unfit> {
         let subnet = *network.subnets.iter().find(|subnet| matches!(subnet, IpNet::V4(_)))?;
         // What is taken counts, not what somebody asks for.
-        let on_it = |task: &&Task| task.networks.iter().any(|it| it.network == network.id);
-        let tasks = self.snapshot.tasks().filter(on_it).count() as u128;
-        let has_one = |service: &&Service| service.virtual_ips.iter().any(|ip| ip.network == network.id);
-        let services = self.snapshot.services().filter(has_one).count() as u128;
+        let (tasks, services) = self.index.on_network(&network.id);
+        let (tasks, services) = (tasks as u128, services as u128);
         let nodes = self.snapshot.nodes.len() as u128;
-        let deployed = proxies(self.snapshot, extension).map_or(0, |service| match service.spec.mode {
+        let deployed = proxies(self.index, extension).map_or(0, |service| match service.spec.mode {
             Mode::Replicated(tasks) => u128::from(tasks),
             Mode::Global => nodes,
             Mode::Job => 0,
@@ -204,25 +275,16 @@ impl<'a> Ground<'a> {
     }
 }
 
-fn claims(snapshot: &Snapshot) -> Vec<Claim<'_>> {
-    let mut claims = Vec::new();
-    for service in snapshot.services() {
-        let allowed = labels::allowed(&service.spec.labels).into_iter();
-        let narrow = allowed.filter(|network| network.prefix_len() >= widest_claim(network));
-        claims.extend(narrow.map(|network| Claim { service, network }));
-    }
-    claims
-}
-
 /// The service of a service cluster's proxies.
-fn proxies<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
-    let named = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
+fn proxies<'a>(index: &'a SwarmIndex, extension: &Extension) -> Option<&'a Service> {
+    let named = index.named(&extension.proxy_service_name).map(|entry| &*entry.service);
     named.filter(|service| ownership::is_ours(&service.spec.labels))
 }
 
 /// Networks that proxies have and would not be given today, and trust in whoever runs an application.
-pub(crate) fn doubts(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
-    let ground = Ground::of(snapshot, settings);
+pub(crate) fn doubts(snapshot: &Snapshot, index: &SwarmIndex, settings: &Settings) -> Vec<Problem> {
+    let facts = Facts::default();
+    let ground = Ground::of((snapshot, index), settings, &facts);
     let mut problems = Vec::new();
     for (cluster, extension) in settings.clusters() {
         for trusted in &extension.trusted_proxies {

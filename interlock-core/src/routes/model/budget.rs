@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::{Model, Refusal, Route};
 use crate::problem::{Effect, Problem};
 use crate::settings::{Budget, Extension, Settings};
+use crate::units::shared::Difference;
 use crate::units::{Cluster, HostPattern, PathPrefix, ServiceId};
 
 /// What a route comes to in the files of its proxies. Sums saturate.
@@ -140,7 +141,7 @@ impl<'a> Budgets<'a> {
     /// Leaves out the newest services until the rest fits into the proxies' files.
     pub(super) fn fit(&self, model: &mut Model) -> Vec<Problem> {
         let mut services: BTreeMap<_, Vec<&Route>> = BTreeMap::new();
-        for route in &model.routes {
+        for route in model.routes.iter() {
             services.entry((&route.cluster, &route.seniority)).or_default().push(route);
         }
         let mut rooms: BTreeMap<&Cluster, Room<'_>> = BTreeMap::new();
@@ -158,7 +159,7 @@ impl<'a> Budgets<'a> {
         let bytes = rooms.into_iter().map(|(cluster, room)| (cluster.clone(), room.taken));
         model.bytes = bytes.collect();
         if !left_out.is_empty() {
-            model.routes.retain(|route| stays(route));
+            model.routes = Arc::new(model.routes.iter().filter(|route| stays(route)).cloned().collect());
         }
         problems
     }
@@ -272,6 +273,137 @@ impl<'a> Room<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// What all routes come to if none is left out. Made of that of earlier routes it costs what changed since.
+///
+/// It counts as [`Budgets::fit`] does, in another order: by service cluster and by host instead of by service.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    limit: usize,
+    clusters: BTreeMap<Cluster, OfCluster>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct OfCluster {
+    routes: usize,
+    bytes: usize,
+    rate_limits: usize,
+    list_bytes: usize,
+    naming_all_hosts: usize,
+    /// Hosts that are too large.
+    too_large: usize,
+    hosts: BTreeMap<Option<HostPattern>, OfHost>,
+}
+
+/// What a host comes to besides what its routes do by themselves.
+#[derive(Debug, Clone, Default)]
+struct OfHost {
+    /// The oldest first.
+    routes: Vec<Arc<Route>>,
+    host_bytes: usize,
+    shared_bytes: usize,
+    rate_limits: usize,
+}
+
+impl OfHost {
+    fn of(routes: Vec<Arc<Route>>) -> Self {
+        let (mut host_bytes, mut shared_bytes, mut rate_limits) = (0_usize, 0_usize, 0_usize);
+        let mut paths: BTreeMap<&PathPrefix, Shared> = BTreeMap::new();
+        for route in &routes {
+            let price = &route.price;
+            match paths.get_mut(&route.path) {
+                Some(shared) => {
+                    shared_bytes = shared_bytes.saturating_add(price.shared(shared.tasks, shared.places));
+                    rate_limits += usize::from(shared.limited);
+                    shared.tasks = shared.tasks.saturating_add(price.task_bytes);
+                }
+                None => {
+                    host_bytes = host_bytes.saturating_add(price.host_bytes);
+                    let limited = route.asks.options.rate_limit.is_some();
+                    paths.insert(&route.path, Shared { tasks: price.task_bytes, limited, places: price.places });
+                }
+            }
+        }
+        Self { routes, host_bytes, shared_bytes, rate_limits }
+    }
+}
+
+impl Sums {
+    /// Counts the changed routes instead of those that were; all of them for files of another size.
+    pub(super) fn renew(&mut self, changed: &Difference<Route>, all: &[Arc<Route>], limit: usize) {
+        if limit != self.limit {
+            *self = Self { limit, clusters: BTreeMap::new() };
+            let come = all.to_vec();
+            return self.count(&Difference { gone: Vec::new(), come });
+        }
+        self.count(changed);
+    }
+
+    fn count(&mut self, changed: &Difference<Route>) {
+        let mut hosts: BTreeMap<(&Cluster, Option<&HostPattern>), Vec<(&Arc<Route>, bool)>> = BTreeMap::new();
+        let gone = changed.gone.iter().map(|route| (route, false));
+        for (route, comes) in gone.chain(changed.come.iter().map(|route| (route, true))) {
+            self.clusters.entry(route.cluster.clone()).or_default().count(route, comes);
+            let named = route.hosts.iter().map(Some).chain(route.default_backend.then_some(None));
+            named.for_each(|host| hosts.entry((&route.cluster, host)).or_default().push((route, comes)));
+        }
+        for ((cluster, host), changed) in hosts {
+            let Some(cluster) = self.clusters.get_mut(cluster) else { continue };
+            cluster.renew(host.cloned(), &changed, of_one_host(self.limit));
+        }
+        self.clusters.retain(|_, cluster| cluster.routes > 0);
+    }
+
+    /// What the routes of each service cluster come to in bytes, if there is room for all of them.
+    pub(super) fn fit(&self, budgets: &Budgets<'_>) -> Option<BTreeMap<Cluster, usize>> {
+        let mut taken = BTreeMap::new();
+        for (cluster, sums) in &self.clusters {
+            let Some((prices, budget)) = budgets.of_cluster(cluster) else { continue };
+            let room = Room::of(prices.files, budgets.limit, budget);
+            let bytes = if sums.naming_all_hosts > 0 { sums.bytes + sums.list_bytes } else { sums.bytes };
+            if bytes > room.bytes || sums.rate_limits > room.rate_limits || sums.too_large > 0 {
+                return None;
+            }
+            taken.insert(cluster.clone(), bytes);
+        }
+        Some(taken)
+    }
+}
+
+impl OfCluster {
+    fn count(&mut self, route: &Route, comes: bool) {
+        let price = &route.price;
+        let bytes = price.bytes.saturating_add(price.task_bytes).saturating_add(price.overlay_bytes);
+        for (sum, of_route) in [
+            (&mut self.routes, 1),
+            (&mut self.bytes, bytes),
+            (&mut self.rate_limits, price.rate_limits),
+            (&mut self.list_bytes, price.list_bytes),
+            (&mut self.naming_all_hosts, usize::from(price.names_all_hosts)),
+        ] {
+            *sum = if comes { *sum + of_route } else { *sum - of_route };
+        }
+    }
+
+    fn renew(&mut self, host: Option<HostPattern>, changed: &[(&Arc<Route>, bool)], most: usize) {
+        let before = self.hosts.remove(&host).unwrap_or_default();
+        self.too_large -= usize::from(before.host_bytes > most);
+        self.bytes -= before.shared_bytes;
+        self.rate_limits -= before.rate_limits;
+        let mut routes = before.routes;
+        routes.retain(|route| !changed.iter().any(|(gone, comes)| !comes && Arc::ptr_eq(gone, route)));
+        routes.extend(changed.iter().filter(|(_, comes)| *comes).map(|(route, _)| Arc::clone(route)));
+        routes.sort_by(|a, b| (&a.seniority, &a.name).cmp(&(&b.seniority, &b.name)));
+        if routes.is_empty() {
+            return;
+        }
+        let now = OfHost::of(routes);
+        self.too_large += usize::from(now.host_bytes > most);
+        self.bytes += now.shared_bytes;
+        self.rate_limits += now.rate_limits;
+        self.hosts.insert(host, now);
     }
 }
 

@@ -85,8 +85,10 @@ impl Pace {
         } else if !differs || pace.withheld && labels.is_none() {
             (Some(pace), Verdict::Follow)
         } else if let Some(spare) = pace.spare.checked_sub(1) {
+            // From the first change on, time makes good for it.
+            let since = if pace.spare == SPARE { now } else { pace.since };
             // What comes back after it was taken away has changed.
-            Self { withheld: labels.is_none(), spare, ..pace }.taken(service, labels)
+            Self { withheld: labels.is_none(), spare, since, ..pace }.taken(service, labels)
         } else {
             let doubled = PAUSE.checked_mul(1 << pace.waits.min(6)).unwrap_or(LONGEST);
             let until = now.checked_add(doubled.min(LONGEST)).unwrap_or(now);
@@ -104,7 +106,7 @@ impl Pace {
     fn refilled(&self, now: Timestamp) -> Self {
         let passed = now.duration_since(self.since).as_secs() / REFILL.as_secs();
         let mut pace = self.clone();
-        if self.until.is_some() || passed <= 0 {
+        if self.until.is_some() || passed <= 0 || self.spare == SPARE {
             return pace;
         }
         let more = u32::try_from(passed).unwrap_or(u32::MAX);
@@ -114,6 +116,11 @@ impl Pace {
             pace.waits = 0;
         }
         pace
+    }
+
+    /// Whether time alone changes nothing about it.
+    pub(super) fn rests(&self) -> bool {
+        self.spare == SPARE && self.until.is_none() && !self.withheld
     }
 
     /// Whether a service that is not there any more is still to be known.

@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::Refusal;
-use super::attach::{Ground, Unfit};
+use super::attach::{Facts, Ground, Unfit};
 use crate::ownership;
-use crate::ownership::core_name::{self, Claims};
+use crate::ownership::core_name::Claims;
 use crate::settings::{self, Extension, Settings};
+use crate::swarm::index::SwarmIndex;
 use crate::swarm::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
 use crate::units::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId, overlap};
 
@@ -29,28 +30,28 @@ pub(super) struct World<'a> {
     pub(super) secrets: BTreeMap<&'a str, &'a Secret>,
     networks: BTreeMap<&'a NetworkId, &'a Network>,
     nodes: BTreeMap<&'a NodeId, IpAddr>,
-    serving: BTreeMap<&'a ServiceId, Vec<&'a Task>>,
+    index: &'a SwarmIndex,
     /// Who goes by core's name, by network.
-    claims: Claims<'a>,
+    claims: &'a Claims<'a>,
     /// The networks of the proxies that follow core, by the service's name.
     attached: BTreeMap<&'a str, &'a [NetworkId]>,
-    ground: Ground<'a>,
+    pub(super) ground: Ground<'a>,
     /// The subnets of the routing mesh, as far as they are known.
     mesh: Vec<IpNet>,
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, settings: &'a Settings) -> Self {
-        let mut serving: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for task in snapshot.tasks().filter(|task| task.serves()) {
-            serving.entry(&task.service).or_default().push(task);
-        }
+    pub(super) fn new(
+        (snapshot, index): (&'a Snapshot, &'a SwarmIndex),
+        settings: &'a Settings,
+        claims: &'a Claims<'a>,
+        facts: &'a Facts,
+    ) -> Self {
         let ours = ownership::core_networks(settings, snapshot);
         let attachable = snapshot
             .networks
             .iter()
             .filter(|network| network.driver == "overlay" && !network.ingress && !ours.contains(&network.id));
-        let proxies = snapshot.services().filter(|service| ownership::is_ours(&service.spec.labels));
         Self {
             settings,
             own_secrets: snapshot
@@ -62,10 +63,10 @@ impl<'a> World<'a> {
             secrets: snapshot.secrets.iter().map(|secret| (secret.name.as_str(), secret)).collect(),
             networks: attachable.map(|network| (&network.id, network)).collect(),
             nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
-            serving,
-            claims: core_name::claims(snapshot, settings),
-            attached: proxies.map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
-            ground: Ground::of(snapshot, settings),
+            index,
+            claims,
+            attached: facts.ours().map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
+            ground: Ground::of((snapshot, index), settings, facts),
             mesh: snapshot.networks.iter().filter(|it| it.ingress).flat_map(|it| it.subnets.clone()).collect(),
         }
     }
@@ -157,8 +158,8 @@ impl<'a> World<'a> {
 
     /// The addresses of the tasks that serve, sorted. A task without an address there yet is none of them.
     pub(super) fn targets(&self, service: &Service, reach: &Reach, port: Port) -> Vec<SocketAddr> {
-        let tasks = self.serving.get(&service.id).map_or(&[][..], Vec::as_slice);
-        let mut targets: Vec<_> = tasks.iter().filter_map(|task| self.target(task, reach, port)).collect();
+        let tasks = self.index.tasks(&service.id).iter().filter(|task| task.serves());
+        let mut targets: Vec<_> = tasks.filter_map(|task| self.target(task, reach, port)).collect();
         targets.sort_unstable();
         targets.dedup();
         targets
