@@ -16,7 +16,9 @@ use interlock_core::kinds::nginx::parse_back;
 use interlock_core::plan::{self, Attempts};
 use interlock_core::proxy_config;
 use interlock_core::proxy_config::ProxySettings;
-use interlock_core::reconcile::{Inputs, reconcile, reconcile_embedded};
+use interlock_core::reconcile::{
+    Inputs, Memo, reconcile, reconcile_embedded, reconcile_embedded_with, reconcile_with,
+};
 use interlock_core::routes;
 use interlock_core::routes::model;
 use interlock_core::routes::model::Known;
@@ -41,6 +43,20 @@ fn whole(c: &mut Criterion<CpuTime>) {
             group.bench_function(BenchmarkId::new(name, size), |b| b.iter(|| reconcile_embedded(black_box(inputs))));
         }
         group.bench_function(BenchmarkId::new("given", size), |b| b.iter(|| reconcile(black_box(&same))));
+        // A task comes and goes, as events have it.
+        let mut memo = Memo::default();
+        let (outcome, renderings) = reconcile_embedded_with(&change, &mut memo);
+        let change = Inputs { renderings, memory: outcome.memory, ..change };
+        let (outcome, renderings) = reconcile_embedded_with(&same, &mut memo);
+        let same = Inputs { renderings, memory: outcome.memory, ..same };
+        group.bench_function(BenchmarkId::new("next", size), |b| {
+            let mut turns = [&change, &same].into_iter().cycle();
+            b.iter(|| reconcile_embedded_with(black_box(turns.next().expect("no end")), &mut memo));
+        });
+        group.bench_function(BenchmarkId::new("next, given", size), |b| {
+            let mut turns = [&change, &same].into_iter().cycle();
+            b.iter(|| reconcile_with(black_box(turns.next().expect("no end")), &mut memo));
+        });
     }
 }
 

@@ -147,11 +147,11 @@ struct PartOfRoutes {
 
 /// Decides what to do. A proxy config that `inputs.renderings` has no current rendering for leaves what is deployed as it is.
 pub fn reconcile(inputs: &Inputs) -> Outcome {
-    reconcile_anew(inputs, &mut Memo::default())
+    reconcile_with(inputs, &mut Memo::default())
 }
 
 /// As [`reconcile`], at the cost of what changed since the memo was made.
-pub fn reconcile_anew(inputs: &Inputs, memo: &mut Memo) -> Outcome {
+pub fn reconcile_with(inputs: &Inputs, memo: &mut Memo) -> Outcome {
     let read = read(inputs, memo);
     let mut routed = route(inputs, memo, &read, &inputs.memory.refused_options);
     let refused = options_in_force::refused(
@@ -184,11 +184,11 @@ pub fn reconcile_anew(inputs: &Inputs, memo: &mut Memo) -> Outcome {
 /// As [`reconcile`], with all proxy configs rendered in this process: for whoever has no extension, and does not wait for one. The second
 /// value is what was rendered, for the next inputs: an unchanged revision is not rendered again.
 pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
-    reconcile_embedded_anew(inputs, &mut Memo::default())
+    reconcile_embedded_with(inputs, &mut Memo::default())
 }
 
 /// As [`reconcile_embedded`], at the cost of what changed since the memo was made.
-pub fn reconcile_embedded_anew(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Renderings) {
+pub fn reconcile_embedded_with(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Renderings) {
     let read = read(inputs, memo);
     let routed = route(inputs, memo, &read, &inputs.memory.refused_options);
     let limit = inputs.snapshot.engine.config_limit();

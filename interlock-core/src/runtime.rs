@@ -36,7 +36,7 @@ use crate::docker::{self, Client, Deadlines, Endpoint, ErrorKind};
 use crate::kinds::Checker;
 use crate::peers::Delivery;
 use crate::problem::Problem;
-use crate::reconcile::{Inputs, Outcome, reconcile};
+use crate::reconcile::{Inputs, Memo, Outcome, reconcile_with};
 use crate::settings::Settings;
 use crate::trust::Authority;
 use crate::units::Backoff;
@@ -86,7 +86,7 @@ pub struct Options {
     /// How long reads may fail before proxies are sent to look for another core, and each time again.
     pub blind_after: Duration,
     /// What decides.
-    pub reconcile: fn(&Inputs) -> Outcome,
+    pub reconcile: fn(&Inputs, &mut Memo) -> Outcome,
 }
 
 impl Options {
@@ -102,7 +102,7 @@ impl Options {
             delivery: Delivery::default(),
             renew_after: Duration::from_secs(600),
             blind_after: Duration::from_secs(30),
-            reconcile,
+            reconcile: reconcile_with,
         }
     }
 }

@@ -132,7 +132,7 @@ impl Core {
             ..Inputs::new(snapshot, settings(self.settings))
         };
         let (outcome, renderings) = reconcile_embedded(&inputs);
-        self.mind = Mind { memory: outcome.memory.clone(), renderings };
+        self.mind = Mind { memory: outcome.memory.clone(), renderings, ..Mind::default() };
         assert_eq!(outcome.stands_by, outcome.problems.iter().any(|problem| problem.wrong.contains("core and")));
         if outcome.stands_by && inputs.snapshot.core.is_some() {
             let removes_own = format!("`docker service rm {}`", self.service);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::settings;
 use crate::support::world::route;
 use interlock_core::docker::{Deadlines, Endpoint};
-use interlock_core::reconcile::{Inputs, Outcome, reconcile};
+use interlock_core::reconcile::{Inputs, Memo, Outcome, reconcile_with};
 use interlock_core::runtime::{self, Options};
 use interlock_testkit::script::{EventFaults, Fault, Rule};
 use interlock_testkit::{ApiError, Swarm, server};
@@ -29,11 +29,11 @@ struct Running {
 impl Running {
     /// A Swarm with one service, and the controller at work on it.
     fn start(arrange: impl FnOnce(&mut Swarm)) -> Self {
-        Self::start_deciding(arrange, reconcile)
+        Self::start_deciding(arrange, reconcile_with)
     }
 
     /// The same with another decision.
-    fn start_deciding(arrange: impl FnOnce(&mut Swarm), reconcile: fn(&Inputs) -> Outcome) -> Self {
+    fn start_deciding(arrange: impl FnOnce(&mut Swarm), reconcile: fn(&Inputs, &mut Memo) -> Outcome) -> Self {
         let mut swarm = Swarm::three_nodes().overlay("demo");
         route(&mut swarm, "shop", "demo");
         swarm.settle();
@@ -277,13 +277,13 @@ fn has(inputs: &Inputs, name: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_that_panics_changes_nothing_and_ends_nobody() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
-    fn decide(inputs: &Inputs) -> Outcome {
+    fn decide(inputs: &Inputs, memo: &mut Memo) -> Outcome {
         if has(inputs, "evil") {
             // The search for the service has fewer.
             PANICS.fetch_add(usize::from(inputs.snapshot.services.len() == 3), Ordering::SeqCst);
             panic!("an input that nobody thought of");
         }
-        reconcile(inputs)
+        reconcile_with(inputs, memo)
     }
     let running = Running::start_deciding(|_| (), decide);
     running.served("shop.example.com").await;
@@ -301,12 +301,12 @@ async fn a_decision_that_panics_changes_nothing_and_ends_nobody() {
 async fn the_loop_goes_on_while_it_decides() {
     static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
     static WAITING: AtomicUsize = AtomicUsize::new(0);
-    fn decide(inputs: &Inputs) -> Outcome {
+    fn decide(inputs: &Inputs, memo: &mut Memo) -> Outcome {
         if has(inputs, "large") {
             WAITING.fetch_add(1, Ordering::SeqCst);
             drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |is_open| !*is_open).unwrap());
         }
-        reconcile(inputs)
+        reconcile_with(inputs, memo)
     }
     let running = Running::start_deciding(|_| (), decide);
     running.served("shop.example.com").await;

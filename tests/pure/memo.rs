@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use interlock_core::labels::TABLE;
-use interlock_core::reconcile::{Inputs, Memo, Outcome, reconcile_anew, reconcile_embedded_anew};
+use interlock_core::reconcile::{Inputs, Memo, Outcome, reconcile_with, reconcile_embedded_with};
 use interlock_core::swarm::{Labels, Service, Task, TaskState};
 
 use crate::support::Scenario;
@@ -13,8 +13,8 @@ const PREFIX: &str = "com.docker.lb.";
 
 /// Decides with what is remembered and with nothing. Both have to come to the same.
 fn decide(inputs: &Inputs, memo: &mut Memo, what: &str) -> Outcome {
-    let (outcome, renderings) = reconcile_embedded_anew(inputs, memo);
-    let (fresh, of_fresh) = reconcile_embedded_anew(inputs, &mut Memo::default());
+    let (outcome, renderings) = reconcile_embedded_with(inputs, memo);
+    let (fresh, of_fresh) = reconcile_embedded_with(inputs, &mut Memo::default());
     assert!(renderings == of_fresh, "{what}: other files");
     let (one, other) = (format!("{outcome:#?}"), format!("{fresh:#?}"));
     let differ = one.lines().zip(other.lines()).find(|(one, other)| one != other);
@@ -29,7 +29,7 @@ fn a_memo_of_one_swarm_is_fine_for_any_other() {
     for scenario in scenarios.iter().chain(scenarios.iter().rev()) {
         let inputs = scenario.inputs();
         let _ = decide(&inputs, &mut memo, &scenario.name);
-        let served = reconcile_anew(&inputs, &mut memo);
+        let served = reconcile_with(&inputs, &mut memo);
         assert_eq!(format!("{:?}", served.plan), format!("{:?}", interlock_core::reconcile::reconcile(&inputs).plan));
     }
 }

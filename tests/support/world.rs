@@ -10,7 +10,7 @@ use interlock_core::docker::{Client, Endpoint, Error, Observation};
 use interlock_core::kinds::Renderings;
 use interlock_core::ownership;
 use interlock_core::plan::{Created, Plan};
-use interlock_core::reconcile::{Inputs, Memory, Outcome, reconcile_embedded};
+use interlock_core::reconcile::{Inputs, Memo, Memory, Outcome, reconcile_embedded_with};
 use interlock_core::settings::Settings;
 use interlock_core::swarm::{Labels, Mode, PublishMode, Service, Snapshot, TaskState};
 use interlock_core::trust::Authority;
@@ -65,6 +65,7 @@ enum Backing {
 pub struct Mind {
     pub memory: Memory,
     pub renderings: Renderings,
+    pub memo: Memo,
 }
 
 impl World {
@@ -149,8 +150,9 @@ impl World {
             memory: std::mem::take(&mut mind.memory),
             ..Inputs::new(observation.snapshot.clone(), self.settings.clone())
         };
-        let (outcome, renderings) = reconcile_embedded(&inputs);
-        *mind = Mind { memory: outcome.memory.clone(), renderings };
+        let (outcome, renderings) = reconcile_embedded_with(&inputs, &mut mind.memo);
+        mind.memory = outcome.memory.clone();
+        mind.renderings = renderings;
         Ok((outcome, observation))
     }
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::reconcile::{Inputs, Outcome};
+use crate::reconcile::{Inputs, Memo, Outcome};
 
 /// A decision that was made, or was not.
 pub(super) struct Decided {
@@ -19,6 +19,8 @@ pub(super) struct Decided {
     pub(super) may_act: bool,
     /// The outcome with the time that it took.
     pub(super) result: Result<(Outcome, Duration), Undecided>,
+    /// What was made on the way, for the next decision.
+    pub(super) memo: Memo,
 }
 
 /// Why there is no decision.
@@ -30,17 +32,21 @@ pub(super) struct Undecided {
     pub(super) service: Option<String>,
 }
 
+/// How decisions are made.
+pub(super) type Reconcile = fn(&Inputs, &mut Memo) -> Outcome;
+
 /// Decides. `last`: why there was none the last time.
 pub(super) async fn decide(
     inputs: Arc<Inputs>,
+    memo: Memo,
     may_act: bool,
-    reconcile: fn(&Inputs) -> Outcome,
+    reconcile: Reconcile,
     last: Option<Undecided>,
 ) -> Decided {
     let of_thread = inputs.clone();
     let made = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        attempt(&of_thread, reconcile).map(|outcome| (outcome, start.elapsed())).map_err(|message| {
+        attempt(&of_thread, memo, reconcile).map(|(outcome, memo)| (outcome, start.elapsed(), memo)).map_err(|message| {
             // To find the service takes as long as several decisions.
             let known = last.filter(|last| last.message == message);
             known.unwrap_or_else(|| Undecided { service: culprit(&of_thread, reconcile), message })
@@ -48,12 +54,16 @@ pub(super) async fn decide(
     });
     // Panics are caught in there, and nobody cancels it.
     let ended = |error: tokio::task::JoinError| Undecided { message: error.to_string(), service: None };
-    Decided { inputs, may_act, result: made.await.unwrap_or_else(|error| Err(ended(error))) }
+    match made.await.unwrap_or_else(|error| Err(ended(error))) {
+        Ok((outcome, took, memo)) => Decided { inputs, may_act, result: Ok((outcome, took)), memo },
+        Err(undecided) => Decided { inputs, may_act, result: Err(undecided), memo: Memo::default() },
+    }
 }
 
-fn attempt(inputs: &Inputs, reconcile: fn(&Inputs) -> Outcome) -> Result<Outcome, String> {
-    // Nothing outlives it but what it returns.
-    catch_unwind(AssertUnwindSafe(|| reconcile(inputs))).map_err(|panic| message(&*panic))
+fn attempt(inputs: &Inputs, mut memo: Memo, reconcile: Reconcile) -> Result<(Outcome, Memo), String> {
+    // Nothing outlives a panic, the memo least of all.
+    let decide = AssertUnwindSafe(|| (reconcile(inputs, &mut memo), memo));
+    catch_unwind(decide).map_err(|panic| message(&*panic))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -62,11 +72,11 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The last service of the shortest list of services that makes decisions panic.
-fn culprit(inputs: &Inputs, reconcile: fn(&Inputs) -> Outcome) -> Option<String> {
+fn culprit(inputs: &Inputs, reconcile: Reconcile) -> Option<String> {
     let panics = |services: usize| {
         let mut fewer = inputs.clone();
         fewer.snapshot.services.truncate(services);
-        attempt(&fewer, reconcile).is_err()
+        attempt(&fewer, Memo::default(), reconcile).is_err()
     };
     let (mut fine, mut bad) = (0, inputs.snapshot.services.len());
     if panics(fine) {
@@ -85,10 +95,10 @@ mod tests {
     use crate::settings::Settings;
     use crate::swarm::state::State;
 
-    fn evil(inputs: &Inputs) -> Outcome {
+    fn evil(inputs: &Inputs, memo: &mut Memo) -> Outcome {
         let services = &inputs.snapshot.services;
         assert!(services.iter().all(|service| service.spec.name != "s3"), "no case for {}", services.len());
-        crate::reconcile::reconcile(inputs)
+        crate::reconcile::reconcile_with(inputs, memo)
     }
 
     #[tokio::test]
@@ -99,10 +109,10 @@ mod tests {
         let text = (0..9).map(service).collect::<String>();
         let text = format!("snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  services:\n{text}");
         let inputs = Arc::new(Inputs::new(State::parse(&text).unwrap().snapshot, Settings::default()));
-        let Err(undecided) = decide(inputs.clone(), true, evil, None).await.result else { panic!("it was decided") };
+        let Err(undecided) = decide(inputs.clone(), Memo::default(), true, evil, None).await.result else { panic!("it was decided") };
         assert_eq!(undecided, Undecided { message: "no case for 9".to_owned(), service: Some("s3".to_owned()) });
         let known = Some(Undecided { service: Some("as before".to_owned()), ..undecided });
-        let Err(again) = decide(inputs, true, evil, known.clone()).await.result else { panic!("it was decided") };
+        let Err(again) = decide(inputs, Memo::default(), true, evil, known.clone()).await.result else { panic!("it was decided") };
         assert_eq!(Some(again), known, "it is looked for once");
     }
 }

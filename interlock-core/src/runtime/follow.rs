@@ -25,7 +25,7 @@ use crate::docker::{self, Client, ErrorKind, Hint};
 use crate::grpc::server::Said;
 use crate::plan::Action;
 use crate::proxy_config::template;
-use crate::reconcile::Outcome;
+use crate::reconcile::{Memo, Outcome};
 use crate::settings::Settings;
 use crate::units::{Backoff, NodeId};
 
@@ -70,6 +70,8 @@ pub(super) struct Follower {
     reads: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// A decision that is being made. It may be beside any state of the loop.
     deciding: Option<BoxFuture<'static, Decided>>,
+    /// What the last decision made on its way. It is with the one that is being made.
+    memo: Memo,
     /// Why the last decision came to nothing, and the pauses before the next.
     undecided: Option<Undecided>,
     undecided_pauses: Backoff,
@@ -110,6 +112,7 @@ impl Follower {
             control,
             reads: FuturesUnordered::new(),
             deciding: None,
+            memo: Memo::default(),
             undecided: None,
             undecided_pauses: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             not_before: None,
@@ -384,13 +387,14 @@ impl Follower {
         self.debounce.fired(now);
         self.again_at = None;
         Arc::make_mut(&mut self.world.inputs).snapshot.observed_at = (self.options.clock)();
-        let (inputs, last) = (self.world.inputs.clone(), self.undecided.clone());
-        self.deciding = Some(decide(inputs, may_act, self.options.reconcile, last).boxed());
+        let (inputs, memo, last) = (self.world.inputs.clone(), std::mem::take(&mut self.memo), self.undecided.clone());
+        self.deciding = Some(decide(inputs, memo, may_act, self.options.reconcile, last).boxed());
     }
 
     /// A decision was made. It is shown to those who follow core, and if the copy is still up to date, begun to be carried out.
     fn decided(&mut self, decided: Decided, client: &Client, now: Instant) {
-        let Decided { inputs: decided_on, may_act, result } = decided;
+        let Decided { inputs: decided_on, may_act, result, memo } = decided;
+        self.memo = memo;
         let (mut outcome, busy) = match result {
             Ok(made) => made,
             Err(undecided) => {
