@@ -16,12 +16,12 @@ use interlock_core::kinds::nginx::parse_back;
 use interlock_core::plan::{self, Attempts};
 use interlock_core::proxy_config;
 use interlock_core::proxy_config::ProxySettings;
-use interlock_core::reconcile::{
-    Inputs, Memo, reconcile, reconcile_embedded, reconcile_embedded_with, reconcile_with,
-};
+use interlock_core::reconcile::{Inputs, Memo, reconcile, reconcile_embedded, reconcile_embedded_with, reconcile_with};
 use interlock_core::routes;
 use interlock_core::routes::model;
 use interlock_core::routes::model::Known;
+use interlock_core::swarm::SwarmIndex;
+use interlock_core::swarm::index::Directory;
 
 #[path = "support/cpu.rs"]
 mod cpu;
@@ -49,6 +49,11 @@ fn whole(c: &mut Criterion<CpuTime>) {
         let change = Inputs { renderings, memory: outcome.memory, ..change };
         let (outcome, renderings) = reconcile_embedded_with(&same, &mut memo);
         let same = Inputs { renderings, memory: outcome.memory, ..same };
+        // Each has the files of the other, so that some have to be made.
+        let (change, same) = (
+            Inputs { renderings: same.renderings.clone(), ..change.clone() },
+            Inputs { renderings: change.renderings, ..same },
+        );
         group.bench_function(BenchmarkId::new("next", size), |b| {
             let mut turns = [&change, &same].into_iter().cycle();
             b.iter(|| reconcile_embedded_with(black_box(turns.next().expect("no end")), &mut memo));
@@ -64,6 +69,8 @@ fn steps(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("step");
     for size in SIZES {
         let Inputs { snapshot, settings, memory, .. } = support::inputs(size, 3);
+        let directory = Directory::of(&snapshot);
+        let index = SwarmIndex::new(&snapshot, &directory);
         let limit = snapshot.engine.config_limit();
         let known =
             Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
@@ -76,9 +83,8 @@ fn steps(c: &mut Criterion<CpuTime>) {
         let parsed = parse_back::parse(files).expect("a structure");
         let attached = Attachments { networks: model.networks(&cluster), ..Attachments::default() };
         let control = Control::default();
-        let proxy = || {
-            deployment::proxy(&snapshot, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false)
-        };
+        let proxy =
+            || deployment::proxy(&index, &control, (&cluster, extension), &attached, Ok((&config, files)), None, false);
         let names = BTreeSet::from([extension.proxy_service_name.clone()]);
         let objects = Objects { names, extension: None, proxy: proxy() };
         let clusters = BTreeMap::from([(cluster.clone(), objects)]);
@@ -96,7 +102,7 @@ fn steps(c: &mut Criterion<CpuTime>) {
         step("render: parse back", &mut || drop(parse_back::parse(files)));
         step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));
         step("desired", &mut || drop(black_box(proxy())));
-        step("diff", &mut || drop(plan::diff(&snapshot, &wanted, &Attempts::new())));
+        step("diff", &mut || drop(plan::diff(&index, &wanted, &Attempts::new())));
     }
 }
 

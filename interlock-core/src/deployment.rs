@@ -7,7 +7,7 @@ use crate::ownership::core_name;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::routes::model::Model;
 use crate::settings::{Extension, Settings};
-use crate::swarm::{Availability, Labels, NodeState, Role as NodeRole, Secret, Snapshot};
+use crate::swarm::{Availability, Labels, NodeState, Role as NodeRole, Secret, SwarmIndex};
 use crate::units::{Cluster, NetworkId, SecretId, SecretName};
 
 mod agent_file;
@@ -41,7 +41,7 @@ pub use service::{
 pub(crate) use service::{config_refs, network_refs, secret_refs};
 
 /// The services of extensions and proxies that the settings ask for, with what each of their fields is to be.
-pub(crate) fn applied(snapshot: &Snapshot, settings: &Settings) -> Vec<(String, BTreeMap<String, String>)> {
+pub(crate) fn applied(snapshot: &SwarmIndex<'_>, settings: &Settings) -> Vec<(String, BTreeMap<String, String>)> {
     let core = core_name::address(snapshot, settings);
     let hashes = |fields: BTreeMap<String, Field>| -> BTreeMap<_, _> {
         fields.into_iter().map(|(name, field)| (name, field.fingerprint())).collect()
@@ -90,7 +90,7 @@ impl Objects {
 
 /// The networks that a service cluster's proxies need: those of its routes, or those that the settings fix.
 pub fn networks(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     model: &Model,
     cluster: &Cluster,
     extension: &Extension,
@@ -118,16 +118,16 @@ pub fn networks(
 }
 
 /// The secrets that the proxies of a service cluster need for its routes.
-pub fn secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
+pub fn secrets(snapshot: &SwarmIndex<'_>, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
     ids(snapshot, &model.secrets(cluster))
 }
 
 /// The secrets that routes of a service cluster name, with a running task or without.
-pub(crate) fn named_secrets(snapshot: &Snapshot, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
+pub(crate) fn named_secrets(snapshot: &SwarmIndex<'_>, model: &Model, cluster: &Cluster) -> BTreeSet<SecretId> {
     ids(snapshot, &model.named_secrets(cluster))
 }
 
-fn ids(snapshot: &Snapshot, names: &BTreeSet<&SecretName>) -> BTreeSet<SecretId> {
+fn ids(snapshot: &SwarmIndex<'_>, names: &BTreeSet<&SecretName>) -> BTreeSet<SecretId> {
     if names.is_empty() {
         return BTreeSet::new();
     }
@@ -136,7 +136,7 @@ fn ids(snapshot: &Snapshot, names: &BTreeSet<&SecretName>) -> BTreeSet<SecretId>
 }
 
 /// Whether proxies can run on workers. Managers that hear from nobody for a moment do not change the answer.
-fn has_active_worker(snapshot: &Snapshot) -> bool {
+fn has_active_worker(snapshot: &SwarmIndex<'_>) -> bool {
     let active = |state: NodeState| !matches!(state, NodeState::Down | NodeState::Disconnected);
     snapshot
         .nodes

@@ -8,7 +8,8 @@ use crate::ownership::acting;
 use crate::plan::{self, Action, Plan, Step, Waiting};
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::settings::Settings;
-use crate::swarm::{Labels, Mode, Service, Snapshot};
+use crate::swarm::index::Directory;
+use crate::swarm::{Labels, Mode, Service, Snapshot, SwarmIndex};
 use crate::units::{Cluster, Fingerprint};
 
 mod pending;
@@ -43,7 +44,9 @@ pub struct Deployed<'a> {
 
 /// The core that is there: the service that mounts the authority, whatever its name. Of several the one that acts.
 pub fn deployed(snapshot: &Snapshot) -> Option<Deployed<'_>> {
-    let acts = acting::candidates(snapshot).into_iter().next();
+    let directory = Directory::of(snapshot);
+    let acts = acting::candidates(&SwarmIndex::new(snapshot, &directory)).first().map(|service| service.id.clone());
+    let acts = acts.and_then(|id| snapshot.services().find(|service| service.id == id));
     let service = acts.or_else(|| cores(snapshot).min_by_key(|service| &service.spec.name))?;
     let mounted = service.spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX));
     let config = mounted.and_then(|mount| snapshot.configs.iter().find(|config| config.id == mount.id));
@@ -62,6 +65,8 @@ fn works(service: &Service) -> bool {
 /// What is missing of core: networks, the authority, the settings as a config object, the service. What is in the way is a problem, and
 /// then nothing is done. `adopts` is the authority that may be there without a core that has it.
 pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
+    let directory = Directory::of(snapshot);
+    let snapshot = &SwarmIndex::new(snapshot, &directory);
     let Core { name, image, settings, text } = core;
     let wanted = deployment::core(snapshot, name, image, settings, text);
     let has_it = |service: &Service| service.spec.name == *name && wanted.owns(snapshot, service);
@@ -84,7 +89,7 @@ pub fn install(snapshot: &Snapshot, core: &Core, adopts: Option<&Fingerprint>) -
 }
 
 /// A core that has another name: two of them would change each other's work for ever.
-fn another(snapshot: &Snapshot, name: &str) -> Option<Problem> {
+fn another(snapshot: &SwarmIndex<'_>, name: &str) -> Option<Problem> {
     let service = acting::candidates(snapshot).into_iter().find(|service| service.spec.name != name)?;
     let there = &service.spec.name;
     let right = match ownership::is_core(snapshot, service) {
@@ -132,6 +137,8 @@ fn unproven(snapshot: &Snapshot, adopts: Option<&Fingerprint>, is_core: impl Fn(
 /// What is missing for those who deploy core by hand: the network between core and extensions, those of hitless proxies, the authority.
 /// `adopts` as for [`install`].
 pub fn authority(snapshot: &Snapshot, settings: &Settings, adopts: Option<&Fingerprint>) -> (Plan, Option<Problem>) {
+    let directory = Directory::of(snapshot);
+    let snapshot = &SwarmIndex::new(snapshot, &directory);
     if let Some(problem) = unproven(snapshot, adopts, |_| true) {
         return (Plan::default(), Some(problem));
     }

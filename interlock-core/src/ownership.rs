@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::settings::Settings;
-use crate::swarm::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot};
+use crate::swarm::{Holder, Identity, Labels, Secret, Service, ServiceSpec, Snapshot, SwarmIndex};
 use crate::units::{Cluster, NetworkId, Role, SecretId};
 
 pub(crate) mod acting;
@@ -134,6 +134,13 @@ fn has_what_we_give(snapshot: &Snapshot, spec: &ServiceSpec, kind: &str) -> bool
 pub fn has_authority(snapshot: &Snapshot, service: &Service) -> bool {
     let mut mounted = snapshot.secrets.iter().filter(|secret| service.spec.secrets.contains(&secret.id));
     mounted.any(is_authority)
+}
+
+/// The services whose tasks have the authority, sorted by name.
+pub(crate) fn with_authority<'a>(snapshot: &SwarmIndex<'a>) -> impl Iterator<Item = &'a Service> + use<'a> {
+    let authority = snapshot.secrets.iter().find(|secret| is_authority(secret)).map(|secret| secret.id.clone());
+    let mounting = authority.map(|authority| snapshot.with_secret(&authority));
+    mounting.into_iter().flatten()
 }
 
 /// Whether this is the authority's secret. Secrets have different names, so there is one at most.

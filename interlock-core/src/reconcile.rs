@@ -29,10 +29,10 @@ use crate::problem::{self, Effect, Problem, Severity, Subject};
 use crate::proxy_config::template;
 use crate::proxy_config::{Builder, Generation, ProxyConfig, ProxyConfigs, ProxySettings};
 use crate::routes::model::{self, Known, LastGood, Model, Paces, Reader, Refused};
-use crate::routes::{self, Live, LiveRoutes, Place, Routes, Table};
+use crate::routes::{LiveRoutes, Routes, Table};
 use crate::settings::{Extension, Settings};
-use crate::swarm::index::SwarmIndex;
-use crate::swarm::{Network, Snapshot};
+use crate::swarm::index::{Changes, Directory};
+use crate::swarm::{Network, Snapshot, SwarmIndex};
 use crate::units::{Cluster, NetworkId, ProxyVersion, SecretName, ServiceId};
 
 /// Everything that decisions depend on.
@@ -99,7 +99,7 @@ pub struct Memory {
 }
 
 /// By which labels the services of each generation's last accepted rendering are routed.
-pub type Served = BTreeMap<(Cluster, Generation), LastGood>;
+pub type Served = BTreeMap<(Cluster, Generation), Arc<LastGood>>;
 
 /// What follows from the inputs.
 #[must_use = "an outcome is a list of things to do and to tell"]
@@ -131,7 +131,13 @@ pub struct Outcome {
 /// and losing it is safe.
 #[derive(Debug, Clone, Default)]
 pub struct Memo {
-    index: SwarmIndex,
+    directory: Directory,
+    made: Made,
+}
+
+/// What was made of the services that the directory has.
+#[derive(Debug, Clone, Default)]
+struct Made {
     reader: Reader,
     table: Table,
     /// For each generation that lives what it serves, which may be less than all.
@@ -152,27 +158,29 @@ pub fn reconcile(inputs: &Inputs) -> Outcome {
 
 /// As [`reconcile`], at the cost of what changed since the memo was made.
 pub fn reconcile_with(inputs: &Inputs, memo: &mut Memo) -> Outcome {
-    let read = read(inputs, memo);
-    let mut routed = route(inputs, memo, &read, &inputs.memory.refused_options);
+    let changes = memo.directory.renew(&inputs.snapshot);
+    let (swarm, made) = (SwarmIndex::new(&inputs.snapshot, &memo.directory), &mut memo.made);
+    let read = read(&swarm, inputs, made, &changes);
+    let mut routed = route(&swarm, inputs, made, &read, &inputs.memory.refused_options);
     let refused = options_in_force::refused(
         &inputs.memory.refused_options,
         &inputs.settings,
-        &inputs.snapshot,
+        &swarm,
         &routed.configs,
         &inputs.renderings,
     );
     if refused != inputs.memory.refused_options {
-        routed = route(inputs, memo, &read, &refused);
+        routed = route(&swarm, inputs, made, &read, &refused);
     }
     let (waits, told) = inputs.memory.waits.renewed(Heard {
-        snapshot: &inputs.snapshot,
+        snapshot: &swarm,
         settings: &inputs.settings,
         configs: &routed.configs,
         renderings: &inputs.renderings,
         reports: &inputs.reports,
         delivery: inputs.delivery,
     });
-    let mut outcome = finish(inputs, routed, &inputs.renderings, &waits);
+    let mut outcome = finish(&swarm, inputs, routed, &inputs.renderings, &waits);
     outcome.memory.waits = waits;
     if !outcome.stands_by {
         outcome.problems.extend(told);
@@ -189,8 +197,10 @@ pub fn reconcile_embedded(inputs: &Inputs) -> (Outcome, Renderings) {
 
 /// As [`reconcile_embedded`], at the cost of what changed since the memo was made.
 pub fn reconcile_embedded_with(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Renderings) {
-    let read = read(inputs, memo);
-    let routed = route(inputs, memo, &read, &inputs.memory.refused_options);
+    let changes = memo.directory.renew(&inputs.snapshot);
+    let (swarm, made) = (SwarmIndex::new(&inputs.snapshot, &memo.directory), &mut memo.made);
+    let read = read(&swarm, inputs, made, &changes);
+    let routed = route(&swarm, inputs, made, &read, &inputs.memory.refused_options);
     let limit = inputs.snapshot.engine.config_limit();
     let rendered: Renderings = routed
         .configs
@@ -200,7 +210,7 @@ pub fn reconcile_embedded_with(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Re
             None => (key.clone(), kinds::render(config, limit)),
         })
         .collect();
-    (finish(inputs, routed, &rendered, &Waits::default()), rendered)
+    (finish(&swarm, inputs, routed, &rendered, &Waits::default()), rendered)
 }
 
 /// What is known before anything is rendered.
@@ -217,7 +227,7 @@ struct Routed {
     /// Networks where somebody goes by core's name.
     claimed: BTreeSet<NetworkId>,
     /// The routes of each generation that runs.
-    live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
+    live: BTreeMap<(Cluster, Generation), Arc<Routes>>,
     refused_options: RefusedOptions,
     problems: Vec<Problem>,
 }
@@ -231,23 +241,27 @@ struct ReadRoutes {
     problems: Vec<Problem>,
 }
 
-fn read(inputs: &Inputs, memo: &mut Memo) -> ReadRoutes {
-    let Inputs { snapshot, settings, memory, .. } = inputs;
+fn read(snapshot: &SwarmIndex<'_>, inputs: &Inputs, made: &mut Made, changes: &Changes) -> ReadRoutes {
+    let Inputs { settings, memory, .. } = inputs;
     let known =
         Known { last_good: Some(&memory.last_good), refused: Some(&memory.refused), paces: Some(&memory.paces) };
-    let changes = memo.index.renew(snapshot);
     let claims = core_name::claims(snapshot, settings);
-    let swarm = (snapshot, &memo.index, &changes);
-    let (model, mut problems) = memo.reader.read(swarm, settings, &claims, kinds::prices, known);
-    memo.table.renew(&model.routes, settings.host_policy);
-    problems.extend(memo.table.problems());
-    problems.extend(model::doubts(snapshot, &memo.index, settings));
+    let (model, mut problems) = made.reader.read((snapshot, changes), settings, &claims, kinds::prices, known);
+    made.table.renew(&model.routes, settings.host_policy);
+    problems.extend(made.table.problems());
+    problems.extend(model::doubts(snapshot, settings));
     let claimed = claims.into_keys().cloned().collect();
-    ReadRoutes { model, routes: memo.table.clusters(), claimed, problems }
+    ReadRoutes { model, routes: made.table.clusters(), claimed, problems }
 }
 
-fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &RefusedOptions) -> Routed {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
+fn route(
+    snapshot: &SwarmIndex<'_>,
+    inputs: &Inputs,
+    made: &mut Made,
+    read: &ReadRoutes,
+    refused_options: &RefusedOptions,
+) -> Routed {
+    let Inputs { snapshot: _, settings, renderings: _, reports, memory, delivery: _, takes_turns: _ } = inputs;
     let ReadRoutes { model, routes, claimed, problems } = read;
     let mut problems = problems.clone();
     let mut configs = ProxyConfigs::new();
@@ -258,18 +272,18 @@ fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &
     let mut versions = Versions::new();
     let mut live = BTreeMap::new();
     let nothing = Arc::<Routes>::default();
-    let mut parts = std::mem::take(&mut memo.parts);
+    let mut parts = std::mem::take(&mut made.parts);
     for (cluster, extension) in settings.clusters() {
         let (networks, told) = deployment::networks(snapshot, model, &cluster, extension);
         problems.extend(told);
         let needed = Attachments { networks, secrets: deployment::secrets(snapshot, model, &cluster) };
-        let in_use = version_in_use(inputs, &cluster, extension);
+        let in_use = version_in_use(snapshot, inputs, &cluster, extension);
         versions.extend(in_use.map(|in_use| (cluster.clone(), in_use)));
         let version = version(reports, &cluster, extension, in_use);
         let (in_force, told) = options_in_force::in_force(extension, &cluster, snapshot, refused_options);
         problems.extend(told);
         let proxy = ProxySettings::of(&in_force, version, template::of(snapshot, extension));
-        let needs = generations::needs(snapshot, model, &cluster);
+        let needs = generations::Needs::of(snapshot, model, &cluster);
         let planned = memory.attempts.get(&extension.proxy_service_name).and_then(|attempt| attempt.planned.as_ref());
         let planned = planned.map(|planned| Added { what: planned.added.clone(), before: planned.before });
         let (idle, roll) = (&memory.idle, memory.rolls.get(&cluster));
@@ -312,9 +326,9 @@ fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &
             };
             let of_part = resolved.as_ref().map_or(whole, |routes| routes.get(&cluster).unwrap_or(&nothing));
             let config = builder.build(&cluster, proxy, of_part);
-            memo.parts.insert(key.clone(), PartOfRoutes { table, builder });
+            made.parts.insert(key.clone(), PartOfRoutes { table, builder });
             if found.running.contains(attachments) || !extension.hitless_service_update {
-                live.insert(key.clone(), routes::live(of_part));
+                live.insert(key.clone(), Arc::clone(of_part));
             }
             let certificates = generations::shown(&part, &cluster);
             if !certificates.is_empty() {
@@ -322,7 +336,7 @@ fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &
             }
             configs.insert(key, config);
         }
-        generations.insert(cluster, found);
+        generations.insert(cluster.clone(), found);
     }
     let (refused_options, model, claimed) = (refused_options.clone(), model.clone(), claimed.clone());
     Routed {
@@ -341,7 +355,7 @@ fn route(inputs: &Inputs, memo: &mut Memo, read: &ReadRoutes, refused_options: &
 }
 
 /// The subnets of the networks of applications that proxies with these attachments have, sorted.
-fn overlays(snapshot: &Snapshot, attachments: &Attachments) -> Vec<IpNet> {
+fn overlays(snapshot: &SwarmIndex<'_>, attachments: &Attachments) -> Vec<IpNet> {
     let has = |network: &&Network| attachments.networks.contains(&network.id);
     let subnets: BTreeSet<_> = snapshot.networks.iter().filter(has).flat_map(|network| &network.subnets).collect();
     subnets.into_iter().copied().collect()
@@ -362,27 +376,38 @@ fn version(
     Some(reports.checker_version(cluster).map_or(running, |checker| checker.min(running)))
 }
 
-fn version_in_use(inputs: &Inputs, cluster: &Cluster, extension: &Extension) -> Option<VersionInUse> {
-    let Inputs { snapshot, reports, memory, .. } = inputs;
+fn version_in_use(
+    snapshot: &SwarmIndex<'_>,
+    inputs: &Inputs,
+    cluster: &Cluster,
+    extension: &Extension,
+) -> Option<VersionInUse> {
+    let Inputs { reports, memory, .. } = inputs;
     let before = memory.versions.get(cluster).copied();
     let remembered = remembered_version(snapshot, extension);
-    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
+    let service = snapshot.named(&extension.proxy_service_name);
     let update = service.and_then(|service| service.update.as_ref());
     let rolling = update.is_some_and(|update| update.state.in_progress());
     VersionInUse::renewed(before, remembered, reports, cluster, rolling, snapshot.observed_at)
 }
 
 /// What the proxies' agents reported to an earlier core.
-fn remembered_version(snapshot: &Snapshot, extension: &Extension) -> Option<ProxyVersion> {
+fn remembered_version(snapshot: &SwarmIndex<'_>, extension: &Extension) -> Option<ProxyVersion> {
     if !extension.hitless_service_update {
         return None;
     }
-    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name)?;
+    let service = snapshot.named(&extension.proxy_service_name)?;
     service.spec.labels.get(ownership::PROXY_VERSION)?.parse().ok()
 }
 
-fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Waits) -> Outcome {
-    let Inputs { snapshot, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
+fn finish(
+    snapshot: &SwarmIndex<'_>,
+    inputs: &Inputs,
+    routed: Routed,
+    renderings: &Renderings,
+    waits: &Waits,
+) -> Outcome {
+    let Inputs { snapshot: _, settings, renderings: _, reports, memory, delivery, takes_turns } = inputs;
     let Routed {
         configs,
         generations,
@@ -461,7 +486,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
         true => acting::part(snapshot, &memory.cores),
         false => (Part::Acts, Cores::default()),
     };
-    let served = served(inputs, &configs, renderings, &model);
+    let served = served(snapshot, inputs, &configs, renderings, &model);
     let (refused, told) = refused(&configs, renderings, &model, snapshot, &memory.refused, &served);
     problems.extend(told);
     let stands_by = part != Part::Acts;
@@ -475,7 +500,7 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
     let is_accepted = |key: &(Cluster, Generation)| {
         let revision = accepted.get(key).map(|rendering| &rendering.revision);
         let is_current = |config: &ProxyConfig| {
-            revision == Some(&config.revision) && (hitless(&key.0) || is_mounted(inputs, &key.0, config))
+            revision == Some(&config.revision) && (hitless(&key.0) || is_mounted(snapshot, settings, &key.0, config))
         };
         configs.get(key).is_some_and(|config| is_current(config))
     };
@@ -510,10 +535,9 @@ fn finish(inputs: &Inputs, routed: Routed, renderings: &Renderings, waits: &Wait
 }
 
 /// Whether the tasks of a service cluster's proxies have all been started with this.
-fn is_mounted(inputs: &Inputs, cluster: &Cluster, config: &ProxyConfig) -> bool {
-    let extension = inputs.settings.extension(cluster.as_str());
-    let mut services = inputs.snapshot.services();
-    let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
+fn is_mounted(snapshot: &SwarmIndex<'_>, settings: &Settings, cluster: &Cluster, config: &ProxyConfig) -> bool {
+    let extension = settings.extension(cluster.as_str());
+    let service = extension.and_then(|extension| snapshot.named(&extension.proxy_service_name));
     service.is_some_and(|service| {
         let is_updated = service.update.as_ref().is_some_and(|update| update.state.in_progress());
         let mounted = service.spec.labels.get(ownership::REVISION);
@@ -523,19 +547,19 @@ fn is_mounted(inputs: &Inputs, cluster: &Cluster, config: &ProxyConfig) -> bool 
 
 /// The routes of all generations of a service cluster that run, where all of them have files for theirs.
 fn live_of_clusters(
-    live: BTreeMap<(Cluster, Generation), BTreeMap<Place, Live>>,
+    live: BTreeMap<(Cluster, Generation), Arc<Routes>>,
     is_accepted: impl Fn(&(Cluster, Generation)) -> bool,
 ) -> LiveRoutes {
     let behind: BTreeSet<_> = live.keys().filter(|key| !is_accepted(key)).map(|(cluster, _)| cluster.clone()).collect();
     let mut of_clusters = LiveRoutes::new();
     for ((cluster, _), routes) in live.into_iter().filter(|((cluster, _), _)| !behind.contains(cluster)) {
-        of_clusters.entry(cluster).or_default().extend(routes);
+        of_clusters.entry(cluster).or_default().push(routes);
     }
     of_clusters
 }
 
 fn objects(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     control: &Control,
     cluster: &Cluster,
     extension: &Extension,
@@ -565,12 +589,17 @@ fn accepted(configs: &ProxyConfigs, renderings: &Renderings, before: &Renderings
 
 /// By which labels services are routed in the last accepted rendering of each generation that lives. A process that has just begun
 /// knows them where the proxies have today's revision already.
-fn served(inputs: &Inputs, configs: &ProxyConfigs, renderings: &Renderings, model: &Model) -> Served {
-    let Inputs { snapshot, settings, reports, memory, .. } = inputs;
+fn served(
+    snapshot: &SwarmIndex<'_>,
+    inputs: &Inputs,
+    configs: &ProxyConfigs,
+    renderings: &Renderings,
+    model: &Model,
+) -> Served {
+    let Inputs { settings, reports, memory, .. } = inputs;
     let deployed = |cluster: &Cluster, config: &ProxyConfig| {
         let extension = settings.extension(cluster.as_str());
-        let mut services = snapshot.services();
-        let service = services.find(|service| extension.is_some_and(|it| service.spec.name == it.proxy_service_name));
+        let service = extension.and_then(|extension| snapshot.named(&extension.proxy_service_name));
         let mounted = service.and_then(|service| service.spec.labels.get(ownership::REVISION));
         mounted.is_some_and(|revision| revision == config.revision.as_str())
     };
@@ -596,12 +625,11 @@ fn refused(
     configs: &ProxyConfigs,
     renderings: &Renderings,
     model: &Model,
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     before: &Refused,
     served: &Served,
 ) -> (Refused, Vec<Problem>) {
-    let labels =
-        |id: &ServiceId| snapshot.services().find(|service| service.id == *id).map(|service| &service.spec.labels);
+    let labels = |id: &ServiceId| snapshot.service(id).map(|service| &service.spec.labels);
     let mut refused = before.clone();
     refused.retain(|id, refusal| labels(id) == Some(&*refusal.labels));
     let mut problems = Vec::new();

@@ -26,8 +26,8 @@ mod live;
 pub mod model;
 mod table;
 
-pub(crate) use live::live;
 pub use live::{Live, LiveRoutes, Place};
+pub(crate) use live::{changed, live};
 pub use table::{Table, resolve};
 
 /// What one host pattern serves, and which service decided each part of it.

@@ -19,6 +19,8 @@ pub mod index;
 pub(crate) mod placement;
 pub mod state;
 
+pub use index::SwarmIndex;
+
 /// Labels by key, restricted to [`is_read`] keys. A service's are also those under `interlock.` in its container spec.
 pub type Labels = BTreeMap<String, String>;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use interlock_core::labels::TABLE;
-use interlock_core::reconcile::{Inputs, Memo, Outcome, reconcile_with, reconcile_embedded_with};
+use interlock_core::reconcile::{Inputs, Memo, Outcome, reconcile_embedded_with, reconcile_with};
 use interlock_core::swarm::{Labels, Service, Task, TaskState};
 
 use crate::support::Scenario;
@@ -129,9 +129,11 @@ fn change(inputs: &mut Inputs, draw: &mut Draw, number: usize) -> &'static str {
 
 #[test]
 fn whatever_changes_a_memo_changes_no_decision() {
-    for (seed, toml) in
-        [(1, ""), (2, "HostPolicy = \"stack\"\n[Extensions.default]\n"), (3, "[Extensions.default]\nPublishMode = \"host\"\n")]
-    {
+    for (seed, toml) in [
+        (1, ""),
+        (2, "HostPolicy = \"stack\"\n[Extensions.default]\n"),
+        (3, "[Extensions.default]\nPublishMode = \"host\"\n"),
+    ] {
         let mut draw = Draw(seed);
         let mut inputs = of_tenant(&[], &["shop.example.com.cert", "staff.htpasswd"], toml);
         let mut memo = Memo::default();

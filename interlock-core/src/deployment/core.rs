@@ -8,7 +8,7 @@ use super::{
 };
 use crate::ownership;
 use crate::settings::Settings;
-use crate::swarm::{Labels, Snapshot};
+use crate::swarm::{Labels, SwarmIndex};
 use crate::units::{Role, hash};
 
 /// All networks that core shares with others, by name, with the labels that they are created with.
@@ -17,7 +17,7 @@ pub fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
 }
 
 /// Core's own service, with these settings, which were read from this text.
-pub fn core(snapshot: &Snapshot, name: &str, image: &str, settings: &Settings, text: &str) -> OwnService {
+pub fn core(snapshot: &SwarmIndex<'_>, name: &str, image: &str, settings: &Settings, text: &str) -> OwnService {
     let id =
         |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
     let networks = core_networks(settings).into_keys().map(|name| NetworkRef { id: id(&name), name });

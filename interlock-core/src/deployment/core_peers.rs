@@ -8,7 +8,7 @@ use crate::ownership;
 use crate::ownership::core_name::{self, any_core};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, Settings};
-use crate::swarm::{Holder, Labels, Secret, Service, Snapshot};
+use crate::swarm::{Holder, Labels, Secret, Service, SwarmIndex};
 use crate::units::{Cluster, Fingerprint, Role};
 
 /// What all peers of core need.
@@ -42,7 +42,7 @@ impl Control {
 }
 
 /// Decides what peers of core get. Without an authority on the Swarm nobody gets anything, and that is reported.
-pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Problem>) {
+pub fn control(snapshot: &SwarmIndex<'_>, settings: &Settings) -> (Control, Vec<Problem>) {
     let mut control = Control::default();
     let mut problems = Vec::new();
     for (cluster, extension) in settings.clusters() {
@@ -55,7 +55,7 @@ pub fn control(snapshot: &Snapshot, settings: &Settings) -> (Control, Vec<Proble
                 Role::Core | Role::Extension => Holder::Extension,
                 Role::Proxy => Holder::Proxy,
             };
-            let service = snapshot.services().find(|known| known.spec.name == service_name(extension, role));
+            let service = snapshot.named(service_name(extension, role));
             let name = network_name(&cluster, role);
             let id = snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
             let peer = Peer {
@@ -122,7 +122,11 @@ pub(super) fn core_networks(settings: &Settings) -> BTreeMap<String, Labels> {
 /// shows stays until there is a roll, as long as today's authority signed it.
 ///
 /// What is not proven is none, whatever its name and labels say.
-fn identity(snapshot: &Snapshot, (cluster, holder): (&Cluster, Holder), service: Option<&Service>) -> IdentitySecret {
+fn identity(
+    snapshot: &SwarmIndex<'_>,
+    (cluster, holder): (&Cluster, Holder),
+    service: Option<&Service>,
+) -> IdentitySecret {
     let role = match holder {
         Holder::Extension => Role::Extension,
         Holder::Proxy => Role::Proxy,
@@ -161,7 +165,7 @@ fn identity(snapshot: &Snapshot, (cluster, holder): (&Cluster, Holder), service:
 }
 
 /// The authority that stands in the file of a service's tasks: what a process that holds none leaves there.
-fn deployed_authority(snapshot: &Snapshot, service: &Service) -> Option<Fingerprint> {
+fn deployed_authority(snapshot: &SwarmIndex<'_>, service: &Service) -> Option<Fingerprint> {
     let data = |target: &str| {
         let mount = service.spec.configs.iter().find(|mount| mount.target == target)?;
         snapshot.configs.iter().find(|config| config.id == mount.id).map(|config| config.data.as_str())
@@ -172,7 +176,7 @@ fn deployed_authority(snapshot: &Snapshot, service: &Service) -> Option<Fingerpr
 }
 
 /// Without the authority nothing can be signed, and proxies that follow core start with nothing else: what is deployed stays.
-fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
+fn unsigned(snapshot: &SwarmIndex<'_>, settings: &Settings) -> Vec<Problem> {
     if snapshot.authority.is_some() || !snapshot.secrets.iter().any(ownership::is_authority) {
         return Vec::new();
     }
@@ -194,7 +198,7 @@ fn unsigned(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
 const MOST_NAMED: usize = 3;
 
 /// Secrets that carry interlock's labels and that interlock did not make. They get nobody in, and are not removed.
-fn planted(snapshot: &Snapshot) -> Option<Problem> {
+fn planted(snapshot: &SwarmIndex<'_>) -> Option<Problem> {
     snapshot.authority.as_ref()?;
     let claims = |secret: &&Secret| ownership::claimed_identity(secret).is_some() && secret.identity.is_none();
     let mut names: Vec<_> = snapshot.secrets.iter().filter(claims).map(|secret| shown(&secret.name)).collect();
@@ -233,7 +237,7 @@ fn no_authority(cluster: &Cluster, role: Role) -> Problem {
 }
 
 /// Peers find core by its service. One that runs outside of the Swarm they do not find.
-fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control) -> Vec<Problem> {
+fn not_on_the_swarm(snapshot: &SwarmIndex<'_>, settings: &Settings, control: &Control) -> Vec<Problem> {
     if settings.endpoint_override.is_some() || snapshot.core.is_some() || any_core(snapshot).is_some() {
         return Vec::new();
     }
@@ -250,7 +254,7 @@ fn not_on_the_swarm(snapshot: &Snapshot, settings: &Settings, control: &Control)
 }
 
 /// A core that was deployed by hand has to be attached by hand, too.
-fn not_attached(snapshot: &Snapshot, control: &Control) -> Vec<Problem> {
+fn not_attached(snapshot: &SwarmIndex<'_>, control: &Control) -> Vec<Problem> {
     let Some(core) = any_core(snapshot).filter(|service| !ownership::is_ours(&service.spec.labels)) else {
         return Vec::new();
     };

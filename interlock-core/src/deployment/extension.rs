@@ -4,13 +4,13 @@ use super::core_peers::Control;
 use super::{Content, EXTENSION_FILE, ExtensionFile, OwnService, SECONDS_TO_START, fields, hardening, proxy};
 use crate::proxy_config::template;
 use crate::settings::Extension;
-use crate::swarm::Snapshot;
+use crate::swarm::SwarmIndex;
 use crate::units::{Cluster, Role};
 
 /// The extension service of one service cluster. `None` where core renders, and while there is nothing to identify one by. A template that
 /// somebody mounted in it stays.
 pub fn extension(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     control: &Control,
     cluster: &Cluster,
     extension: &Extension,
@@ -19,7 +19,7 @@ pub fn extension(
     let peer = control.peer(cluster, Role::Extension)?;
     let file = peer.authority.clone().map(|authority| ExtensionFile { authority }.to_toml());
     let file = file.map(|text| proxy::named(cluster, "extension", EXTENSION_FILE, text));
-    let existing = snapshot.services().find(|service| service.spec.name == extension.service_name);
+    let existing = snapshot.named(&extension.service_name);
     Some(OwnService {
         name: extension.service_name.clone(),
         role: Role::Extension,

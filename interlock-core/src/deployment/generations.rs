@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ownership;
 use crate::proxy_config::Generation;
 use crate::settings::Extension;
-use crate::swarm::{Service, ServiceSpec, Snapshot, Task, UpdateState};
+use crate::swarm::{Service, ServiceSpec, SwarmIndex, Task, UpdateState};
 use crate::units::{Cluster, NetworkId, SecretId, SecretName};
 
 mod restrict;
@@ -17,7 +17,7 @@ pub use restrict::{Certificates, Shown};
 pub(crate) use restrict::{servable, shown};
 use rolls::QUIET_FOR;
 pub use rolls::{Added, Roll, Rolls};
-pub(crate) use rolls::{Admitted, Needs, needs};
+pub(crate) use rolls::{Admitted, Needs};
 
 /// The names of the secrets that the tasks of each generation have, as far as they exist.
 pub type SecretNames = BTreeMap<(Cluster, Generation), BTreeSet<SecretName>>;
@@ -38,13 +38,13 @@ impl Attachments {
     }
 
     /// The names of its secrets, as far as they exist.
-    pub(crate) fn secret_names(&self, snapshot: &Snapshot) -> BTreeSet<SecretName> {
+    pub(crate) fn secret_names(&self, snapshot: &SwarmIndex<'_>) -> BTreeSet<SecretName> {
         let mine = snapshot.secrets.iter().filter(|secret| self.secrets.contains(&secret.id));
         mine.filter_map(|secret| secret.name.parse().ok()).collect()
     }
 
     /// What a spec's tasks have, without what is there for core's sake.
-    fn of(snapshot: &Snapshot, cluster: &Cluster, spec: &ServiceSpec) -> Self {
+    fn of(snapshot: &SwarmIndex<'_>, cluster: &Cluster, spec: &ServiceSpec) -> Self {
         let control = ownership::proxy_network(cluster);
         let ours =
             |id: &NetworkId| snapshot.networks.iter().any(|network| network.id == *id && network.name == control);
@@ -95,12 +95,12 @@ pub struct Generations {
 }
 
 /// What decides, besides what is on the Swarm.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a, 'm> {
     /// Networks to which proxies would not be attached today.
     pub(crate) unwanted: &'a BTreeSet<NetworkId>,
     /// Which services need what.
-    pub(crate) needs: &'a Needs<'a>,
+    pub(crate) needs: &'a Needs<'m>,
     /// The secrets that routes name, with a running task or without.
     pub(crate) named: &'a BTreeSet<SecretId>,
     /// Since when what is there is not used.
@@ -115,14 +115,14 @@ pub(crate) struct Known<'a> {
 /// needed. Where it does not, a network stays until nothing else uses it and a secret until no route names it, for a while, or until
 /// something that is missing replaces them. What is `unwanted` goes at once if no route needs it.
 pub(crate) fn decide(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     cluster: &Cluster,
     extension: &Extension,
     needed: Attachments,
-    known: Known<'_>,
+    known: Known<'_, '_>,
 ) -> Generations {
-    let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
-    let service = snapshot.services().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
+    let service =
+        snapshot.named(&extension.proxy_service_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let Some(service) = service else {
         let live = BTreeSet::from([needed.clone()]);
         let (running, idle, admitted) = (BTreeSet::new(), Idle::new(), Admitted::default());
@@ -159,27 +159,27 @@ pub(crate) fn decide(
 }
 
 /// Whether a task of a service serves that was started with this spec. Its agent's file, a config object, says what it has.
-fn runs(snapshot: &Snapshot, service: &Service, spec: &ServiceSpec) -> bool {
+fn runs(snapshot: &SwarmIndex<'_>, service: &Service, spec: &ServiceSpec) -> bool {
     let has_all = |task: &Task| spec.configs.iter().all(|config| task.configs.contains(&config.id));
-    snapshot.tasks().any(|task| task.service == service.id && task.serves() && has_all(task))
+    snapshot.tasks_of(&service.id).any(|task| task.serves() && has_all(task))
 }
 
 fn wanted(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     (cluster, extension): (&Cluster, &Extension),
     admitted: &Admitted,
     deployed: &Attachments,
-    known: Known<'_>,
+    known: Known<'_, '_>,
 ) -> (Attachments, Idle) {
     let Known { unwanted, idle: before, named, .. } = known;
     let needed = &admitted.needed;
-    let used: BTreeSet<_> = snapshot
-        .services()
-        .filter(|service| !ownership::is_ours(&service.spec.labels))
-        .flat_map(|service| &service.spec.networks)
-        .collect();
+    let is_used = |id: &NetworkId| {
+        let others =
+            |service: &Service| !ownership::is_ours(&service.spec.labels) && service.spec.networks.contains(id);
+        snapshot.on_network(id).any(others)
+    };
     let fixed = extension.networks.is_some();
-    let lonely = |id: &&NetworkId| !used.contains(*id) || fixed || unwanted.contains(*id);
+    let lonely = |id: &&NetworkId| !is_used(id) || fixed || unwanted.contains(*id);
     let networks = deployed.networks.difference(&needed.networks).filter(lonely).cloned().map(Attached::Network);
     let secrets = deployed.secrets.difference(&needed.secrets).filter(|id| !named.contains(*id));
     let secrets = secrets.cloned().map(Attached::Secret);

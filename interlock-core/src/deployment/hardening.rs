@@ -9,16 +9,16 @@ use serde_json::json;
 
 use super::fields::{Field, LOG, NO_NEW_PRIVILEGES};
 use crate::ownership;
-use crate::swarm::{Engine, Snapshot};
+use crate::swarm::{Engine, SwarmIndex};
 
 /// No process of the service gets privileges that it was not started with, by a program that is set-uid for instance.
-pub(super) fn no_new_privileges(snapshot: &Snapshot, service: &str) -> BTreeMap<String, Field> {
+pub(super) fn no_new_privileges(snapshot: &SwarmIndex<'_>, service: &str) -> BTreeMap<String, Field> {
     given(snapshot, service, NO_NEW_PRIVILEGES, knows_privileges(&snapshot.engine), Field { value: json!(true) })
 }
 
 /// How much of the service's log is kept, where it would be all: `json-file` keeps it unless it is told otherwise. Who set up another
 /// driver for the engine has said what becomes of logs.
-pub(super) fn log(snapshot: &Snapshot, service: &str) -> BTreeMap<String, Field> {
+pub(super) fn log(snapshot: &SwarmIndex<'_>, service: &str) -> BTreeMap<String, Field> {
     let keeps_all = snapshot.engine.log_driver.as_deref() == Some("json-file");
     let value = json!({ "Name": "json-file", "Options": { "max-size": "10m", "max-file": "5" } });
     given(snapshot, service, LOG, keeps_all, Field { value })
@@ -32,10 +32,9 @@ fn knows_privileges(engine: &Engine) -> bool {
     version.is_some_and(|version: (u32, u32)| version >= FIRST)
 }
 
-fn given(snapshot: &Snapshot, service: &str, name: &str, wanted: bool, field: Field) -> BTreeMap<String, Field> {
+fn given(snapshot: &SwarmIndex<'_>, service: &str, name: &str, wanted: bool, field: Field) -> BTreeMap<String, Field> {
     let has = || {
-        let mut services = snapshot.services();
-        let existing = services.find(|existing| existing.spec.name == service)?;
+        let existing = snapshot.named(service)?;
         let applied = existing.spec.labels.get(ownership::APPLIED)?;
         serde_json::from_str::<BTreeMap<String, String>>(applied).ok()?.contains_key(name).then_some(())
     };
@@ -45,6 +44,7 @@ fn given(snapshot: &Snapshot, service: &str, name: &str, wanted: bool, field: Fi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swarm::index::Directory;
     use crate::swarm::state::State;
 
     /// The names of what a service is given by this engine, and the labels that it has.
@@ -54,6 +54,8 @@ mod tests {
              created_at: 2026-01-01T00:00:00Z, spec: {{ name: core, labels: {{ {labels} }} }} }}\n"
         );
         let snapshot = State::parse(&text).unwrap().snapshot;
+        let directory = Directory::of(&snapshot);
+        let snapshot = SwarmIndex::new(&snapshot, &directory);
         let fields = no_new_privileges(&snapshot, "core").into_iter().chain(log(&snapshot, "core"));
         fields.map(|(name, _)| name).collect()
     }

@@ -9,7 +9,7 @@ use super::core_peers;
 use crate::ownership;
 use crate::ownership::core_name::any_core;
 use crate::settings::Settings;
-use crate::swarm::Snapshot;
+use crate::swarm::SwarmIndex;
 use crate::units::Cluster;
 
 /// What the newest settings on the Swarm want besides the settings that decide.
@@ -24,7 +24,7 @@ pub struct Newest {
 
 impl Newest {
     /// Reads the settings that core's service mounts, if `install` made them.
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &SwarmIndex<'_>) -> Self {
         let core = any_core(snapshot);
         let mut mounts = core.iter().flat_map(|core| &core.spec.configs);
         let mounted = mounts.find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX));

@@ -12,7 +12,7 @@ use crate::ownership::core_name;
 use crate::problem::{Effect, Problem, Severity, Subject, said};
 use crate::proxy_config::{ProxyConfigs, ProxySettings};
 use crate::settings::{Extension, ProxyKind, Settings};
-use crate::swarm::{Service, Snapshot};
+use crate::swarm::{Service, SwarmIndex};
 use crate::units::Cluster;
 
 /// Options that the checker refused without any route, with its message, by service cluster. At most two each: the current and the previous
@@ -23,7 +23,7 @@ pub type RefusedOptions = BTreeMap<Cluster, Vec<(ProxyKind, String)>>;
 pub(crate) fn refused(
     before: &RefusedOptions,
     settings: &Settings,
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     configs: &ProxyConfigs,
     renderings: &Renderings,
 ) -> RefusedOptions {
@@ -54,7 +54,7 @@ pub(crate) fn refused(
 pub(crate) fn in_force<'a>(
     extension: &'a Extension,
     cluster: &Cluster,
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     refused: &RefusedOptions,
 ) -> (Cow<'a, Extension>, Option<Problem>) {
     let known = refused.get(cluster).map_or(&[][..], Vec::as_slice);
@@ -83,7 +83,7 @@ fn problem(cluster: &Cluster, message: &str) -> Problem {
 }
 
 /// The options of these settings that were refused, by what is noted.
-pub(crate) fn refusal(snapshot: &Snapshot, cluster: &Cluster, extension: &Extension) -> Option<Problem> {
+pub(crate) fn refusal(snapshot: &SwarmIndex<'_>, cluster: &Cluster, extension: &Extension) -> Option<Problem> {
     let message = verdict(snapshot, extension)?.err()?;
     Some(problem(cluster, &message))
 }
@@ -91,7 +91,7 @@ pub(crate) fn refusal(snapshot: &Snapshot, cluster: &Cluster, extension: &Extens
 /// What is noted on the extension's service about the options of the settings: see [`ownership::OPTIONS`]. `taken`: the options that the newest
 /// accepted files were made with. What was noted before stays until something is known.
 pub(crate) fn noted(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     (cluster, extension): (&Cluster, &Extension),
     refused: &RefusedOptions,
     taken: Option<&ProxyKind>,
@@ -110,13 +110,13 @@ pub(crate) fn noted(
 }
 
 /// Returns the service that carries the note: the extension's service, or the proxy service where core renders.
-fn noted_on<'a>(snapshot: &'a Snapshot, extension: &Extension) -> Option<&'a Service> {
+fn noted_on<'a>(snapshot: &'a SwarmIndex<'a>, extension: &Extension) -> Option<&'a Service> {
     let name = if extension.image.is_some() { &extension.service_name } else { &extension.proxy_service_name };
-    snapshot.services().find(|service| service.spec.name == *name)
+    snapshot.named(name)
 }
 
 /// What became of the options of the settings, by what is noted: `None` while nobody has looked at them.
-pub(crate) fn verdict(snapshot: &Snapshot, extension: &Extension) -> Option<Result<(), String>> {
+pub(crate) fn verdict(snapshot: &SwarmIndex<'_>, extension: &Extension) -> Option<Result<(), String>> {
     let noted = noted_on(snapshot, extension)?.spec.labels.get(ownership::OPTIONS)?;
     let (looked_at, message) = noted.split_once(' ').map_or((noted.as_str(), None), |(hash, said)| (hash, Some(said)));
     (looked_at == hash(&rendered_with(extension))).then(|| message.map_or(Ok(()), |message| Err(message.to_owned())))
@@ -128,7 +128,7 @@ fn hash(options: &ProxyKind) -> String {
 }
 
 /// Core's settings before somebody's last update of its service.
-fn settings_of_before(snapshot: &Snapshot) -> Option<Settings> {
+fn settings_of_before(snapshot: &SwarmIndex<'_>) -> Option<Settings> {
     let spec = core_name::any_core(snapshot)?.previous.as_ref()?;
     let mount = spec.configs.iter().find(|mount| mount.name.starts_with(ownership::SETTINGS_PREFIX))?;
     let config = snapshot.configs.iter().find(|config| config.id == mount.id && ownership::is_ours(&config.labels))?;

@@ -12,7 +12,7 @@ use crate::kinds::{File, Manifest};
 use crate::ownership;
 use crate::proxy_config::ProxyConfig;
 use crate::settings::{Extension, PublishMode};
-use crate::swarm::{Config, Labels, Snapshot};
+use crate::swarm::{Config, Labels, SwarmIndex};
 use crate::units::{Cluster, ProxyVersion};
 use crate::units::{Role, hash};
 
@@ -20,7 +20,7 @@ use crate::units::{Role, hash};
 /// proxy that follows core needs an identity.
 /// `renews`: whether tasks are to be replaced if they do not know where core is now.
 pub fn proxy(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     control: &Control,
     (cluster, extension): (&Cluster, &Extension),
     attachments: &Attachments,
@@ -66,7 +66,7 @@ pub fn proxy(
     })
 }
 
-fn networks(snapshot: &Snapshot, attachments: &Attachments, peer: Option<&Peer>) -> Vec<NetworkRef> {
+fn networks(snapshot: &SwarmIndex<'_>, attachments: &Attachments, peer: Option<&Peer>) -> Vec<NetworkRef> {
     let name = |id: &crate::units::NetworkId| {
         let known = snapshot.networks.iter().find(|network| network.id == *id);
         known.map_or_else(|| id.to_string(), |network| network.name.clone())
@@ -78,7 +78,7 @@ fn networks(snapshot: &Snapshot, attachments: &Attachments, peer: Option<&Peer>)
     networks
 }
 
-fn secrets(snapshot: &Snapshot, attachments: &Attachments) -> Vec<RouteSecret> {
+fn secrets(snapshot: &SwarmIndex<'_>, attachments: &Attachments) -> Vec<RouteSecret> {
     let known = snapshot.secrets.iter().filter(|secret| attachments.secrets.contains(&secret.id));
     let mut secrets: Vec<_> =
         known.map(|secret| RouteSecret { name: secret.name.clone(), id: secret.id.clone() }).collect();
@@ -104,7 +104,7 @@ fn linger(extension: &Extension) -> Duration {
 /// The agent's file. Core moves, and no task is replaced for that alone: what is mounted stays as long as nothing else in it differs, unless
 /// `renews`.
 fn agent_file(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     (cluster, extension): (&Cluster, &Extension),
     attachments: &Attachments,
     peer: &Peer,
@@ -130,8 +130,8 @@ fn agent_file(
     ConfigFile { essence, today, ..made }
 }
 
-fn mounted_agent_file<'s>(snapshot: &'s Snapshot, extension: &Extension) -> Option<&'s Config> {
-    let service = snapshot.services().find(|service| service.spec.name == extension.proxy_service_name)?;
+fn mounted_agent_file<'s>(snapshot: &'s SwarmIndex<'s>, extension: &Extension) -> Option<&'s Config> {
+    let service = snapshot.named(&extension.proxy_service_name)?;
     let mount = service.spec.configs.iter().find(|config| config.target == AGENT_FILE)?;
     snapshot.configs.iter().find(|config| config.id == mount.id)
 }

@@ -10,7 +10,7 @@ use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, PublishMode, Settings};
 use crate::swarm::placement;
-use crate::swarm::{Availability, Node, NodeState, PublishMode as PortMode, Service, ServiceSpec, Snapshot, Task};
+use crate::swarm::{Availability, Node, NodeState, PublishMode as PortMode, Service, ServiceSpec, SwarmIndex, Task};
 use crate::units::Cluster;
 
 /// The nodes of a service cluster's proxies.
@@ -28,14 +28,13 @@ pub(crate) struct Room {
 const MOST_REASONS: usize = 5;
 
 /// Counts the nodes that can take a proxy of this service cluster.
-pub(crate) fn room(snapshot: &Snapshot, extension: &Extension) -> Room {
+pub(crate) fn room(snapshot: &SwarmIndex<'_>, extension: &Extension) -> Room {
     let asked = extension.proxy_replicas;
     if extension.publish_mode != PublishMode::Host || snapshot.nodes.is_empty() {
         return Room { asked, nodes: None, unfit: Vec::new() };
     }
     let constraints = super::fields::proxy_constraints(extension, super::has_active_worker(snapshot));
-    let by_name = |service: &&Service| service.spec.name == extension.proxy_service_name;
-    let own = snapshot.services().find(by_name).filter(|service| ownership::is_ours(&service.spec.labels));
+    let own = snapshot.named(&extension.proxy_service_name).filter(|service| ownership::is_ours(&service.spec.labels));
     let ports = [extension.published_port, extension.published_ssl_port];
     let (mut nodes, mut unfit) = (0, BTreeSet::new());
     let candidates = snapshot.nodes.iter();
@@ -51,9 +50,9 @@ pub(crate) fn room(snapshot: &Snapshot, extension: &Extension) -> Room {
 }
 
 /// Why this node cannot take a proxy now.
-fn why_not(snapshot: &Snapshot, node: &Node, own: Option<&Service>, ports: [u16; 2]) -> Option<String> {
+fn why_not(snapshot: &SwarmIndex<'_>, node: &Node, own: Option<&Service>, ports: [u16; 2]) -> Option<String> {
     let here = |task: &&Task| task.node.as_ref() == Some(&node.id) && !task.state.is_terminal();
-    let has_one = snapshot.tasks().filter(here).any(|task| own.is_some_and(|own| own.id == task.service));
+    let has_one = own.is_some_and(|own| snapshot.tasks_of(&own.id).any(|task| here(&task)));
     let name = shown(&node.hostname);
     match (node.state, node.availability) {
         (NodeState::Down | NodeState::Disconnected, _) => return Some(format!("node {name} is down")),
@@ -65,8 +64,8 @@ fn why_not(snapshot: &Snapshot, node: &Node, own: Option<&Service>, ports: [u16;
     let takes = |service: &&Service| {
         own.is_none_or(|own| own.id != service.id) && ports.into_iter().any(|port| claims(&service.spec, port))
     };
-    let taken = |task: &Task| snapshot.services().filter(takes).find(|service| service.id == task.service);
-    let service = snapshot.tasks().filter(here).find_map(taken)?;
+    let is_here = |service: &&Service| snapshot.tasks_of(&service.id).any(|task| here(&task));
+    let service = snapshot.with_host_ports().filter(takes).find(is_here)?;
     let port = ports.into_iter().find(|port| claims(&service.spec, *port)).unwrap_or_default();
     Some(format!("service {} has port {port} of node {name}", shown(&service.spec.name)))
 }
@@ -116,7 +115,7 @@ impl Room {
 }
 
 /// The problems of all service clusters of the settings whose proxies lack nodes.
-pub fn lack_of_nodes(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
+pub fn lack_of_nodes(snapshot: &SwarmIndex<'_>, settings: &Settings) -> Vec<Problem> {
     let clusters = settings.clusters();
     clusters.filter_map(|(cluster, extension)| room(snapshot, extension).problem(&cluster)).collect()
 }

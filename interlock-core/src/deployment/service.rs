@@ -9,7 +9,7 @@ use super::fields::{Field, REPLICAS, USER};
 use crate::kinds::Manifest;
 use crate::ownership;
 use crate::proxy_config::Revision;
-use crate::swarm::{ConfigMount, Labels, Service, Snapshot};
+use crate::swarm::{ConfigMount, Labels, Service, SwarmIndex};
 use crate::units::{Cluster, NetworkId, SecretId};
 use crate::units::{Role, hash};
 
@@ -137,7 +137,7 @@ pub struct IdentitySecret {
 
 impl OwnService {
     /// Whether the service that has this one's name is this one of ours.
-    pub fn owns(&self, snapshot: &Snapshot, service: &Service) -> bool {
+    pub fn owns(&self, snapshot: &SwarmIndex<'_>, service: &Service) -> bool {
         ownership::is_ours_of_type(snapshot, service, ownership::type_label(self.role))
     }
 

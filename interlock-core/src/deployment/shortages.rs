@@ -5,6 +5,7 @@
 //! before it has ended: it may take the time that its service gives it, and with a port of the node the next one waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,7 +13,8 @@ use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::routes::model::Model;
 use crate::settings::Settings;
-use crate::swarm::{Mode, Node, NodeState, Service, Snapshot, Task, TaskState};
+use crate::swarm::index::{Entry, Key};
+use crate::swarm::{Mode, Node, NodeState, Service, SwarmIndex, Task, TaskState};
 use crate::units::{Cluster, ServiceId, TaskId};
 
 /// How long tasks may be missing for a reason that Swarm names. Most of these end by themselves.
@@ -86,11 +88,16 @@ enum What {
 
 impl Shortages {
     /// What is known after a look at this snapshot, and what to report.
-    pub(crate) fn renewed(&self, snapshot: &Snapshot, settings: &Settings, model: &Model) -> (Self, Vec<Problem>) {
+    pub(crate) fn renewed(
+        &self,
+        snapshot: &SwarmIndex<'_>,
+        settings: &Settings,
+        model: &Model,
+    ) -> (Self, Vec<Problem>) {
         let now = snapshot.observed_at;
         let mut shortages = Self { looked: true, services: BTreeMap::new() };
         let mut problems = Vec::new();
-        for watched in watched(snapshot, settings, model) {
+        for watched in watched(snapshot, settings, model, self) {
             if watched.service.spec.mode == Mode::Replicated(0) {
                 problems.push(watched.without_replicas());
                 continue;
@@ -105,8 +112,7 @@ impl Shortages {
 }
 
 /// The services whose tasks matter: those with routes, and our own.
-fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Vec<Watched<'a>> {
-    let routed: BTreeSet<_> = model.routes.iter().map(|route| route.seniority.id()).collect();
+fn watched<'a>(snapshot: &SwarmIndex<'a>, settings: &Settings, model: &Model, before: &Shortages) -> Vec<Watched<'a>> {
     let mut names = BTreeMap::new();
     for (cluster, extension) in settings.clusters() {
         names.insert(extension.proxy_service_name.as_str(), What::Proxies(cluster.clone()));
@@ -114,21 +120,22 @@ fn watched<'a>(snapshot: &'a Snapshot, settings: &Settings, model: &Model) -> Ve
             names.insert(extension.service_name.as_str(), What::Extension(cluster));
         }
     }
-    let mut tasks: BTreeMap<&ServiceId, Vec<&Task>> = BTreeMap::new();
-    for task in snapshot.tasks() {
-        tasks.entry(&task.service).or_default().push(task);
-    }
     let is_away = |node: &&Node| matches!(node.state, NodeState::Down | NodeState::Disconnected);
     let away: BTreeSet<_> = snapshot.nodes.iter().filter(is_away).map(|node| &node.id).collect();
-    let services = snapshot.services().filter(|service| service.spec.mode != Mode::Job);
-    let services = services.filter_map(|service| {
+    // Of all others nothing is told.
+    let mut entries: BTreeMap<Key, &Entry> =
+        snapshot.unsteady().map(|entry| (Key::of(&entry.service), entry)).collect();
+    let known = before.services.keys().filter_map(|id| Some(Key::of(snapshot.service(id)?)));
+    entries.extend(known.filter_map(|key| Some((key.clone(), &**snapshot.at(&key)?))));
+    let entries = entries.into_values().filter(|entry| entry.service.spec.mode != Mode::Job);
+    let services = entries.filter_map(|Entry { service, tasks }| {
         let is_ours = ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
         let what = match names.get(service.spec.name.as_str()).filter(|_| is_ours) {
             Some(what) => what.clone(),
-            None if routed.contains(&service.id) => What::Routed,
+            None if model.is_routed(service) => What::Routed,
             None => return None,
         };
-        let tasks = tasks.remove(&service.id).unwrap_or_default();
+        let tasks: Vec<_> = tasks.iter().map(Arc::as_ref).collect();
         let is_fresh = |task: &&&Task| {
             let age = task.ended_at.map(|ended| snapshot.observed_at.duration_since(ended));
             age.is_none_or(|age| age <= FRESH)

@@ -11,7 +11,8 @@ use crate::deployment::shortages;
 use crate::ownership;
 use crate::problem::{Problem, shown};
 use crate::settings::Settings;
-use crate::swarm::{Mode, Service, Snapshot, Task};
+use crate::swarm::index::Directory;
+use crate::swarm::{Mode, Service, Snapshot, SwarmIndex, Task};
 
 /// Something that has to happen first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +26,12 @@ pub struct Pending {
 
 /// What is missing until all extensions and proxies of these settings serve, with Swarm's reasons.
 pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
+    let directory = Directory::of(snapshot);
+    let snapshot = &SwarmIndex::new(snapshot, &directory);
     let mut pending = Vec::new();
     for (name, applied) in deployment::applied(snapshot, settings) {
         let certain = |what: String| Pending { what, is_certain: true };
-        let Some(service) = snapshot.services().find(|service| service.spec.name == name) else {
+        let Some(service) = snapshot.named(&name) else {
             pending.push(certain(format!("service {} is not there yet", shown(&name))));
             continue;
         };
@@ -51,12 +54,16 @@ pub fn pending(snapshot: &Snapshot, settings: &Settings) -> Vec<Pending> {
 
 /// The options of these settings that a proxy's checker refused.
 pub fn refused(snapshot: &Snapshot, settings: &Settings) -> Option<Problem> {
+    let directory = Directory::of(snapshot);
+    let snapshot = &SwarmIndex::new(snapshot, &directory);
     settings.clusters().find_map(|(cluster, extension)| options_in_force::refusal(snapshot, &cluster, extension))
 }
 
 /// A service of ours whose update failed and that is not being updated any more, with the reason, unless the update is one of those that
 /// began before.
 pub fn failed(snapshot: &Snapshot, settings: &Settings, before: &BTreeSet<Timestamp>) -> Option<(String, String)> {
+    let directory = Directory::of(snapshot);
+    let snapshot = &SwarmIndex::new(snapshot, &directory);
     let names: BTreeSet<_> = deployment::applied(snapshot, settings).into_iter().map(|(name, _)| name).collect();
     snapshot.services().filter(|service| names.contains(&service.spec.name)).find_map(|service| {
         let update = service.update.as_ref().filter(|it| it.state.failed() && !it.state.in_progress())?;

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
-use crate::swarm::{Mode, Service, Snapshot, Task};
+use crate::swarm::{Mode, Service, SwarmIndex, Task};
 use crate::units::{Cluster, ServiceId};
 
 /// For so long a service counts whose tasks do not run: they may be starting, or moving to another node.
@@ -45,23 +45,19 @@ pub(crate) enum Part {
 }
 
 /// The services that are core, the oldest first: they mount the authority and ask for tasks.
-pub(crate) fn candidates(snapshot: &Snapshot) -> Vec<&Service> {
+pub(crate) fn candidates<'a>(snapshot: &SwarmIndex<'a>) -> Vec<&'a Service> {
     let asks = |service: &&Service| service.spec.mode != Mode::Replicated(0);
-    let cores = snapshot.services().filter(|service| ownership::has_authority(snapshot, service)).filter(asks);
-    let mut cores: Vec<_> = cores.collect();
+    let mut cores: Vec<_> = ownership::with_authority(snapshot).filter(asks).collect();
     cores.sort_by_key(|service| (service.created_at, &service.id));
     cores
 }
 
 /// Decides whether this core acts.
-pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
+pub(crate) fn part(snapshot: &SwarmIndex<'_>, before: &Cores) -> (Part, Cores) {
     let now = snapshot.observed_at;
     let others = candidates(snapshot).into_iter().filter(|service| Some(&service.id) != snapshot.core.as_ref());
     let others: Vec<_> = others.collect();
-    let works = |service: &Service| {
-        let at_work = |task: &Task| task.service == service.id && task.serves();
-        snapshot.tasks().any(at_work)
-    };
+    let works = |service: &Service| snapshot.tasks_of(&service.id).any(Task::serves);
     let seen: BTreeMap<_, _> = others
         .iter()
         .map(|service| {
@@ -71,7 +67,7 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
         .collect();
     let since = before.since.unwrap_or(now);
     let counts = |service: &&&Service| now.duration_since(seen[&service.id]) < ABSENT;
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
+    let own = snapshot.core.as_ref().and_then(|id| snapshot.service(id));
     let is_older = |service: &&&Service| match own {
         Some(own) if ownership::has_authority(snapshot, own) => {
             (service.created_at, &service.id) < (own.created_at, &own.id)
@@ -93,7 +89,7 @@ pub(crate) fn part(snapshot: &Snapshot, before: &Cores) -> (Part, Cores) {
 
 impl Part {
     /// What is in the way of acting, as a problem.
-    pub(crate) fn problem(&self, snapshot: &Snapshot) -> Option<Problem> {
+    pub(crate) fn problem(&self, snapshot: &SwarmIndex<'_>) -> Option<Problem> {
         let (service, wrong) = match self {
             Self::Acts => return None,
             Self::StandsBy(service) => (shown(service), "is core and acts; this core stands by and changes nothing"),
@@ -102,7 +98,7 @@ impl Part {
                 "is a younger core and runs; this core acts once the younger one has seen it and stopped",
             ),
         };
-        let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
+        let own = snapshot.core.as_ref().and_then(|id| snapshot.service(id));
         let or_this = match own {
             Some(own) => format!("`docker service rm {}`", shown(&own.spec.name)),
             None => "stop this process".to_owned(),

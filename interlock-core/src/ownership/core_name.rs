@@ -12,12 +12,12 @@ use crate::ownership;
 use crate::ownership::acting;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::Settings;
-use crate::swarm::{Network, STACK_LABEL, Service, ServiceSpec, Snapshot, UpdateState};
+use crate::swarm::{Network, STACK_LABEL, Service, ServiceSpec, SwarmIndex, UpdateState};
 use crate::units::{NetworkId, ServiceId};
 
 /// Core's own service, if it carries our labels: the one that we are a task of, else the oldest.
-pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
-    let mut cores = snapshot.services().filter(|service| ownership::is_core(snapshot, service));
+pub(crate) fn core_service<'a>(snapshot: &SwarmIndex<'a>) -> Option<&'a Service> {
+    let mut cores = snapshot.labelled().filter(|service| ownership::is_core(snapshot, service));
     match &snapshot.core {
         Some(own) => cores.find(|service| service.id == *own),
         None => cores.min_by_key(|service| (service.created_at, &service.id)),
@@ -26,10 +26,10 @@ pub(crate) fn core_service(snapshot: &Snapshot) -> Option<&Service> {
 
 /// Core's service: the one that we are a task of, else the one that acts. Somebody may have deployed core by hand, and
 /// whoever asks need not be a task of it.
-pub(crate) fn any_core(snapshot: &Snapshot) -> Option<&Service> {
-    let own = snapshot.core.as_ref().and_then(|id| snapshot.services().find(|service| service.id == *id));
+pub(crate) fn any_core<'a>(snapshot: &SwarmIndex<'a>) -> Option<&'a Service> {
+    let own = snapshot.core.as_ref().and_then(|id| snapshot.service(id));
     let by_hand = || {
-        let cores = snapshot.services().filter(|service| ownership::has_authority(snapshot, service));
+        let cores = ownership::with_authority(snapshot);
         cores.min_by(|a, b| (a.created_at, &a.spec.name).cmp(&(b.created_at, &b.spec.name)))
     };
     let acts = || acting::candidates(snapshot).into_iter().next();
@@ -37,7 +37,7 @@ pub(crate) fn any_core(snapshot: &Snapshot) -> Option<&Service> {
 }
 
 /// Where peers find core, as a name and a port. Its service has no virtual IP in between: each task has an address of its own.
-pub(crate) fn address(snapshot: &Snapshot, settings: &Settings) -> String {
+pub(crate) fn address(snapshot: &SwarmIndex<'_>, settings: &Settings) -> String {
     if let Some(address) = &settings.endpoint_override {
         return address.clone();
     }
@@ -53,10 +53,10 @@ fn port(settings: &Settings) -> Option<&str> {
 const MOST_ADDRESSES: usize = 2;
 
 /// The addresses of core's tasks on a network, sorted. None where peers go another way.
-pub(crate) fn addresses(snapshot: &Snapshot, settings: &Settings, network: &NetworkId) -> Vec<SocketAddr> {
+pub(crate) fn addresses(snapshot: &SwarmIndex<'_>, settings: &Settings, network: &NetworkId) -> Vec<SocketAddr> {
     let (Some(core), None) = (any_core(snapshot), &settings.endpoint_override) else { return Vec::new() };
     let Ok(port) = port(settings).unwrap_or("8080").parse() else { return Vec::new() };
-    let tasks = snapshot.tasks().filter(|task| task.service == core.id && task.serves());
+    let tasks = snapshot.tasks_of(&core.id).filter(|task| task.serves());
     let on_network = tasks.flat_map(|task| &task.networks).filter(|attached| attached.network == *network);
     let mut found: Vec<_> =
         on_network.flat_map(|attached| &attached.addresses).map(|address| SocketAddr::new(*address, port)).collect();
@@ -119,7 +119,7 @@ impl Claim<'_> {
 }
 
 /// Who goes by core's name. Empty where no peer of core is on a network of tenants: only the proxies of hitless delivery are.
-pub(crate) fn claims<'a>(snapshot: &'a Snapshot, settings: &Settings) -> Claims<'a> {
+pub(crate) fn claims<'a>(snapshot: &'a SwarmIndex<'a>, settings: &Settings) -> Claims<'a> {
     let mut claims = Claims::new();
     if !settings.extensions.values().any(|extension| extension.hitless_service_update) {
         return claims;
@@ -199,7 +199,7 @@ fn may_be(pattern: &str, service: &str, host: &str) -> bool {
 }
 
 /// A problem for each service that goes by core's name.
-pub(crate) fn problems(snapshot: &Snapshot, settings: &Settings) -> Vec<Problem> {
+pub(crate) fn problems(snapshot: &SwarmIndex<'_>, settings: &Settings) -> Vec<Problem> {
     let network_name = |id: &NetworkId| {
         let known = snapshot.networks.iter().find(|network| network.id == *id);
         known.map_or_else(|| id.to_string(), |network| network.name.clone())

@@ -11,7 +11,7 @@ use crate::labels::BackendMode;
 use crate::peers::{Failure, Reports, Unreachable};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::routes::model::{Model, Route};
-use crate::swarm::{Labels, Snapshot};
+use crate::swarm::{Labels, SwarmIndex};
 use crate::units::{Cluster, Port, ServiceId};
 
 /// For how long a problem stays as it was reported: proxies that go and come back, a number that changes, or a proxy that says something else every
@@ -33,7 +33,7 @@ struct Report {
 impl Reported {
     /// What is reported now. All tasks of a route count once proxies report them, since clients get errors. If others accept connections, no request
     /// is lost and a task may just be slow to start, so it counts when that lasts.
-    pub(crate) fn renewed(&self, snapshot: &Snapshot, model: &Model, reports: &Reports) -> (Self, Vec<Problem>) {
+    pub(crate) fn renewed(&self, snapshot: &SwarmIndex<'_>, model: &Model, reports: &Reports) -> (Self, Vec<Problem>) {
         let unreachable = by_cluster(reports);
         if unreachable.is_empty() && self.0.is_empty() {
             return (Self::default(), Vec::new());

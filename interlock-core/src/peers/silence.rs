@@ -10,7 +10,7 @@ use crate::peers::Reports;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::ProxyConfigs;
 use crate::settings::{Extension, Settings};
-use crate::swarm::{Snapshot, Task};
+use crate::swarm::{SwarmIndex, Task};
 use crate::units::Cluster;
 
 /// How long somebody may be silent before it is told.
@@ -28,7 +28,7 @@ pub struct Waits {
 /// What was heard, and by whom something is to be heard.
 #[derive(Clone, Copy)]
 pub(crate) struct Heard<'a> {
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a SwarmIndex<'a>,
     pub(crate) settings: &'a Settings,
     pub(crate) configs: &'a ProxyConfigs,
     pub(crate) renderings: &'a Renderings,
@@ -96,9 +96,9 @@ fn is_unrendered(heard: Heard<'_>, cluster: &Cluster) -> bool {
 /// Whether proxies run that get what changes from core, and none of them is connected.
 fn is_unfollowed(heard: Heard<'_>, cluster: &Cluster, extension: &Extension) -> bool {
     let by_core = extension.hitless_service_update && heard.delivery == Delivery::ByCore;
-    let service = heard.snapshot.services().find(|service| service.spec.name == extension.proxy_service_name);
-    let runs = |task: &Task| service.is_some_and(|service| service.id == task.service) && task.serves();
-    by_core && heard.reports.agents.values().all(|agent| agent.cluster != *cluster) && heard.snapshot.tasks().any(runs)
+    let service = heard.snapshot.named(&extension.proxy_service_name);
+    let runs = || service.is_some_and(|service| heard.snapshot.tasks_of(&service.id).any(Task::serves));
+    by_core && heard.reports.agents.values().all(|agent| agent.cluster != *cluster) && runs()
 }
 
 fn without_files(cluster: &Cluster, extension: &Extension) -> Problem {

@@ -9,7 +9,7 @@ use crate::deployment::generations::Attached;
 use crate::deployment::{Desired, NetworkRef, Objects, OwnService, Target, network_refs};
 use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
-use crate::swarm::{Labels, Service, Snapshot};
+use crate::swarm::{Labels, Service, SwarmIndex};
 use crate::units::{Cluster, TaskId};
 
 mod garbage;
@@ -67,7 +67,7 @@ pub struct Rolling {
 
 /// Plans for all service clusters: what is between core and the others first, then clusters that are gone, then the others by name, then
 /// what nobody needs any more.
-pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Plan, Attempts, Vec<Problem>) {
+pub fn diff(snapshot: &SwarmIndex<'_>, desired: &Desired, attempts: &Attempts) -> (Plan, Attempts, Vec<Problem>) {
     let mut plan = Plan::default();
     let mut problems = Vec::new();
     let mut next = Attempts::new();
@@ -99,13 +99,13 @@ pub fn diff(snapshot: &Snapshot, desired: &Desired, attempts: &Attempts) -> (Pla
 }
 
 /// Plans for one service alone. The second value is what is in the way, the third what has to end first.
-pub fn one_service(snapshot: &Snapshot, wanted: &OwnService) -> (Vec<Step>, Option<Problem>, Option<String>) {
+pub fn one_service(snapshot: &SwarmIndex<'_>, wanted: &OwnService) -> (Vec<Step>, Option<Problem>, Option<String>) {
     let cluster = Cluster::default();
     let (steps, outcome) = ServiceDiff { snapshot, cluster: &cluster, wanted, attempt: None }.plan();
     (steps, outcome.problem, outcome.waiting)
 }
 
-pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, Labels>) -> Vec<Step> {
+pub(crate) fn control_networks(snapshot: &SwarmIndex<'_>, networks: &BTreeMap<String, Labels>) -> Vec<Step> {
     let missing = networks.iter().filter(|(name, _)| !snapshot.networks.iter().any(|network| network.name == **name));
     let step = |(name, labels): (&String, &Labels)| Step {
         cluster: ownership::cluster_of(labels),
@@ -118,7 +118,7 @@ pub(crate) fn control_networks(snapshot: &Snapshot, networks: &BTreeMap<String, 
 
 /// Core is attached to the networks of all that talk to it. That replaces core's own task: whoever follows it keeps what it has. What failed
 /// is not tried again: a core that Swarm put back knows nothing of it and would be replaced without end.
-fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
+fn attach_core(snapshot: &SwarmIndex<'_>, desired: &Desired) -> Option<Step> {
     let core = crate::ownership::core_name::core_service(snapshot)?;
     if core.update.as_ref().is_some_and(|update| update.state.in_progress() || update.state.failed()) {
         return None;
@@ -152,7 +152,7 @@ fn attach_core(snapshot: &Snapshot, desired: &Desired) -> Option<Step> {
     })
 }
 
-fn missing_networks(snapshot: &Snapshot, core: &Service, desired: &Desired) -> Vec<NetworkRef> {
+fn missing_networks(snapshot: &SwarmIndex<'_>, core: &Service, desired: &Desired) -> Vec<NetworkRef> {
     let id_of =
         |name: &str| snapshot.networks.iter().find(|network| network.name == name).map(|network| network.id.clone());
     let wanted = desired.networks.keys().map(|name| NetworkRef { name: name.clone(), id: id_of(name) });
@@ -160,7 +160,7 @@ fn missing_networks(snapshot: &Snapshot, core: &Service, desired: &Desired) -> V
 }
 
 /// Core's last update failed, and service clusters wait for it to be attached.
-fn not_attached(snapshot: &Snapshot, desired: &Desired) -> Vec<Problem> {
+fn not_attached(snapshot: &SwarmIndex<'_>, desired: &Desired) -> Vec<Problem> {
     let failed = |core: &&Service| core.update.as_ref().is_some_and(|update| update.state.failed());
     let Some(core) = crate::ownership::core_name::core_service(snapshot).filter(failed) else { return Vec::new() };
     let missing = missing_networks(snapshot, core, desired);
@@ -190,11 +190,11 @@ fn core_failed(cluster: &Cluster, core: &Service, networks: &str) -> Problem {
 }
 
 /// Our services that the settings do not have any more.
-fn removed_services(snapshot: &Snapshot, desired: &Desired) -> Vec<Step> {
+fn removed_services(snapshot: &SwarmIndex<'_>, desired: &Desired) -> Vec<Step> {
     let wanted: BTreeSet<_> =
         desired.clusters.values().flat_map(|objects| &objects.names).map(String::as_str).collect();
     let ours = |service: &&Service| ownership::is_our_proxy(service) || ownership::is_our_extension(snapshot, service);
-    let mut gone: Vec<_> = snapshot.services().filter(ours).collect();
+    let mut gone: Vec<_> = snapshot.labelled().filter(ours).collect();
     gone.retain(|service| !wanted.contains(service.spec.name.as_str()));
     gone.retain(|service| !desired.newest.wants_service(&service.spec.name));
     gone.retain(|service| !garbage::is_new(snapshot, Some(service.created_at)));

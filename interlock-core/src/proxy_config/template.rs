@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::ownership;
 use crate::proxy_config::Template;
 use crate::settings::{Extension, Settings};
-use crate::swarm::{ConfigMount, Service, Snapshot};
+use crate::swarm::{ConfigMount, Service, SwarmIndex};
 
 /// Where somebody mounts a template in an extension's service.
 pub const PATH: &str = "/etc/docker/extension-template.conf";
@@ -35,18 +35,15 @@ pub(crate) fn mount(service: &Service) -> Option<&ConfigMount> {
 }
 
 /// The template of a service cluster; `None` for the built-in one.
-pub(crate) fn of(snapshot: &Snapshot, extension: &Extension) -> Option<Template> {
+pub(crate) fn of(snapshot: &SwarmIndex<'_>, extension: &Extension) -> Option<Template> {
     let text = |name: &str| {
         let config = snapshot.configs.iter().find(|config| config.name == name)?;
         Some(Arc::from(config.data.as_str()))
     };
     // Where core renders there is no extension's service, and one of that name is somebody else's.
-    let services = snapshot.services().filter(|_| extension.image.is_some());
-    let of_extension = services.filter(|service| {
-        service.spec.name == extension.service_name
-            && ownership::is_ours_of_type(snapshot, service, ownership::TYPE_EXTENSION)
-    });
-    let mounted = of_extension.filter_map(mount).map(|mount| &mount.name).next();
+    let named = snapshot.named(&extension.service_name).filter(|_| extension.image.is_some());
+    let is_ours = |service: &&Service| ownership::is_ours_of_type(snapshot, service, ownership::TYPE_EXTENSION);
+    let mounted = named.filter(is_ours).and_then(mount).map(|mount| &mount.name);
     let name = mounted.or(extension.template.as_ref())?;
     Some(Template { name: name.clone(), text: text(name) })
 }

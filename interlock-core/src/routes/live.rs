@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::{Routes, VirtualHost};
 use crate::routes::model::Route;
 use crate::swarm::Labels;
-use crate::units::Cluster;
+use crate::units::shared::are_same;
+use crate::units::{Cluster, HostPattern};
 
-/// The routes that proxies which run have files for, of each service cluster of which that is known.
-pub type LiveRoutes = BTreeMap<Cluster, BTreeMap<Place, Live>>;
+/// The routes that proxies which run have files for, of each service cluster of which that is known: those of each generation.
+pub type LiveRoutes = BTreeMap<Cluster, Vec<Arc<Routes>>>;
 
 /// A route's place: where it answers, and for which service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +32,39 @@ pub struct Live {
     pub labels: Arc<Labels>,
 }
 
-/// The routes with a task.
-pub(crate) fn live(routes: &Routes) -> BTreeMap<Place, Live> {
+/// The hosts of some routes; `None` for all that nobody names.
+type Hosts<'a> = BTreeMap<Option<&'a HostPattern>, &'a Arc<VirtualHost>>;
+
+/// The routes with a task, of all of these.
+pub(crate) fn live(routes: &[Arc<Routes>]) -> BTreeMap<Place, Live> {
+    routes.iter().flat_map(|routes| of_hosts(&hosts(routes))).collect()
+}
+
+/// The routes with a task of before and of now, without those of hosts that are the same.
+pub(crate) fn changed(before: &[Arc<Routes>], now: &[Arc<Routes>]) -> [BTreeMap<Place, Live>; 2] {
+    if are_same(before, now) {
+        return Default::default();
+    }
+    let (mut before, mut now): (Vec<_>, Vec<_>) =
+        (before.iter().map(|it| hosts(it)).collect(), now.iter().map(|it| hosts(it)).collect());
+    if let ([before], [now]) = (&mut before[..], &mut now[..]) {
+        let all = now.clone();
+        now.retain(|host, serves| before.get(host).is_none_or(|before| !Arc::ptr_eq(before, serves)));
+        before.retain(|host, serves| all.get(host).is_none_or(|now| !Arc::ptr_eq(now, serves)));
+    }
+    [before, now].map(|hosts| hosts.iter().flat_map(of_hosts).collect())
+}
+
+fn hosts(routes: &Routes) -> Hosts<'_> {
+    let named = routes.virtual_hosts.iter().map(|(host, serves)| (Some(host), serves));
+    named.chain(routes.default.iter().map(|serves| (None, serves))).collect()
+}
+
+fn of_hosts(hosts: &Hosts<'_>) -> BTreeMap<Place, Live> {
     let mut live = BTreeMap::new();
     let mut names: BTreeMap<_, Arc<str>> = BTreeMap::new();
-    let hosts = routes.virtual_hosts.iter().map(|(host, serves)| (Some(host.to_string()), serves));
-    for (host, serves) in hosts.chain(routes.default.iter().map(|serves| (None::<String>, serves))) {
-        let host: Option<Arc<str>> = host.map(Arc::from);
+    for (host, serves) in hosts {
+        let host: Option<Arc<str>> = host.map(|host| host.to_string().into());
         for (path, route) in places(serves).filter(|(_, route)| !route.targets.is_empty()) {
             let service = names.entry(route.seniority.id()).or_insert_with(|| Arc::from(&*route.service)).clone();
             let place = Place { host: host.clone(), path: path.into(), service };

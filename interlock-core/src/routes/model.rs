@@ -14,12 +14,13 @@ use crate::labels::{self, BackendMode, Finding, FindingKind, RouteLabels};
 use crate::ownership::{self, core_name};
 use crate::problem::{Effect, Problem, Severity, Subject, said, shown};
 use crate::settings::Settings;
-use crate::swarm::index::{Changes, SwarmIndex};
+use crate::swarm::index::{Changes, Directory, SwarmIndex};
 use crate::swarm::{Labels, Mode, STACK_LABEL, Service, ServiceSpec, Snapshot};
 use crate::units::{Cluster, HostPattern, NetworkId, PathPrefix, Port, RouteName, SecretName, ServiceId};
 
 mod attach;
 mod budget;
+mod needed;
 mod pace;
 mod reach;
 mod reader;
@@ -28,6 +29,7 @@ mod route_options;
 pub(crate) use attach::doubts;
 use budget::Budgets;
 pub use budget::{Price, Prices, Pricing};
+pub(crate) use needed::Needed;
 use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
@@ -47,6 +49,8 @@ pub struct Model {
     pub paces: Arc<Paces>,
     /// What the routes of each service cluster come to in its proxies' files, in bytes: at most so many.
     pub bytes: BTreeMap<Cluster, usize>,
+    /// What the routes need.
+    pub(crate) needed: Arc<Needed>,
 }
 
 /// What an earlier reading returned, and what others said of services. The default for a fresh process.
@@ -153,10 +157,10 @@ impl Seniority {
 
 /// Reads the services of a Swarm.
 pub fn read(snapshot: &Snapshot, settings: &Settings, pricing: Pricing, known: Known<'_>) -> (Model, Vec<Problem>) {
-    let index = SwarmIndex::of(snapshot);
-    let claims = core_name::claims(snapshot, settings);
-    let changes = Changes::all(&index);
-    Reader::default().read((snapshot, &index, &changes), settings, &claims, pricing, known)
+    let directory = Directory::of(snapshot);
+    let index = SwarmIndex::new(snapshot, &directory);
+    let claims = core_name::claims(&index, settings);
+    Reader::default().read((&index, &Changes::all(&directory)), settings, &claims, pricing, known)
 }
 
 /// Reads one service.
@@ -553,9 +557,14 @@ pub struct Suspect {
 
 impl Model {
     /// By which labels the services of a service cluster are routed.
-    pub(crate) fn labels(&self, cluster: &Cluster) -> LastGood {
-        let routes = self.routes.iter().filter(|route| route.cluster == *cluster);
-        routes.map(|route| (route.seniority.id.clone(), Arc::clone(&route.labels))).collect()
+    pub(crate) fn labels(&self, cluster: &Cluster) -> Arc<LastGood> {
+        self.needed.by(cluster).map(|needed| Arc::clone(&needed.labels)).unwrap_or_default()
+    }
+
+    /// Whether a service has routes.
+    pub(crate) fn is_routed(&self, service: &Service) -> bool {
+        let key = |route: &'_ Arc<Route>| (&route.service, &route.seniority.id).cmp(&(&service.spec.name, &service.id));
+        self.routes.binary_search_by(key).is_ok()
     }
 
     /// How many services have routes in a service cluster.
@@ -582,19 +591,18 @@ impl Model {
     /// The secrets that the proxies of a service cluster need.
     pub fn secrets(&self, cluster: &Cluster) -> BTreeSet<&SecretName> {
         // As with networks: proxies get them together with the first task that they serve.
-        self.served(cluster).flat_map(|route| route.asks.secrets()).collect()
+        self.needed.by(cluster).into_iter().flat_map(|needed| needed.secrets.keys()).collect()
     }
 
     /// The secrets that routes of a service cluster name, whether they have a running task or not: a service whose tasks are
     /// away for a moment gets them back with its next one.
     pub(crate) fn named_secrets(&self, cluster: &Cluster) -> BTreeSet<&SecretName> {
-        let routes = self.routes.iter().filter(|route| route.cluster == *cluster);
-        routes.flat_map(|route| route.asks.secrets()).collect()
+        self.needed.by(cluster).into_iter().flat_map(|needed| needed.named.keys()).collect()
     }
 
     /// The networks by which the proxies of a service cluster reach its tasks. A service without a running one needs none yet:
     /// attaching a network replaces all proxies, so it is done together with the first route that uses it.
     pub fn networks(&self, cluster: &Cluster) -> BTreeSet<NetworkId> {
-        self.served(cluster).filter_map(Route::network).cloned().collect()
+        self.needed.by(cluster).into_iter().flat_map(|needed| needed.networks.keys()).cloned().collect()
     }
 }

@@ -46,11 +46,13 @@ pub(super) async fn decide(
     let of_thread = inputs.clone();
     let made = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        attempt(&of_thread, memo, reconcile).map(|(outcome, memo)| (outcome, start.elapsed(), memo)).map_err(|message| {
-            // To find the service takes as long as several decisions.
-            let known = last.filter(|last| last.message == message);
-            known.unwrap_or_else(|| Undecided { service: culprit(&of_thread, reconcile), message })
-        })
+        attempt(&of_thread, memo, reconcile).map(|(outcome, memo)| (outcome, start.elapsed(), memo)).map_err(
+            |message| {
+                // To find the service takes as long as several decisions.
+                let known = last.filter(|last| last.message == message);
+                known.unwrap_or_else(|| Undecided { service: culprit(&of_thread, reconcile), message })
+            },
+        )
     });
     // Panics are caught in there, and nobody cancels it.
     let ended = |error: tokio::task::JoinError| Undecided { message: error.to_string(), service: None };
@@ -109,10 +111,14 @@ mod tests {
         let text = (0..9).map(service).collect::<String>();
         let text = format!("snapshot:\n  observed_at: 2026-01-01T12:00:00Z\n  services:\n{text}");
         let inputs = Arc::new(Inputs::new(State::parse(&text).unwrap().snapshot, Settings::default()));
-        let Err(undecided) = decide(inputs.clone(), Memo::default(), true, evil, None).await.result else { panic!("it was decided") };
+        let Err(undecided) = decide(inputs.clone(), Memo::default(), true, evil, None).await.result else {
+            panic!("it was decided")
+        };
         assert_eq!(undecided, Undecided { message: "no case for 9".to_owned(), service: Some("s3".to_owned()) });
         let known = Some(Undecided { service: Some("as before".to_owned()), ..undecided });
-        let Err(again) = decide(inputs, Memo::default(), true, evil, known.clone()).await.result else { panic!("it was decided") };
+        let Err(again) = decide(inputs, Memo::default(), true, evil, known.clone()).await.result else {
+            panic!("it was decided")
+        };
         assert_eq!(Some(again), known, "it is looked for once");
     }
 }

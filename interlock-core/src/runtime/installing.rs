@@ -15,7 +15,8 @@ use crate::install::{self, Core};
 use crate::plan::{Action, Plan, Step, Waiting};
 use crate::problem::{self, Problem};
 use crate::settings::Settings;
-use crate::swarm::{Service, Snapshot, TaskState};
+use crate::swarm::index::Directory;
+use crate::swarm::{Service, Snapshot, SwarmIndex, TaskState};
 use crate::units::{Cluster, Fingerprint, ServiceId};
 
 /// What was set up.
@@ -48,7 +49,14 @@ pub async fn install(
         }
         (plan, problem)
     };
-    work(options, limit, |snapshot| lack_of_nodes(snapshot, &core.settings), decide, progress).await
+    work(
+        options,
+        limit,
+        |snapshot| lack_of_nodes(&SwarmIndex::new(snapshot, &Directory::of(snapshot)), &core.settings),
+        decide,
+        progress,
+    )
+    .await
 }
 
 /// Makes the networks and the authority for a core that is deployed by hand. `adopts` as for [`install()`].

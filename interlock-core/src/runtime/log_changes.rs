@@ -8,7 +8,7 @@ use crate::docker::{self, ErrorKind};
 use crate::labels;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity, Subject, said, shown};
-use crate::routes::{Live, LiveRoutes, Place};
+use crate::routes::{Live, LiveRoutes, Place, changed, live};
 use crate::swarm::{Engine, Service};
 use crate::units::Cluster;
 
@@ -80,17 +80,15 @@ impl Told {
 
     /// Logs which routes are published, changed or withdrawn. Of a service cluster that is seen for the first time their number: most were
     /// there before this process.
-    pub(super) fn routes(&mut self, live: LiveRoutes) {
-        for (cluster, now) in live {
+    pub(super) fn routes(&mut self, of_clusters: LiveRoutes) {
+        for (cluster, now) in of_clusters {
             let Some(before) = self.live.get(&cluster) else {
-                tracing::info!(cluster = cluster.title(), routes = now.len(), "routes served");
+                tracing::info!(cluster = cluster.title(), routes = live(&now).len(), "routes served");
                 self.live.insert(cluster, now);
                 continue;
             };
-            if *before == now {
-                continue;
-            }
-            let became = became(before, &now);
+            let [gone, come] = changed(before, &now);
+            let became = became(&gone, &come);
             for change in became.iter().take(MOST_ROUTES) {
                 log(&cluster, change);
             }

@@ -8,7 +8,7 @@ use super::Attachments;
 use crate::labels;
 use crate::proxy_config::Generation;
 use crate::routes::model::{self, Certificate, Model, Reach, Route, Tls};
-use crate::swarm::Snapshot;
+use crate::swarm::SwarmIndex;
 use crate::units::{Cluster, RouteName, SecretId, SecretName, ServiceId};
 
 /// The certificates that each generation serves, by service and route: what is shown while the next ones are on their way.
@@ -20,7 +20,7 @@ pub type Certificates = BTreeMap<(ServiceId, RouteName), Certificate>;
 /// The model with the targets alone that tasks with these attachments can reach. A route whose new certificate they lack is served with the
 /// one of before, if they have that; what they lack of a route's protection, or do not know to be one (`knows`), costs the route.
 pub(crate) fn servable<'m>(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     model: &'m Model,
     cluster: &Cluster,
     attachments: &Attachments,
@@ -38,7 +38,11 @@ pub(crate) fn servable<'m>(
     let complete = |route: &Route| {
         route.cluster != *cluster || (reachable(route) && route.asks.secrets().all(has) && verifiable(route))
     };
-    if model.routes.iter().all(|route| complete(route)) {
+    let Some(needed) = model.needed.by(cluster) else { return Cow::Borrowed(model) };
+    if needed.networks.keys().all(|network| attachments.networks.contains(network))
+        && needed.named.keys().all(has)
+        && needed.authorities.keys().all(&knows)
+    {
         return Cow::Borrowed(model);
     }
     let mut part = model.clone();
@@ -60,8 +64,8 @@ pub(crate) fn servable<'m>(
 }
 
 /// The certificate that the service's previous labels name.
-fn previous(snapshot: &Snapshot, route: &Route) -> Option<Certificate> {
-    let service = snapshot.services().find(|service| service.id == *route.seniority.id())?;
+fn previous(snapshot: &SwarmIndex<'_>, route: &Route) -> Option<Certificate> {
+    let service = snapshot.service(route.seniority.id())?;
     let written = &service.previous.as_ref()?.labels;
     let reading = labels::read(written);
     let labels = reading.routes.get(&route.name)?;

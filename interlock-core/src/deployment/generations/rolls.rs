@@ -1,6 +1,7 @@
 //! When proxies are given what they lack. Each time all of them are replaced, so whoever needs it often waits, and what
 //! was in a roll that failed is tried again alone.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Attached, Attachments};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::routes::model::Model;
-use crate::swarm::{Service, Snapshot, UpdateState};
+use crate::swarm::{Service, SwarmIndex, UpdateState};
 use crate::units::Cluster;
 
 /// What is remembered of the rolls of each service cluster's proxies.
@@ -87,14 +88,32 @@ fn after(now: Timestamp, pause: SignedDuration) -> Timestamp {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// Which services need what of the proxies.
-pub(crate) type Needs<'m> = BTreeMap<Attached, BTreeSet<&'m str>>;
+/// Which services need what of the proxies. It is looked up when somebody asks: as long as proxies have all, nobody does.
+pub(crate) struct Needs<'m>(LazyCell<Services<'m>, Box<dyn FnOnce() -> Services<'m> + 'm>>);
 
-/// Which services need what of the proxies of a service cluster: all that [`Model::networks`] and [`Model::secrets`]
-/// have.
-pub(crate) fn needs<'m>(snapshot: &Snapshot, model: &'m Model, cluster: &Cluster) -> Needs<'m> {
+type Services<'m> = BTreeMap<Attached, BTreeSet<&'m str>>;
+
+impl<'m> Needs<'m> {
+    /// Of a service cluster's proxies: all that [`Model::networks`] and [`Model::secrets`] have.
+    pub(crate) fn of(snapshot: &'m SwarmIndex<'_>, model: &'m Model, cluster: &'m Cluster) -> Self {
+        Self(LazyCell::new(Box::new(move || needs(snapshot, model, cluster))))
+    }
+
+    /// The services that need this, if there are some.
+    fn get(&self, attached: &Attached) -> Option<&BTreeSet<&'m str>> {
+        self.0.get(attached)
+    }
+}
+
+impl<'m> From<Services<'m>> for Needs<'m> {
+    fn from(services: Services<'m>) -> Self {
+        Self(LazyCell::new(Box::new(move || services)))
+    }
+}
+
+fn needs<'m>(snapshot: &SwarmIndex<'_>, model: &'m Model, cluster: &Cluster) -> Services<'m> {
     let ids: BTreeMap<_, _> = snapshot.secrets.iter().map(|secret| (secret.name.as_str(), &secret.id)).collect();
-    let mut needs = Needs::new();
+    let mut needs = Services::new();
     for route in model.served(cluster) {
         let network = route.network().cloned().map(Attached::Network);
         let secrets = route.asks.secrets().filter_map(|name| ids.get(name.as_str()).copied().cloned());
@@ -172,7 +191,7 @@ impl Roll {
         roll.fails_anyway &= !calm;
         let has = |attached: &Attached| deployed.has(attached);
         roll.held.retain(|attached, hold| {
-            let is_needed = needs.contains_key(attached) || now < after(hold.until, LONGEST);
+            let is_needed = needs.get(attached).is_some() || now < after(hold.until, LONGEST);
             is_needed && !(calm && has(attached))
         });
         roll.payers.retain(|_, pause| now < after(pause.until, QUIET.max(doubled(REST, pause.rolls))));
@@ -338,7 +357,7 @@ impl Admitted {
     }
 
     /// What waits for a moment, for whoever looks on; empty for nothing.
-    pub(crate) fn waiting(&self, snapshot: &Snapshot) -> Option<String> {
+    pub(crate) fn waiting(&self, snapshot: &SwarmIndex<'_>) -> Option<String> {
         if self.kept.iter().any(|kept| kept.why == Why::More) {
             return Some("proxies are replaced once, when no more networks and secrets come for 3 s".to_owned());
         }
@@ -349,7 +368,7 @@ impl Admitted {
     }
 
     /// Tells the owners of what waits for long.
-    pub(crate) fn problems(&self, snapshot: &Snapshot, needs: &Needs<'_>, proxies: &str) -> Vec<Problem> {
+    pub(crate) fn problems(&self, snapshot: &SwarmIndex<'_>, needs: &Needs<'_>, proxies: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         for Kept { what, why } in &self.kept {
             let title = what.title(snapshot);
@@ -386,7 +405,7 @@ impl Admitted {
 
 impl Attached {
     /// For people.
-    fn title(&self, snapshot: &Snapshot) -> String {
+    fn title(&self, snapshot: &SwarmIndex<'_>) -> String {
         let (kind, id, name) = match self {
             Self::Network(id) => {
                 let known = snapshot.networks.iter().find(|network| network.id == *id);

@@ -6,6 +6,7 @@
 //! What is new stays, too: somebody may have made it for a service that comes next. So does what the newest settings on
 //! the Swarm want, which a core with older ones does not know.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,21 +14,21 @@ use jiff::{SignedDuration, Timestamp};
 use crate::deployment::{Desired, Objects};
 use crate::ownership;
 use crate::plan::{Action, Step};
-use crate::swarm::{Config, Secret, Service, ServiceSpec, Snapshot};
+use crate::swarm::{Config, Secret, Service, ServiceSpec, Snapshot, SwarmIndex};
 use crate::units::{Cluster, ServiceId};
 
 /// For so long after it was made an object is new.
 const NEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether something was made a moment ago. A time far ahead says that clocks differ, and nothing of the age.
-pub(super) fn is_new(snapshot: &Snapshot, created: Option<Timestamp>) -> bool {
+pub(super) fn is_new(snapshot: &SwarmIndex<'_>, created: Option<Timestamp>) -> bool {
     created.is_some_and(|created| snapshot.observed_at.duration_since(created).abs() < NEW)
 }
 
 /// The objects of one service cluster that are not used and shall not be, once these steps are done.
-pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, steps: &[Step]) -> Vec<Step> {
+pub(super) fn of_cluster(snapshot: &SwarmIndex<'_>, cluster: &Cluster, objects: &Objects, steps: &[Step]) -> Vec<Step> {
     let services: Vec<_> = snapshot
-        .services()
+        .labelled()
         .filter(|service| ownership::is_ours(&service.spec.labels) && objects.names.contains(&service.spec.name))
         .collect();
     // While a service is being updated its tasks are of two kinds, and nothing is certain.
@@ -45,15 +46,18 @@ pub(super) fn of_cluster(snapshot: &Snapshot, cluster: &Cluster, objects: &Objec
     let previous = services.iter().filter(|service| !updated.contains(&service.id)).filter_map(|s| s.previous.as_ref());
     let specs: Vec<_> = services.iter().map(|service| &service.spec).chain(previous).collect();
     let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
-    let others = of_others(snapshot, &ids, steps);
     let mut unused = unused_configs(snapshot, cluster, objects, &services, &specs);
     unused.extend(unused_identities(snapshot, cluster, objects, &specs));
+    if unused.is_empty() {
+        return unused;
+    }
+    let others = of_others(snapshot, &ids, steps);
     unused.retain(|step| !mounted(&others, step));
     unused
 }
 
 /// The specs, those of before too, of all services but these, and but those that the steps remove.
-fn of_others<'a>(snapshot: &'a Snapshot, these: &BTreeSet<&ServiceId>, steps: &[Step]) -> Vec<&'a ServiceSpec> {
+fn of_others<'a>(snapshot: &'a SwarmIndex<'a>, these: &BTreeSet<&ServiceId>, steps: &[Step]) -> Vec<&'a ServiceSpec> {
     let goes = |service: &Service| {
         steps.iter().any(|step| matches!(&step.action, Action::RemoveService { id, .. } if *id == service.id))
     };
@@ -71,7 +75,7 @@ fn mounted(specs: &[&ServiceSpec], step: &Step) -> bool {
 }
 
 fn unused_configs(
-    snapshot: &Snapshot,
+    snapshot: &SwarmIndex<'_>,
     cluster: &Cluster,
     objects: &Objects,
     services: &[&Service],
@@ -81,8 +85,8 @@ fn unused_configs(
         specs.iter().flat_map(|spec| &spec.configs).map(|config| config.name.as_str()).collect();
     let wanted = objects.services().filter_map(|service| service.content.as_ref().ok());
     keep.extend(wanted.flat_map(|content| &content.configs).map(|config| config.name.as_str()));
-    let ids: BTreeSet<_> = services.iter().map(|service| &service.id).collect();
-    let live = snapshot.tasks().filter(|task| ids.contains(&task.service) && !task.state.is_terminal());
+    let tasks = services.iter().flat_map(|service| snapshot.tasks_of(&service.id));
+    let live = tasks.filter(|task| !task.state.is_terminal());
     let live: BTreeSet<_> = live.flat_map(|task| &task.configs).collect();
     let mine = |config: &&Config| ownership::cluster_of(&config.labels).as_ref() == Some(cluster);
     let unused = |config: &&Config| !keep.contains(config.name.as_str()) && !live.contains(&config.id);
@@ -91,7 +95,12 @@ fn unused_configs(
     configs.map(remove_config).collect()
 }
 
-fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, specs: &[&ServiceSpec]) -> Vec<Step> {
+fn unused_identities(
+    snapshot: &SwarmIndex<'_>,
+    cluster: &Cluster,
+    objects: &Objects,
+    specs: &[&ServiceSpec],
+) -> Vec<Step> {
     let used: BTreeSet<_> = specs.iter().flat_map(|spec| &spec.secrets).collect();
     let wanted = objects.services().filter_map(|service| service.content.as_ref().ok()?.identity.as_ref());
     let wanted: BTreeSet<_> = wanted.map(|identity| identity.name.as_str()).collect();
@@ -104,12 +113,12 @@ fn unused_identities(snapshot: &Snapshot, cluster: &Cluster, objects: &Objects, 
 }
 
 /// The objects of service clusters that the settings do not have any more, and networks that nobody needs.
-pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) -> Vec<Step> {
+pub(super) fn orphans(snapshot: &SwarmIndex<'_>, desired: &Desired, steps: &[Step]) -> Vec<Step> {
     let is_gone = |cluster: &Cluster| !desired.clusters.contains_key(cluster) && !desired.newest.wants_cluster(cluster);
     let gone = |labels: &crate::swarm::Labels| {
         ownership::cluster_of(labels).map_or(!desired.newest.is_unknown, |cluster| is_gone(&cluster))
     };
-    let others = of_others(snapshot, &BTreeSet::new(), steps);
+    let others = LazyCell::new(|| of_others(snapshot, &BTreeSet::new(), steps));
     let configs = sorted_configs(snapshot).into_iter().filter(|config| gone(&config.labels));
     let configs = configs.filter(|config| !is_new(snapshot, Some(config.created_at)));
     let identities = sorted_identities(snapshot).into_iter();
@@ -123,14 +132,14 @@ pub(super) fn orphans(snapshot: &Snapshot, desired: &Desired, steps: &[Step]) ->
 }
 
 /// Proxies' control networks that no service is attached to.
-fn unused_networks(snapshot: &Snapshot, desired: &Desired) -> impl Iterator<Item = Step> {
-    let specs = snapshot.services().flat_map(|service| [Some(&service.spec), service.previous.as_ref()]).flatten();
-    let used: BTreeSet<_> = specs.flat_map(|spec| &spec.networks).collect();
+fn unused_networks(snapshot: &SwarmIndex<'_>, desired: &Desired) -> impl Iterator<Item = Step> {
     let mut unused: Vec<_> = snapshot
         .networks
         .iter()
         .filter(|network| ownership::is_ours(&network.labels) && network.labels.contains_key(ownership::CLUSTER))
-        .filter(|network| !desired.networks.contains_key(&network.name) && !used.contains(&network.id))
+        .filter(|network| {
+            !desired.networks.contains_key(&network.name) && snapshot.on_network(&network.id).next().is_none()
+        })
         .filter(|network| !desired.newest.wants_network(&network.name) && !is_new(snapshot, network.created_at))
         .collect();
     unused.sort_by(|a, b| a.name.cmp(&b.name));

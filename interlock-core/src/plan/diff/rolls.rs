@@ -36,7 +36,7 @@ impl ServiceDiff<'_> {
             return None;
         }
         let is_new = |task: &&Task| service.spec.configs.iter().all(|config| task.configs.contains(&config.id));
-        let tasks = self.snapshot.tasks().filter(|task| task.service == service.id && task.serves());
+        let tasks = self.snapshot.tasks_of(&service.id).filter(|task| task.serves());
         Some(format!(" ({} of {all} tasks are new)", tasks.filter(is_new).count()))
     }
 
@@ -74,7 +74,7 @@ impl ServiceDiff<'_> {
         let known = self.attempt.and_then(|attempt| attempt.rolling.as_ref());
         let back = update.state == UpdateState::RollbackStarted;
         let known = known.filter(|rolling| rolling.began == update.started_at && rolling.back == back);
-        let tasks = self.snapshot.tasks().filter(|task| task.service == service.id && task.serves());
+        let tasks = self.snapshot.tasks_of(&service.id).filter(|task| task.serves());
         let mut up: BTreeSet<_> = tasks.map(|task| task.id.clone()).collect();
         let seen = self.snapshot.observed_at;
         let (mut moved, mut apart, mut proven) = (seen, SignedDuration::ZERO, false);
@@ -132,7 +132,7 @@ impl ServiceDiff<'_> {
 
     /// Says why an update did not work: what a task says, or else `why`.
     pub(super) fn failed(&self, service: &Service, why: &str) -> Problem {
-        let of_service = self.snapshot.tasks().filter(|task| task.service == service.id);
+        let of_service = self.snapshot.tasks_of(&service.id);
         let task_error = of_service.map(|task| task.error.as_str()).find(|error| !error.is_empty());
         Problem::new(
             Severity::Error,

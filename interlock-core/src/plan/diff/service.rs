@@ -12,11 +12,11 @@ use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject};
 use crate::proxy_config::Revision;
 use crate::swarm::placement;
-use crate::swarm::{Holder, Labels, Service, Snapshot};
+use crate::swarm::{Holder, Labels, Service, SwarmIndex};
 use crate::units::{Cluster, ConfigId, NetworkId, Role, SecretId};
 
 pub(super) struct ServiceDiff<'a> {
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a SwarmIndex<'a>,
     pub(super) cluster: &'a Cluster,
     pub(super) wanted: &'a OwnService,
     pub(super) attempt: Option<&'a Attempt>,
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 
 impl ServiceDiff<'_> {
     pub(super) fn plan(&self) -> (Vec<Step>, Outcome) {
-        let existing = self.snapshot.services().find(|service| service.spec.name == self.wanted.name);
+        let existing = self.snapshot.named(&self.wanted.name);
         if existing.is_none_or(|service| self.wanted.owns(self.snapshot, service))
             && let Some(problem) = self.no_node()
         {

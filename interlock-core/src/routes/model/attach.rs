@@ -15,7 +15,7 @@ use crate::ownership;
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::settings::{Extension, Settings};
 use crate::swarm::index::{Changes, Entry, Key, SwarmIndex};
-use crate::swarm::{Mode, Network, Service, Snapshot};
+use crate::swarm::{Mode, Network, Service};
 use crate::units::{Cluster, NetworkId, NetworkName, ServiceId, overlap};
 
 /// Why proxies must not be attached to a network. Its subnet comes first.
@@ -142,8 +142,7 @@ pub(super) type Verdicts = BTreeMap<(Cluster, NetworkId), Option<Unfit>>;
 
 /// What is known of addresses.
 pub(super) struct Ground<'a> {
-    snapshot: &'a Snapshot,
-    index: &'a SwarmIndex,
+    snapshot: &'a SwarmIndex<'a>,
     facts: &'a Facts,
     settings: &'a Settings,
     pools: &'a [IpNet],
@@ -154,20 +153,16 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn of(
-        (snapshot, index): (&'a Snapshot, &'a SwarmIndex),
-        settings: &'a Settings,
-        facts: &'a Facts,
-    ) -> Self {
+    pub(super) fn of(snapshot: &'a SwarmIndex<'a>, settings: &'a Settings, facts: &'a Facts) -> Self {
         let pools = match settings.network_pools.as_slice() {
             [] => snapshot.engine.address_pools(),
             pools => pools,
         };
         let attached = settings.clusters().map(|(cluster, extension)| {
-            let proxies = proxies(index, extension);
+            let proxies = proxies(snapshot, extension);
             (cluster, proxies.into_iter().flat_map(|service| &service.spec.networks).collect())
         });
-        Self { snapshot, index, facts, settings, pools, attached: attached.collect(), known: RefCell::default() }
+        Self { snapshot, facts, settings, pools, attached: attached.collect(), known: RefCell::default() }
     }
 
     /// What is known by now of the networks that were asked about.
@@ -221,7 +216,7 @@ impl<'a> Ground<'a> {
         // an address; older state files know of none.
         if network.subnets.is_empty()
             && !self.snapshot.engine.address_pools.is_empty()
-            && self.index.on_network(&network.id).0 > 0
+            && self.snapshot.addresses_on(&network.id).0 > 0
         {
             return Some(Unfit::Unknown);
         }
@@ -258,10 +253,10 @@ impl<'a> Ground<'a> {
     fn too_small(&self, extension: &Extension, network: &Network) -> Option<Unfit> {
         let subnet = *network.subnets.iter().find(|subnet| matches!(subnet, IpNet::V4(_)))?;
         // What is taken counts, not what somebody asks for.
-        let (tasks, services) = self.index.on_network(&network.id);
+        let (tasks, services) = self.snapshot.addresses_on(&network.id);
         let (tasks, services) = (tasks as u128, services as u128);
         let nodes = self.snapshot.nodes.len() as u128;
-        let deployed = proxies(self.index, extension).map_or(0, |service| match service.spec.mode {
+        let deployed = proxies(self.snapshot, extension).map_or(0, |service| match service.spec.mode {
             Mode::Replicated(tasks) => u128::from(tasks),
             Mode::Global => nodes,
             Mode::Job => 0,
@@ -276,15 +271,14 @@ impl<'a> Ground<'a> {
 }
 
 /// The service of a service cluster's proxies.
-fn proxies<'a>(index: &'a SwarmIndex, extension: &Extension) -> Option<&'a Service> {
-    let named = index.named(&extension.proxy_service_name).map(|entry| &*entry.service);
-    named.filter(|service| ownership::is_ours(&service.spec.labels))
+fn proxies<'a>(index: &SwarmIndex<'a>, extension: &Extension) -> Option<&'a Service> {
+    index.named(&extension.proxy_service_name).filter(|service| ownership::is_ours(&service.spec.labels))
 }
 
 /// Networks that proxies have and would not be given today, and trust in whoever runs an application.
-pub(crate) fn doubts(snapshot: &Snapshot, index: &SwarmIndex, settings: &Settings) -> Vec<Problem> {
+pub(crate) fn doubts(snapshot: &SwarmIndex<'_>, settings: &Settings) -> Vec<Problem> {
     let facts = Facts::default();
-    let ground = Ground::of((snapshot, index), settings, &facts);
+    let ground = Ground::of(snapshot, settings, &facts);
     let mut problems = Vec::new();
     for (cluster, extension) in settings.clusters() {
         for trusted in &extension.trusted_proxies {

@@ -10,8 +10,7 @@ use super::attach::{Facts, Ground, Unfit};
 use crate::ownership;
 use crate::ownership::core_name::Claims;
 use crate::settings::{self, Extension, Settings};
-use crate::swarm::index::SwarmIndex;
-use crate::swarm::{Network, PublishMode, STACK_LABEL, Secret, Service, Snapshot, Task};
+use crate::swarm::{Network, PublishMode, STACK_LABEL, Secret, Service, SwarmIndex, Task};
 use crate::units::{Cluster, NetworkId, NetworkName, NodeId, Port, ServiceId, overlap};
 
 /// How proxies reach a service's tasks.
@@ -30,7 +29,7 @@ pub(super) struct World<'a> {
     pub(super) secrets: BTreeMap<&'a str, &'a Secret>,
     networks: BTreeMap<&'a NetworkId, &'a Network>,
     nodes: BTreeMap<&'a NodeId, IpAddr>,
-    index: &'a SwarmIndex,
+    index: &'a SwarmIndex<'a>,
     /// Who goes by core's name, by network.
     claims: &'a Claims<'a>,
     /// The networks of the proxies that follow core, by the service's name.
@@ -42,7 +41,7 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(super) fn new(
-        (snapshot, index): (&'a Snapshot, &'a SwarmIndex),
+        snapshot: &'a SwarmIndex<'a>,
         settings: &'a Settings,
         claims: &'a Claims<'a>,
         facts: &'a Facts,
@@ -63,10 +62,10 @@ impl<'a> World<'a> {
             secrets: snapshot.secrets.iter().map(|secret| (secret.name.as_str(), secret)).collect(),
             networks: attachable.map(|network| (&network.id, network)).collect(),
             nodes: snapshot.nodes.iter().filter_map(|node| Some((&node.id, node.address?))).collect(),
-            index,
+            index: snapshot,
             claims,
             attached: facts.ours().map(|service| (&*service.spec.name, &*service.spec.networks)).collect(),
-            ground: Ground::of((snapshot, index), settings, facts),
+            ground: Ground::of(snapshot, settings, facts),
             mesh: snapshot.networks.iter().filter(|it| it.ingress).flat_map(|it| it.subnets.clone()).collect(),
         }
     }
@@ -158,7 +157,7 @@ impl<'a> World<'a> {
 
     /// The addresses of the tasks that serve, sorted. A task without an address there yet is none of them.
     pub(super) fn targets(&self, service: &Service, reach: &Reach, port: Port) -> Vec<SocketAddr> {
-        let tasks = self.index.tasks(&service.id).iter().filter(|task| task.serves());
+        let tasks = self.index.tasks_of(&service.id).filter(|task| task.serves());
         let mut targets: Vec<_> = tasks.filter_map(|task| self.target(task, reach, port)).collect();
         targets.sort_unstable();
         targets.dedup();

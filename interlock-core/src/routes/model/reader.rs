@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::attach::{Allows, Facts, Verdicts};
 use super::budget::{Budgets, Sums};
 use super::reach::World;
-use super::{Known, Model, Pace, Pricing, Read, Refused, Remembered, Route, read_one};
+use super::{Known, Model, Needed, Pace, Pricing, Read, Refused, Remembered, Route, read_one};
 use crate::ownership::core_name::{Claim, Claims};
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -95,7 +95,7 @@ impl Reader {
     /// changed.
     pub(crate) fn read(
         &mut self,
-        (snapshot, index, changes): (&Snapshot, &SwarmIndex, &Changes),
+        (snapshot, changes): (&SwarmIndex<'_>, &Changes),
         settings: &Settings,
         claims: &Claims<'_>,
         pricing: Pricing,
@@ -103,7 +103,7 @@ impl Reader {
     ) -> (Model, Vec<Problem>) {
         self.facts.renew(changes);
         let facts = std::mem::take(&mut self.facts);
-        let world = World::new((snapshot, index), settings, claims, &facts);
+        let world = World::new(snapshot, settings, claims, &facts);
         let overlays: Vec<_> = snapshot.networks.iter().flat_map(|network| network.subnets.iter().copied()).collect();
         let budgets = Budgets::of(pricing, settings, snapshot.engine.config_limit(), &overlays);
         let mut around = Surroundings::of(snapshot, settings, claims, &facts);
@@ -121,10 +121,10 @@ impl Reader {
         let nobody = Refused::new();
         let refused = known.refused.unwrap_or(&nobody);
         let mut changed = Difference::default();
-        for entry in changes.gone.iter().filter(|entry| index.at(&Key::of(&entry.service)).is_none()) {
+        for entry in changes.gone.iter().filter(|entry| snapshot.at(&Key::of(&entry.service)).is_none()) {
             self.forget(&entry.service, &mut changed);
         }
-        for (key, entry) in self.due(index, changes, is_known, refused) {
+        for (key, entry) in self.due(snapshot, changes, is_known, refused) {
             let service = &entry.service;
             let remembered = Remembered {
                 labels: known.last_good.and_then(|known| known.get(&service.id)),
@@ -141,6 +141,7 @@ impl Reader {
         self.surroundings = Some(around);
         if !changed.is_empty() {
             changed.apply(Arc::make_mut(&mut self.model.routes), Route::order);
+            Arc::make_mut(&mut self.model.needed).renew(&changed);
         }
         self.sums.renew(&changed, &self.model.routes, snapshot.engine.config_limit());
         let told = self.told.iter().filter_map(|key| self.services.get(key));
@@ -148,7 +149,10 @@ impl Reader {
         let mut model = self.model.clone();
         match self.sums.fit(&budgets) {
             Some(bytes) => model.bytes = bytes,
-            None => problems.extend(budgets.fit(&mut model)),
+            None => {
+                problems.extend(budgets.fit(&mut model));
+                model.needed = Arc::new(Needed::of(&model.routes));
+            }
         }
         self.facts = facts;
         (model, problems)
@@ -157,7 +161,7 @@ impl Reader {
     /// The services that have to be read.
     fn due(
         &self,
-        index: &SwarmIndex,
+        index: &SwarmIndex<'_>,
         changes: &Changes,
         is_known: bool,
         refused: &Refused,
@@ -168,7 +172,7 @@ impl Reader {
         let entry = |key: &Key| Some((key.clone(), Arc::clone(index.at(key)?)));
         let of_refused = self.refused.keys().chain(refused.keys()).filter_map(|id| index.service(id));
         let come = changes.come.iter().map(|entry| &entry.service);
-        let keys = come.chain(of_refused).map(|service| Key::of(service));
+        let keys = come.map(Arc::as_ref).chain(of_refused).map(Key::of);
         keys.chain(self.restless.iter().cloned()).filter_map(|key| entry(&key)).collect()
     }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,8 +39,9 @@ impl Story {
     /// A look one second later, when these services need their networks; and an update if one follows, which takes no time.
     fn look(&mut self, needed: &str) -> Admitted {
         self.now += SignedDuration::from_secs(1);
-        let needed_by: BTreeMap<_, _> =
+        let needed_by: Services<'_> =
             needed.split_whitespace().map(|name| (Attached::Network(name.into()), BTreeSet::from([name]))).collect();
+        let needed_by = Needs::from(needed_by);
         let service = Service {
             id: "p".into(),
             version: 1,
@@ -163,7 +164,7 @@ fn h8_who_needs_something_new_again_and_again_waits_longer_and_longer() {
         for n in from..to {
             story.now += SignedDuration::from_secs(1);
             let (network, owner) = (Attached::Network(format!("n{n}").as_str().into()), BTreeSet::from(["flaps"]));
-            let mut needs = BTreeMap::from([(network, owner)]);
+            let mut needs = Services::from([(network, owner)]);
             let mut needed = attachments(&format!("demo n{n} {other}"));
             if other.is_empty() {
                 needed = attachments(&format!("demo n{n}"));
@@ -179,6 +180,7 @@ fn h8_who_needs_something_new_again_and_again_waits_longer_and_longer() {
                 virtual_ips: Vec::new(),
                 update: story.update.clone(),
             };
+            let needs = Needs::from(needs);
             let planned = story.planned.clone();
             let mut roll =
                 Roll::looked(story.roll.as_ref(), &service, &story.deployed, None, planned.as_ref(), &needs, story.now);
