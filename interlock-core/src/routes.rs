@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::labels;
-use crate::labels::options::{Canary, RedirectTarget, RouteOptions};
+use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::routes::model::{Certificate, Model, Route, Tls};
 use crate::settings::HostPolicy;
@@ -196,17 +196,10 @@ impl<'a> Location<'a> {
         let Some(elder) = self.members.first().copied() else { return Ok(Vec::new()) };
         let mut differ: Vec<_> = self.options.differences(&route.asks.options).into_iter().collect();
         if self.rewrite != route.rewrite {
-            differ.push("context_root_rewrite".to_owned());
+            differ.push("context_root_rewrite");
         }
-        let own = serde_json::to_value(&route.asks.options).unwrap_or_default();
-        // Tasks that are spoken to in another protocol answer nothing, whichever of the two is the default.
-        let protects = |name: &str| {
-            let harmless = labels::harmless(name);
-            harmless.is_some_and(|harmless| own.get(name).is_some_and(|asked| asked != harmless))
-        };
-        let decides = |name: &&String| *name == "backend_protocol" || protects(name);
-        if let Some(label) = differ.iter().find(decides) {
-            return Err(vec![unprotected(route, elder, label)]);
+        if let Some(option) = differ.iter().find(|option| labels::must_agree(option, &route.asks.options)) {
+            return Err(vec![unprotected(route, elder, option)]);
         }
         if self.rewrite && !route.asks.canaries.is_empty() {
             return Err(vec![canary_beside_rewrite(route, elder)]);
@@ -214,8 +207,8 @@ impl<'a> Location<'a> {
         let mut problems: Vec<_> = differ
             .iter()
             .map(|label| {
-                let value = if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
-                overruled(route, elder, label_of(label, &own), &value)
+                let value = if *label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
+                overruled(route, elder, label_of(label, &route.asks.options), &value)
             })
             .collect();
         let is_same =
@@ -244,9 +237,9 @@ impl<'a> Location<'a> {
 }
 
 /// The label behind an option's name.
-fn label_of<'n>(option: &'n str, own: &serde_json::Value) -> &'n str {
+fn label_of<'n>(option: &'n str, own: &RouteOptions) -> &'n str {
     match option {
-        "balance" if own["balance"] == "ip_hash" => "ip_hash",
+        "balance" if own.balance == Balance::IpHash => "ip_hash",
         "balance" => "sticky_session_cookie",
         other => other,
     }

@@ -25,7 +25,7 @@ fn the_list_of_labels_is_current() {
     let mut text = String::new();
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };
-        let protects = if label.protects.is_some() { " *protects*" } else { "" };
+        let protects = if label.guard.protects() { " *protects*" } else { "" };
         writeln!(text, "## `{PREFIX}{}`{own}{protects}\n\n{}\n", label.key, label.doc).unwrap();
         writeln!(text, "- Value: {}\n- Example: `{}`\n- Without it: {}\n", label.syntax, label.example, label.default)
             .unwrap();

@@ -4,111 +4,19 @@
 //! names of the fields are those of the labels, and so are the keys of the JSON that extensions get.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::units::{CookieName, HostPattern, Invalid, PathPrefix, SecretName, text_type};
+use crate::units::{CookieName, HostPattern, Invalid, text_type};
 
 pub(crate) mod headers;
 
+pub use super::RouteOptions;
 pub use headers::{HeaderEdit, HeaderName, HeaderValue};
 
-/// What a route asks for, as far as the services that share its requests have to agree on it. Long lists are shared by all that have
-/// them: each host and path of a route has its options.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteOptions {
-    /// What its tasks speak.
-    #[serde(skip_serializing_if = "is_default")]
-    pub backend_protocol: BackendProtocol,
-    /// The secret with the authorities that a task's certificate has to be signed by; `None` to take any.
-    #[serde(skip_serializing_if = "is_default")]
-    pub ssl_backend_ca: Option<SecretName>,
-    /// Whether plain HTTP is redirected to HTTPS.
-    #[serde(skip_serializing_if = "is_default")]
-    pub ssl_only: bool,
-    /// Paths whose idle connections are kept for long.
-    #[serde(skip_serializing_if = "is_default")]
-    pub websocket_endpoints: Arc<Vec<PathPrefix>>,
-    /// How a task is chosen.
-    #[serde(skip_serializing_if = "is_default")]
-    pub balance: Balance,
-    /// The largest request body; zero for any.
-    #[serde(skip_serializing_if = "is_default")]
-    pub max_body_size: Option<ByteSize>,
-    /// How long a task may take to take a connection.
-    #[serde(skip_serializing_if = "is_default")]
-    pub connect_timeout: Option<TimeSpan>,
-    /// The longest pause of a task's answer.
-    #[serde(skip_serializing_if = "is_default")]
-    pub read_timeout: Option<TimeSpan>,
-    /// The longest pause in sending to a task.
-    #[serde(skip_serializing_if = "is_default")]
-    pub send_timeout: Option<TimeSpan>,
-    /// How many requests a client address may send.
-    #[serde(skip_serializing_if = "is_default")]
-    pub rate_limit: Option<RateLimit>,
-    /// The client addresses that may send requests; all when empty.
-    #[serde(skip_serializing_if = "is_default")]
-    pub allow: Arc<Vec<IpNet>>,
-    /// The secret with the users that may send requests.
-    #[serde(skip_serializing_if = "is_default")]
-    pub basic_auth: Option<SecretName>,
-    /// Whether its application may get paths that applications read in different ways, on a host whose paths are protected differently.
-    #[serde(skip_serializing_if = "is_default")]
-    pub raw_paths: bool,
-    /// How long browsers shall use HTTPS alone, in seconds.
-    #[serde(skip_serializing_if = "is_default")]
-    pub hsts: Option<u32>,
-    /// Whether answers are compressed.
-    #[serde(skip_serializing_if = "is_default")]
-    pub compress: bool,
-    /// Headers that requests are given, or that are taken from them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub request_headers: Arc<Vec<HeaderEdit>>,
-    /// Headers that answers are given, or that are taken from them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub response_headers: Arc<Vec<HeaderEdit>>,
-}
-
-impl RouteOptions {
-    /// Whether the route asks for nothing.
-    pub fn is_plain(&self) -> bool {
-        is_default(self)
-    }
-
-    /// Whether requests for the route need nothing said about them: how a task is chosen is said elsewhere.
-    pub(crate) fn is_plain_but_balance(&self) -> bool {
-        Self { balance: Balance::default(), ..self.clone() }.is_plain()
-    }
-
-    /// The options that differ, by the names of their labels.
-    pub(crate) fn differences(&self, other: &Self) -> BTreeSet<String> {
-        if self == other {
-            return BTreeSet::new();
-        }
-        let (Ok(Value::Object(one)), Ok(Value::Object(two))) =
-            (serde_json::to_value(self), serde_json::to_value(other))
-        else {
-            return BTreeSet::new();
-        };
-        let keys = one.keys().chain(two.keys());
-        keys.filter(|key| one.get(*key) != two.get(*key)).cloned().collect()
-    }
-
-    /// The secrets that proxies need for it.
-    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
-        self.ssl_backend_ca.iter().chain(&self.basic_auth)
-    }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -149,7 +57,7 @@ impl BackendProtocol {
     }
 
     /// The same over TLS.
-    pub(crate) const fn over_tls(self) -> Self {
+    pub(super) const fn over_tls(self) -> Self {
         match self {
             Self::Http | Self::Https => Self::Https,
             Self::Grpc | Self::Grpcs => Self::Grpcs,
@@ -222,6 +130,11 @@ impl TimeSpan {
             return Ok(time);
         }
         Err(Invalid::new("is not a time of whole seconds", RIGHT))
+    }
+
+    /// Its length in seconds; a part of one does not count.
+    pub(crate) fn seconds(self) -> u32 {
+        u32::try_from(self.millis / 1000).unwrap_or(u32::MAX)
     }
 
     /// Reads a time within bounds.
@@ -438,43 +351,6 @@ fn named(text: &str) -> Result<(&str, Option<Token>), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_differs_is_told_by_the_labels_names() {
-        let one = RouteOptions { compress: true, rate_limit: "10".parse().ok(), ..RouteOptions::default() };
-        let other = RouteOptions { rate_limit: "10,20".parse().ok(), ..RouteOptions::default() };
-        let names: Vec<_> = one.differences(&other).into_iter().collect();
-        assert_eq!(names, ["compress", "rate_limit"]);
-        assert!(one.differences(&one).is_empty() && RouteOptions::default().is_plain() && !one.is_plain());
-    }
-
-    #[test]
-    fn options_survive_the_way_to_an_extension() {
-        let options = RouteOptions {
-            backend_protocol: BackendProtocol::Grpcs,
-            ssl_backend_ca: "ca".parse().ok(),
-            ssl_only: true,
-            websocket_endpoints: vec!["/ws".parse().expect("a path")].into(),
-            balance: Balance::Cookie("session".parse().expect("a cookie")),
-            max_body_size: "10m".parse().ok(),
-            connect_timeout: "250ms".parse().ok(),
-            read_timeout: "1d".parse().ok(),
-            send_timeout: "30s".parse().ok(),
-            rate_limit: "10,20".parse().ok(),
-            allow: vec!["10.0.0.0/8".parse().expect("a network")].into(),
-            basic_auth: "staff".parse().ok(),
-            raw_paths: true,
-            hsts: Some(31_536_000),
-            compress: true,
-            request_headers: headers::edits("X-A: b; -X-C").expect("headers").into(),
-            response_headers: headers::edits("X-Frame-Options: DENY").expect("headers").into(),
-        };
-        let json = serde_json::to_string(&options).expect("JSON");
-        assert_eq!(serde_json::from_str::<RouteOptions>(&json).expect("options"), options, "{json}");
-        assert_eq!(serde_json::to_string(&RouteOptions::default()).expect("JSON"), "{}");
-        assert!(serde_json::from_str::<RouteOptions>(r#"{"unheard_of":1}"#).is_err());
-        assert!(serde_json::from_str::<RouteOptions>(r#"{"max_body_size":"1m; x"}"#).is_err());
-    }
 
     #[test]
     fn values_have_bounds() {

@@ -3,13 +3,15 @@
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::Serialize;
 
 use crate::labels::options::{RedirectTarget, url_host};
 use crate::problem::shown;
 use crate::units::{HostPattern, Invalid, PathPrefix, network};
 
 /// Where requests go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BackendMode {
     /// To each task.
     #[default]
@@ -31,7 +33,8 @@ impl FromStr for BackendMode {
 }
 
 /// Whether a TLS upstream's certificate is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TlsVerify {
     /// It is not.
     None,
@@ -52,7 +55,7 @@ impl FromStr for TlsVerify {
 }
 
 /// A redirect: requests for one URL are sent to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Redirect {
     /// Whether the source is an https URL.
     pub from_https: bool,
