@@ -24,7 +24,6 @@ pub use findings::MOST_FINDINGS;
 pub(crate) use protection::{must_agree, protect_alike, protect_as_much};
 pub use row::{Addresses, Guard, Label, Passthrough, Scope};
 pub use table::{RouteLabels, RouteOptions, TABLE};
-pub(crate) use values::names_usual_port;
 pub use values::{BackendMode, Redirect, TlsVerify};
 
 /// What all keys begin with.

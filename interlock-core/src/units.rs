@@ -19,6 +19,7 @@ mod host;
 mod networks;
 mod path;
 mod role;
+mod url;
 mod version;
 
 #[cfg(any(feature = "docker", feature = "grpc"))]
@@ -29,6 +30,7 @@ pub use host::{Host, HostPattern};
 pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;
 pub use role::Role;
+pub(crate) use url::Url;
 pub use version::ProxyVersion;
 
 /// Why a text is not a value of the type: what is wrong and what would be right, as two lower-case phrases.

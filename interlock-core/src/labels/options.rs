@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{CookieName, HostPattern, Invalid, text_type};
+use crate::units::{CookieName, HostPattern, Invalid, Url, text_type};
 
 pub(crate) mod headers;
 
@@ -242,8 +242,51 @@ impl FromStr for RateLimit {
 /// them, with the host in canonical form. The request's own path and query are put behind it, so that it has no slash at its end when it is a host alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RedirectTarget(String);
-text_type!(RedirectTarget);
+pub struct RedirectTarget {
+    text: String,
+    site: Option<Site>,
+}
+
+/// Where requests come in for a host: the scheme, at its usual port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Site {
+    /// Whether the scheme is https.
+    pub(crate) is_https: bool,
+    /// The host.
+    pub(crate) host: HostPattern,
+}
+
+impl RedirectTarget {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The site that requests are sent to; `None` at another port than the usual one, where proxies need not serve it.
+    pub(crate) fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+}
+
+impl fmt::Display for RedirectTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for RedirectTarget {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<RedirectTarget> for String {
+    fn from(target: RedirectTarget) -> Self {
+        target.text
+    }
+}
 
 impl FromStr for RedirectTarget {
     type Err = Invalid;
@@ -251,13 +294,11 @@ impl FromStr for RedirectTarget {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const RIGHT: &str = "write a target like https://new.example.com";
         let harmless = |b: u8| b.is_ascii_alphanumeric() || b":/?&=#%.,_~+@!*()-".contains(&b);
-        let Some((_, host)) = url_host(text) else {
+        let Some(url) = Url::of(text) else {
             return Err(Invalid::new("has a target that is not an http or https URL", RIGHT));
         };
         // An internationalised name has another form than it was written in.
-        let (scheme, rest) = text.split_once("://").unwrap_or_default();
-        let rest = rest.find([':', '/', '?', '#']).map_or("", |end| &rest[end..]);
-        let text = format!("{scheme}://{host}{rest}");
+        let mut text = format!("{}://{}{}", url.scheme, url.host, url.rest);
         if let Some(c) = text.chars().find(|c| !u8::try_from(*c).is_ok_and(harmless)) {
             let wrong = format!("has a target with the character `{}`, which is not allowed", c.escape_debug());
             return Err(Invalid::new(wrong, RIGHT));
@@ -270,25 +311,12 @@ impl FromStr for RedirectTarget {
             return Err(Invalid::new("has a target with a `%` that encodes nothing", "write a plain one as %25"));
         }
         let is_host = text.matches('/').count() == 3;
-        Ok(Self(text.strip_suffix('/').filter(|_| is_host).map_or(text.clone(), str::to_owned)))
-    }
-}
-
-/// Whether a URL is https, and its host. `None` when it is no URL of a host, or has a user's name in it.
-pub(crate) fn url_host(url: &str) -> Option<(bool, HostPattern)> {
-    let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return None,
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.split_once(':') {
-        Some((host, port)) => port.parse::<crate::units::Port>().ok().map(|_| host)?,
-        None => authority,
-    };
-    match host.parse() {
-        Ok(HostPattern::Exact(host)) => Some((https, HostPattern::Exact(host))),
-        _ => None,
+        if is_host && text.ends_with('/') {
+            text.pop();
+        }
+        let usual = url.has_usual_port();
+        let site = Site { is_https: url.is_https(), host: HostPattern::Exact(url.host) };
+        Ok(Self { text, site: usual.then_some(site) })
     }
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::labels::options::{RedirectTarget, url_host};
+use crate::labels::options::{RedirectTarget, Site};
 use crate::problem::shown;
-use crate::units::{HostPattern, Invalid, PathPrefix, network};
+use crate::units::{HostPattern, Invalid, PathPrefix, Url, network};
 
 /// Where requests go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -147,31 +147,16 @@ const REDIRECT: &str = "write pairs like http://old.example.com,https://new.exam
 fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from, to) = pair.split_once(',').ok_or_else(|| Invalid::new("has a redirect without a target", REDIRECT))?;
     let (from, to) = (from.trim(), to.trim());
-    let (from_https, from_host) =
-        url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
-    if !is_whole_host(from) {
+    let Some(url) = Url::of(from) else { return Err(Invalid::new("has a source that is no URL", REDIRECT)) };
+    if !matches!(url.rest, "" | "/") {
         // All requests for the host are redirected, not those for a path or port alone.
         return Err(Invalid::new("has a source with a path, query or port", REDIRECT));
     }
+    let from = Site { is_https: url.is_https(), host: HostPattern::Exact(url.host) };
     let to: RedirectTarget = to.parse()?;
-    let (own_scheme, own_host) = url_host(to.as_str()).unzip();
-    if own_scheme == Some(from_https) && own_host.as_ref() == Some(&from_host) && names_usual_port(to.as_str()) {
+    if to.site() == Some(&from) {
         // The request's own path is put behind the target, so that no other path makes an end of it.
         return Err(Invalid::new("redirects a host to itself", REDIRECT));
     }
-    Ok(Redirect { from_https, from_host, to })
-}
-
-/// Whether nothing but a slash follows the host of a URL.
-fn is_whole_host(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.find([':', '/', '?', '#']).is_none_or(|end| &rest[end..] == "/")
-}
-
-/// Whether a URL's port is the one that its scheme means.
-pub(crate) fn names_usual_port(url: &str) -> bool {
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let usual = if scheme == "https" { "443" } else { "80" };
-    authority.split_once(':').is_none_or(|(_, port)| port == usual)
+    Ok(Redirect { from_https: from.is_https, from_host: from.host, to })
 }

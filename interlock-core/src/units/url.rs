@@ -58,7 +58,8 @@ mod tests {
         for usual in ["http://a.example.com", "http://a.example.com:80/", "https://a.example.com:443?x"] {
             assert!(Url::of(usual).unwrap().has_usual_port(), "{usual}");
         }
-        for wrong in ["", "ftp://a.example.com", "//a.example.com", "http://u@a.example.com", "http://a.example.com:x"] {
+        for wrong in ["", "ftp://a.example.com", "//a.example.com", "http://u@a.example.com", "http://a.example.com:x"]
+        {
             assert_eq!(Url::of(wrong), None, "{wrong}");
         }
         assert_eq!(Url::of("http://*.example.com"), None);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Refusal;
 use super::reach::World;
-use crate::labels::options::{Balance, Canary, RouteOptions, TimeSpan, url_host};
-use crate::labels::{Addresses, Label, Passthrough, Redirect, RouteLabels, TABLE, TlsVerify, names_usual_port};
+use crate::labels::options::{Balance, Canary, RouteOptions, Site, TimeSpan};
+use crate::labels::{Addresses, Label, Passthrough, Redirect, RouteLabels, TABLE, TlsVerify};
 use crate::ownership;
 use crate::settings::{Extension, SecretPolicy};
 use crate::swarm::{Labels, STACK_LABEL, Secret, Service};
@@ -264,21 +264,21 @@ fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
 
 /// A host from which redirects lead back to it. With `ssl_only` each host without one of its own is redirected from http to https.
 fn circle(redirects: &[Redirect], hosts: &[HostPattern], ssl_only: bool) -> Option<HostPattern> {
-    let target = |to: &str| url_host(to).filter(|_| names_usual_port(to));
-    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| ((false, host.clone()), Some((true, host.clone()))));
-    let of_labels = redirects.iter().rev();
-    let of_labels = of_labels.map(|from| ((from.from_https, from.from_host.clone()), target(from.to.as_str())));
+    let site = |is_https, host: &HostPattern| Site { is_https, host: host.clone() };
+    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| (site(false, host), Some(site(true, host))));
+    let source = |redirect: &Redirect| site(redirect.from_https, &redirect.from_host);
+    let of_labels = redirects.iter().rev().map(|redirect| (source(redirect), redirect.to.site().cloned()));
     // The first of a host decides.
     let next: BTreeMap<_, _> = upgraded.chain(of_labels).collect();
     // Each place is gone through once, whatever the ways have in common.
     let mut seen = BTreeSet::new();
     redirects.iter().find_map(|redirect| {
-        let start = (redirect.from_https, redirect.from_host.clone());
+        let start = source(redirect);
         let mut way = BTreeSet::new();
         let mut place = Some(&start);
         while let Some(here) = place {
             if way.contains(here) {
-                return Some(here.1.clone());
+                return Some(here.host.clone());
             }
             if !seen.insert(here.clone()) {
                 return None;
