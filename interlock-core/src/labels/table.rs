@@ -335,7 +335,7 @@ labels! {
         counterexample: "lots",
         doc: "The largest request body. The proxies answer larger ones with 413.",
         inherited: true,
-        passthrough: Ignored,
+        passthrough: Refused,
         guard: Withholds,
         off: "0",
         read: str::parse,

@@ -61,8 +61,8 @@ fn a_row_reads_fills_and_looks_at_one_field() {
 fn a_label_that_protects_is_not_ignored_with_passthrough() {
     let ignored = TABLE.iter().filter(|label| label.guard.protects() && label.passthrough == Passthrough::Ignored);
     let ignored: Vec<_> = ignored.map(|label| label.key).collect();
-    // With passthrough the service's own TLS is what clients see, and the authorities are only read for a label that is refused.
-    assert_eq!(ignored, ["ssl_backend", "ssl_backend_ca", "max_body_size"]);
+    // TLS goes to the service as it is, and the authorities protect only together with a label that is refused.
+    assert_eq!(ignored, ["ssl_backend", "ssl_backend_ca"]);
 }
 
 #[test]
