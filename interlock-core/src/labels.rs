@@ -97,6 +97,11 @@ pub(crate) fn may_have_no_port(labels: &Labels) -> bool {
     dialects::of(labels).may_have_no_port()
 }
 
+/// The labels that make an option, in the order of the table.
+pub(crate) fn of_option(option: &'static str) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter(move |label| label.option == Some(option)).map(|label| label.key)
+}
+
 /// The values of the labels that name hosts, as they are written.
 pub fn hosts(labels: &Labels) -> impl Iterator<Item = &str> {
     const HOSTS: &str = "com.docker.lb.hosts";

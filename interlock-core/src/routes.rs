@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::labels;
-use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions};
+use crate::labels::options::{Canary, RedirectTarget, RouteOptions};
 use crate::problem::{Effect, Problem, Severity, Subject, shown};
 use crate::routes::model::{Certificate, Model, Route, Tls};
 use crate::settings::HostPolicy;
@@ -199,7 +199,7 @@ impl<'a> Location<'a> {
             differ.push("context_root_rewrite");
         }
         if let Some(option) = differ.iter().find(|option| labels::must_agree(option, &route.asks.options)) {
-            return Err(vec![unprotected(route, elder, option)]);
+            return Err(vec![unprotected(route, elder, label_of(option, route, elder))]);
         }
         if self.rewrite && !route.asks.canaries.is_empty() {
             return Err(vec![canary_beside_rewrite(route, elder)]);
@@ -208,7 +208,7 @@ impl<'a> Location<'a> {
             .iter()
             .map(|label| {
                 let value = if *label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
-                overruled(route, elder, label_of(label, &route.asks.options), &value)
+                overruled(route, elder, label_of(label, route, elder), &value)
             })
             .collect();
         let is_same =
@@ -236,13 +236,10 @@ impl<'a> Location<'a> {
     }
 }
 
-/// The label behind an option's name.
-fn label_of<'n>(option: &'n str, own: &RouteOptions) -> &'n str {
-    match option {
-        "balance" if own.balance == Balance::IpHash => "ip_hash",
-        "balance" => "sticky_session_cookie",
-        other => other,
-    }
+/// The label by which two routes ask for different options: one that the first of them has, or else the other.
+fn label_of(option: &'static str, route: &Route, elder: &Route) -> &'static str {
+    let written = |route: &Route| labels::of_option(option).find(|key| route.labels.contains_key(&route.label(key)));
+    written(route).or_else(|| written(elder)).unwrap_or(option)
 }
 
 fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem {

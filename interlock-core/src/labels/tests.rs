@@ -65,6 +65,14 @@ fn a_label_that_protects_is_not_ignored_with_passthrough() {
     assert_eq!(ignored, ["ssl_backend", "ssl_backend_ca"]);
 }
 
+/// Where paths of a host differ in one of these, ambiguous paths are refused: `raw_paths` is how a service gets them all the same.
+#[test]
+fn raw_paths_names_the_labels_about_access() {
+    let doc = TABLE.iter().find(|label| label.key == "raw_paths").unwrap().doc;
+    let access: Vec<_> = TABLE.iter().filter(|label| label.guard == Guard::Access).map(|label| label.key).collect();
+    assert!(access.len() > 1 && access.iter().all(|key| doc.contains(key)), "{access:?}: {doc}");
+}
+
 #[test]
 fn a_switch_that_is_off_asks_for_no_protection_however_it_is_written() {
     let of = |more: &[(&str, &str)]| labels(&[&[("hosts", "a.example.com"), ("port", "80")], more].concat());
