@@ -19,6 +19,8 @@ mod host;
 mod networks;
 mod path;
 mod role;
+mod size;
+mod time;
 mod url;
 mod version;
 
@@ -30,6 +32,8 @@ pub use host::{Host, HostPattern};
 pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;
 pub use role::Role;
+pub use size::ByteSize;
+pub use time::TimeSpan;
 pub(crate) use url::Url;
 pub use version::ProxyVersion;
 

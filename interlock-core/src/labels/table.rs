@@ -11,7 +11,7 @@ use super::options::{
 use super::row::Guard::{Access, Agree, Nothing, Withholds};
 use super::row::Passthrough::{Holds, Ignored, Refused};
 use super::row::{Addresses, Guard, Label, RouteOption, Scope, labels};
-use super::values::{BackendMode, Redirect, TlsVerify, boolean, hosts, networks, number, paths, redirects};
+use super::values::{BackendMode, Redirect, TlsVerify, body_size, boolean, hosts, networks, number, paths, redirects};
 use crate::units::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, SecretName};
 
 labels! {
@@ -338,7 +338,7 @@ labels! {
         passthrough: Refused,
         guard: Withholds,
         off: "0",
-        read: str::parse,
+        read: body_size,
         option max_body_size: Option<ByteSize> = |route| route.max_body_size.clone(),
     }
     connect_timeout: TimeSpan {

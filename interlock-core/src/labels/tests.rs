@@ -206,6 +206,18 @@ fn a_label_is_told_as_its_owner_wrote_it() {
 }
 
 #[test]
+fn a_size_of_a_body_has_six_digits_and_is_off_at_zero_in_any_unit() {
+    let label = TABLE.iter().find(|label| label.key == "max_body_size").unwrap();
+    assert!(["0", "0k", "000M"].iter().all(|off| label.is_off(off)));
+    for right in ["1", "100M", "999999g"] {
+        assert!(!label.is_off(right) && kinds(&[("hosts", "a.example.com"), (label.key, right)]).is_empty(), "{right}");
+    }
+    for wrong in ["", "m", "1mm", "1.5m", "1234567", "0000000", "-1", "1m ", "1t"] {
+        assert_eq!(kinds(&[("hosts", "a.example.com"), (label.key, wrong)]), [FindingKind::Bad], "{wrong}");
+    }
+}
+
+#[test]
 fn redirect_targets_cannot_break_out() {
     for wrong in [
         "http://old.example.com,https://new.example.com/;}location / {",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::labels::options::{RedirectTarget, Site};
 use crate::problem::shown;
-use crate::units::{HostPattern, Invalid, PathPrefix, Url, network};
+use crate::units::{ByteSize, HostPattern, Invalid, PathPrefix, Url, network};
 
 /// Where requests go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -136,6 +136,20 @@ pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
             "write a number in that range, in digits, like 1",
         )
     })
+}
+
+/// The size of a body, in lower case. No body is `0`, in whatever unit it is written.
+pub(super) fn body_size(text: &str) -> Result<ByteSize, Invalid> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+    match lower.parse::<ByteSize>() {
+        Ok(size) if digits <= 6 && size.bytes() == 0 => "0".parse(),
+        Ok(size) if digits <= 6 => Ok(size),
+        _ => {
+            let right = "write a number of at most six digits with k, m or g behind it, like 32m";
+            Err(Invalid::new("is not a size", right))
+        }
+    }
 }
 
 pub(super) fn redirects(text: &str) -> Result<Vec<Redirect>, Invalid> {
