@@ -4,27 +4,26 @@
 //! [`Finding`]; nothing is guessed. A service is taken as a whole: one bad label, and none of its labels count.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::labels::options::{BackendProtocol, ByteSize, Canary, HeaderEdit, RateLimit, TimeSpan};
 use crate::swarm::Labels;
-use crate::units::{Cluster, CookieName, HostPattern, Invalid, NetworkName, PathPrefix, Port, RouteName, SecretName};
+use crate::units::{Invalid, RouteName};
 
 mod dialects;
 mod findings;
 pub mod options;
 mod protection;
+mod route;
+mod row;
 mod table;
 mod values;
 
 use findings::Findings;
 pub use findings::MOST_FINDINGS;
-pub(crate) use protection::{protect_alike, protect_as_much};
-pub use table::TABLE;
-pub(crate) use table::harmless;
-pub(crate) use values::names_usual_port;
+pub(crate) use protection::{must_agree, protect_alike, protect_as_much};
+pub use row::{Addresses, Guard, Label, Passthrough, Scope};
+pub use table::{RouteLabels, RouteOptions, TABLE};
 pub use values::{BackendMode, Redirect, TlsVerify};
 
 /// What all keys begin with.
@@ -35,80 +34,6 @@ const LONGEST_VALUE: usize = 64 * 1024;
 
 /// How many routes a service may have.
 pub const MOST_ROUTES: usize = 256;
-
-/// A row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Label {
-    /// The key without [`PREFIX`].
-    pub key: &'static str,
-    /// What values look like, in a few words.
-    pub syntax: &'static str,
-    /// What holds without the label.
-    pub default: &'static str,
-    /// A value that is right.
-    pub example: &'static str,
-    /// A value that is wrong.
-    pub counterexample: &'static str,
-    /// What it means.
-    pub doc: &'static str,
-    /// Whether a named route has it from the labels without a suffix, when it has none of its own.
-    pub inherited: bool,
-    /// Of a label that keeps somebody or something away: the value with which it does not, empty where each does. A service that asks for
-    /// protection is not published without it: not by its earlier labels, nor beside an older service whose options do not give it.
-    pub protects: Option<&'static str>,
-    /// Reads a value into its field.
-    pub(crate) set: fn(&mut RouteLabels, &str) -> Result<(), Invalid>,
-}
-
-/// What the labels of one route say. A field is `None` when its label is absent. Long lists that named routes inherit are shared by them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "the table documents each under the same name")]
-pub struct RouteLabels {
-    pub hosts: Option<Vec<HostPattern>>,
-    pub port: Option<Port>,
-    pub network: Option<NetworkName>,
-    pub context_root: Option<PathPrefix>,
-    pub context_root_rewrite: Option<bool>,
-    pub default_backend: Option<bool>,
-    pub service_cluster: Option<Cluster>,
-    pub backend_mode: Option<BackendMode>,
-    pub ssl_cert: Option<SecretName>,
-    pub ssl_key: Option<SecretName>,
-    pub ssl_only: Option<bool>,
-    pub ssl_passthrough: Option<bool>,
-    pub ssl_backend: Option<bool>,
-    pub ssl_backend_tls_verify: Option<TlsVerify>,
-    pub websocket_endpoints: Option<Arc<Vec<PathPrefix>>>,
-    pub sticky_session_cookie: Option<CookieName>,
-    pub ip_hash: Option<bool>,
-    pub redirects: Option<Vec<Redirect>>,
-    pub max_fails: Option<u32>,
-    pub fail_timeout: Option<TimeSpan>,
-    pub weight: Option<u32>,
-    pub backend_protocol: Option<BackendProtocol>,
-    pub ssl_backend_ca: Option<SecretName>,
-    pub canary_header: Option<Canary>,
-    pub canary_cookie: Option<Canary>,
-    pub max_body_size: Option<ByteSize>,
-    pub connect_timeout: Option<TimeSpan>,
-    pub read_timeout: Option<TimeSpan>,
-    pub send_timeout: Option<TimeSpan>,
-    pub rate_limit: Option<RateLimit>,
-    pub allow: Option<Arc<Vec<IpNet>>>,
-    pub basic_auth: Option<SecretName>,
-    pub raw_paths: Option<bool>,
-    pub hsts: Option<TimeSpan>,
-    pub compress: Option<bool>,
-    pub request_headers: Option<Arc<Vec<HeaderEdit>>>,
-    pub response_headers: Option<Arc<Vec<HeaderEdit>>>,
-}
-
-impl RouteLabels {
-    /// Whether anything asks for requests. Labels without one of these do nothing.
-    pub fn asks_for_requests(&self) -> bool {
-        self.hosts.is_some() || self.default_backend == Some(true)
-    }
-}
 
 /// Something about one label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +95,11 @@ pub(crate) fn are_legacy(labels: &Labels) -> bool {
 /// Whether a route of these labels may name no port.
 pub(crate) fn may_have_no_port(labels: &Labels) -> bool {
     dialects::of(labels).may_have_no_port()
+}
+
+/// The labels that make an option, in the order of the table.
+pub(crate) fn of_option(option: &'static str) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter(move |label| label.option == Some(option)).map(|label| label.key)
 }
 
 /// The values of the labels that name hosts, as they are written.

@@ -214,17 +214,10 @@ impl Location {
         let elder = &self.decides;
         let mut differ: Vec<_> = self.options().differences(&route.asks.options).into_iter().collect();
         if self.rewrite() != route.rewrite {
-            differ.push("context_root_rewrite".to_owned());
+            differ.push("context_root_rewrite");
         }
-        let own = serde_json::to_value(&route.asks.options).unwrap_or_default();
-        // Tasks that are spoken to in another protocol answer nothing, whichever of the two is the default.
-        let protects = |name: &str| {
-            let harmless = labels::harmless(name);
-            harmless.is_some_and(|harmless| own.get(name).is_some_and(|asked| asked != harmless))
-        };
-        let decides = |name: &&String| *name == "backend_protocol" || protects(name);
-        if let Some(label) = differ.iter().find(decides) {
-            return Err(unprotected(route, elder, label));
+        if let Some(option) = differ.iter().find(|option| labels::must_agree(option, &route.asks.options)) {
+            return Err(unprotected(route, elder, label_of(option, route, elder)));
         }
         if self.rewrite() && !route.asks.canaries.is_empty() {
             return Err(canary_beside_rewrite(route, elder));
@@ -232,8 +225,8 @@ impl Location {
         let lost = differ
             .iter()
             .map(|label| {
-                let value = if label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
-                overruled(route, elder, label_of(label, &own), &value)
+                let value = if *label == "context_root_rewrite" { route.rewrite.to_string() } else { String::new() };
+                overruled(route, elder, label_of(label, route, elder), &value)
             })
             .collect();
         let is_same =
@@ -261,13 +254,10 @@ impl Location {
     }
 }
 
-/// The label behind an option's name.
-fn label_of<'n>(option: &'n str, own: &serde_json::Value) -> &'n str {
-    match option {
-        "balance" if own["balance"] == "ip_hash" => "ip_hash",
-        "balance" => "sticky_session_cookie",
-        other => other,
-    }
+/// The label by which two routes ask for different options: one that the first of them has, or else the other.
+fn label_of(option: &'static str, route: &Route, elder: &Route) -> &'static str {
+    let written = |route: &Route| labels::of_option(option).find(|key| route.labels.contains_key(&route.label(key)));
+    written(route).or_else(|| written(elder)).unwrap_or(option)
 }
 
 fn overruled(route: &Route, elder: &Route, label: &str, value: &str) -> Problem {

@@ -24,7 +24,6 @@ pub use budget::Budget;
 pub use findings::{SettingError, SettingsError};
 pub use keys::{KeyDoc, Shape, Status};
 pub use template::{json_schema, reference, template};
-pub use values::Size;
 
 /// The whole settings file.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,6 +22,9 @@ mod networks;
 mod path;
 mod role;
 pub(crate) mod shared;
+mod size;
+mod time;
+mod url;
 mod version;
 
 #[cfg(any(feature = "docker", feature = "grpc"))]
@@ -33,6 +36,9 @@ pub use host::{Host, HostPattern};
 pub(crate) use networks::{network, overlap, without};
 pub use path::PathPrefix;
 pub use role::Role;
+pub use size::ByteSize;
+pub use time::TimeSpan;
+pub(crate) use url::Url;
 pub use version::ProxyVersion;
 
 /// Why a text is not a value of the type: what is wrong and what would be right, as two lower-case phrases.

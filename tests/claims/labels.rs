@@ -71,9 +71,7 @@ pub fn one_more_character(label: &Label, place: usize, more: char) {
             "request_headers" | "response_headers" => " \t;".contains(more) || !more.is_ascii(),
             "canary_header" | "canary_cookie" => more == ' ',
             "rate_limit" => more == ' ' || more == '0',
-            "max_fails" | "weight" | "max_body_size" | "fail_timeout" | "connect_timeout" | "read_timeout"
-            | "send_timeout" | "hsts" => more == '0',
-            _ => false,
+            _ => more == '0' && right.starts_with(|c: char| c.is_ascii_digit()),
         };
         assert!(nothing, "{}={longer:?} counts as {right:?}", label.key);
     }

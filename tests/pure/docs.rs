@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use interlock_core::labels::{PREFIX, TABLE};
+use interlock_core::labels::{PREFIX, Passthrough, TABLE};
 use interlock_core::settings::{Shape, Status, reference};
 
 /// Above this line a person writes, below it a table does.
@@ -25,13 +25,27 @@ fn the_list_of_labels_is_current() {
     let mut text = String::new();
     for label in TABLE {
         let own = if label.inherited { "" } else { " *own*" };
-        let protects = if label.protects.is_some() { " *protects*" } else { "" };
+        let protects = if label.guard.protects() { " *protects*" } else { "" };
         writeln!(text, "## `{PREFIX}{}`{own}{protects}\n\n{}\n", label.key, label.doc).unwrap();
         writeln!(text, "- Value: {}\n- Example: `{}`\n- Without it: {}\n", label.syntax, label.example, label.default)
             .unwrap();
     }
     text.truncate(text.trim_end().len() + 1);
     is_current("labels.md", &text);
+}
+
+/// The labels that `ssl_passthrough` rules out are those of the table.
+#[test]
+fn the_list_of_labels_says_what_passthrough_rules_out() {
+    let page = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/labels.md")).unwrap();
+    let (_, rule) = page.split_once("- With `ssl_passthrough`").unwrap();
+    let (rule, _) = rule.split_once("Core reports").unwrap();
+    let mut said: Vec<_> = rule.split('`').skip(1).step_by(2).collect();
+    let refused = TABLE.iter().filter(|label| label.passthrough == Passthrough::Refused);
+    let mut refused: Vec<_> = refused.map(|label| label.key).collect();
+    said.sort_unstable();
+    refused.sort_unstable();
+    assert_eq!(said, refused);
 }
 
 /// What the proxies answer stands there as they answer it, and each section that is linked is there.

@@ -240,6 +240,11 @@ fn followed() -> Vec<(Pairs<'static>, &'static str, Pairs<'static>)> {
             vec![("ssl_cert", "shop.cert")],
         ),
         (
+            vec![("max_body_size", "1m"), ("ssl_passthrough", "true")],
+            "remove one of the two labels",
+            vec![("max_body_size", "0"), ("ssl_passthrough", "true")],
+        ),
+        (
             vec![("allow", "192.0.2.0/24"), ("ssl_passthrough", "true")],
             "remove one of the two labels",
             vec![("ssl_passthrough", "true")],

@@ -8,7 +8,10 @@ use syn::visit::{self, Visit};
 
 /// The modules of `interlock-core`, lowest first, with what each holds.
 const ROOMS: &[(&str, &str)] = &[
-    ("units", "hosts, paths, ports, names, networks, versions, hashes: types that cannot hold a wrong value"),
+    (
+        "units",
+        "hosts, paths, ports, names, networks, sizes, times, URLs, versions, hashes: types that cannot hold a wrong value",
+    ),
     ("swarm", "the state of the Swarm, as a value and as a file; constraints as Swarm's scheduler reads them"),
     ("problem", "what is wrong, for whom, and what to do about it"),
     ("labels", "one table of labels; reading a service's labels; a type for each thing that a route may ask for"),

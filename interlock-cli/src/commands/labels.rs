@@ -28,7 +28,7 @@ fn text() -> String {
         let _ = writeln!(text, "    value:    {}", label.syntax);
         let _ = writeln!(text, "    example:  {}", label.example);
         let _ = writeln!(text, "    default:  {}", label.default);
-        if label.protects.is_some() {
+        if label.guard.protects() {
             let _ = writeln!(text, "    protects: a service that asks for it is not published without it");
         }
         text.push('\n');
@@ -61,7 +61,7 @@ fn json() -> serde_json::Value {
             json!({
                 "key": format!("{PREFIX}{}", label.key), "doc": label.doc, "syntax": label.syntax, "example": label.example,
                 "default": label.default, "inherited": label.inherited,
-                "protects": label.protects.is_some(),
+                "protects": label.guard.protects(),
             })
         })
         .collect()

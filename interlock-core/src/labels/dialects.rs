@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::values::TlsVerify;
-use super::{FindingKind, Findings, Reading, RouteLabels};
+use super::{FindingKind, Findings, Reading};
 use crate::swarm::Labels;
 use crate::units::{Invalid, RouteName};
 
@@ -12,8 +11,6 @@ mod interlock1;
 mod mesh;
 mod today;
 
-#[cfg(test)]
-pub(super) use today::inherit;
 pub(super) use today::key_of;
 
 /// A way to write what a route asks for.
@@ -61,25 +58,10 @@ fn shadowed(labels: &Labels, findings: &mut Findings) {
     }
 }
 
-/// What makes a route, and says which requests it gets: the values of today's labels for it, or all in the first where another dialect has one
-/// label for it.
-pub(super) const SCOPE: [&str; 4] = ["hosts", "default_backend", "context_root", "service_cluster"];
-
 /// What is written of a route.
 pub(super) struct Written<'a> {
-    pub(super) scope: [Option<&'a str>; SCOPE.len()],
+    /// What says which requests it gets: the values of today's labels for it, or all in one where another dialect has one label for it.
+    pub(super) scope: Vec<Option<&'a str>>,
     /// The protection that it asks for, as today's labels write it.
     pub(super) protection: BTreeMap<&'static str, &'a str>,
-}
-
-/// The protection that a route asks for, of what predecessors could write.
-fn protection(route: &RouteLabels) -> BTreeMap<&'static str, &'static str> {
-    let verifies = route.ssl_backend_tls_verify == Some(TlsVerify::Required);
-    let asked = [
-        ("ssl_only", route.ssl_only == Some(true), "true"),
-        ("ssl_passthrough", route.ssl_passthrough == Some(true), "true"),
-        ("ssl_backend", route.ssl_backend == Some(true), "true"),
-        ("ssl_backend_tls_verify", verifies, "required"),
-    ];
-    asked.into_iter().filter(|(_, is_set, _)| *is_set).map(|(key, _, value)| (key, value)).collect()
 }

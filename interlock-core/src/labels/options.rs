@@ -4,111 +4,20 @@
 //! names of the fields are those of the labels, and so are the keys of the JSON that extensions get.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::units::{CookieName, HostPattern, Invalid, PathPrefix, SecretName, text_type};
+use crate::units::{CookieName, HostPattern, Invalid, Url, text_type};
 
 pub(crate) mod headers;
 
+pub use super::RouteOptions;
+pub use crate::units::{ByteSize, TimeSpan};
 pub use headers::{HeaderEdit, HeaderName, HeaderValue};
 
-/// What a route asks for, as far as the services that share its requests have to agree on it. Long lists are shared by all that have
-/// them: each host and path of a route has its options.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteOptions {
-    /// What its tasks speak.
-    #[serde(skip_serializing_if = "is_default")]
-    pub backend_protocol: BackendProtocol,
-    /// The secret with the authorities that a task's certificate has to be signed by; `None` to take any.
-    #[serde(skip_serializing_if = "is_default")]
-    pub ssl_backend_ca: Option<SecretName>,
-    /// Whether plain HTTP is redirected to HTTPS.
-    #[serde(skip_serializing_if = "is_default")]
-    pub ssl_only: bool,
-    /// Paths whose idle connections are kept for long.
-    #[serde(skip_serializing_if = "is_default")]
-    pub websocket_endpoints: Arc<Vec<PathPrefix>>,
-    /// How a task is chosen.
-    #[serde(skip_serializing_if = "is_default")]
-    pub balance: Balance,
-    /// The largest request body; zero for any.
-    #[serde(skip_serializing_if = "is_default")]
-    pub max_body_size: Option<ByteSize>,
-    /// How long a task may take to take a connection.
-    #[serde(skip_serializing_if = "is_default")]
-    pub connect_timeout: Option<TimeSpan>,
-    /// The longest pause of a task's answer.
-    #[serde(skip_serializing_if = "is_default")]
-    pub read_timeout: Option<TimeSpan>,
-    /// The longest pause in sending to a task.
-    #[serde(skip_serializing_if = "is_default")]
-    pub send_timeout: Option<TimeSpan>,
-    /// How many requests a client address may send.
-    #[serde(skip_serializing_if = "is_default")]
-    pub rate_limit: Option<RateLimit>,
-    /// The client addresses that may send requests; all when empty.
-    #[serde(skip_serializing_if = "is_default")]
-    pub allow: Arc<Vec<IpNet>>,
-    /// The secret with the users that may send requests.
-    #[serde(skip_serializing_if = "is_default")]
-    pub basic_auth: Option<SecretName>,
-    /// Whether its application may get paths that applications read in different ways, on a host whose paths are protected differently.
-    #[serde(skip_serializing_if = "is_default")]
-    pub raw_paths: bool,
-    /// How long browsers shall use HTTPS alone, in seconds.
-    #[serde(skip_serializing_if = "is_default")]
-    pub hsts: Option<u32>,
-    /// Whether answers are compressed.
-    #[serde(skip_serializing_if = "is_default")]
-    pub compress: bool,
-    /// Headers that requests are given, or that are taken from them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub request_headers: Arc<Vec<HeaderEdit>>,
-    /// Headers that answers are given, or that are taken from them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub response_headers: Arc<Vec<HeaderEdit>>,
-}
-
-impl RouteOptions {
-    /// Whether the route asks for nothing.
-    pub fn is_plain(&self) -> bool {
-        is_default(self)
-    }
-
-    /// Whether requests for the route need nothing said about them: how a task is chosen is said elsewhere.
-    pub(crate) fn is_plain_but_balance(&self) -> bool {
-        Self { balance: Balance::default(), ..self.clone() }.is_plain()
-    }
-
-    /// The options that differ, by the names of their labels.
-    pub(crate) fn differences(&self, other: &Self) -> BTreeSet<String> {
-        if self == other {
-            return BTreeSet::new();
-        }
-        let (Ok(Value::Object(one)), Ok(Value::Object(two))) =
-            (serde_json::to_value(self), serde_json::to_value(other))
-        else {
-            return BTreeSet::new();
-        };
-        let keys = one.keys().chain(two.keys());
-        keys.filter(|key| one.get(*key) != two.get(*key)).cloned().collect()
-    }
-
-    /// The secrets that proxies need for it.
-    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
-        self.ssl_backend_ca.iter().chain(&self.basic_auth)
-    }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -149,7 +58,7 @@ impl BackendProtocol {
     }
 
     /// The same over TLS.
-    pub(crate) const fn over_tls(self) -> Self {
+    pub(super) const fn over_tls(self) -> Self {
         match self {
             Self::Http | Self::Https => Self::Https,
             Self::Grpc | Self::Grpcs => Self::Grpcs,
@@ -179,117 +88,6 @@ pub enum Balance {
     IpHash,
     /// By the value of a cookie; in turns without it.
     Cookie(CookieName),
-}
-
-/// A time of at least a millisecond: whole milliseconds, seconds, minutes, hours or days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TimeSpan {
-    /// Its length in milliseconds.
-    pub millis: u64,
-}
-
-impl FromStr for TimeSpan {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RIGHT: &str = "write a whole number with ms, s, m, h or d behind it, like 30s";
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let unit = match &text[digits..] {
-            "ms" => 1,
-            "" | "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(Invalid::new("is not a time", RIGHT)),
-        };
-        let number: u64 =
-            text[..digits].parse().ok().filter(|_| digits <= 6).ok_or_else(|| Invalid::new("is not a time", RIGHT))?;
-        Ok(Self { millis: number * unit })
-    }
-}
-
-impl TimeSpan {
-    /// Reads a time of whole seconds: NGINX knows no shorter unit for some, and refuses a file that has one.
-    ///
-    /// # Errors
-    ///
-    /// When it is none, or has milliseconds.
-    pub(crate) fn whole_seconds(text: &str) -> Result<Self, Invalid> {
-        const RIGHT: &str = "write a whole number with s, m, h or d behind it, like 30s";
-        let time: Self = text.parse().map_err(|invalid| Invalid { right: RIGHT, ..invalid })?;
-        if time.millis.is_multiple_of(1000) {
-            return Ok(time);
-        }
-        Err(Invalid::new("is not a time of whole seconds", RIGHT))
-    }
-
-    /// Reads a time within bounds.
-    ///
-    /// # Errors
-    ///
-    /// When it is none, or outside of them.
-    pub(crate) fn within(text: &str, least: &str, most: &str) -> Result<Self, Invalid> {
-        let time: Self = text.parse()?;
-        let bound = |text: &str| text.parse::<Self>().map_or(0, |time| time.millis);
-        if (bound(least)..=bound(most)).contains(&time.millis) {
-            return Ok(time);
-        }
-        Err(Invalid::new(
-            format!("is not a time from {least} to {most}"),
-            "write a whole number with ms, s, m, h or d behind it, like 30s",
-        ))
-    }
-}
-
-impl fmt::Display for TimeSpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.millis {
-            millis if millis % 1000 == 0 => write!(f, "{}s", millis / 1000),
-            millis => write!(f, "{millis}ms"),
-        }
-    }
-}
-
-impl TryFrom<String> for TimeSpan {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        // As it is printed: minutes and longer units are seconds then, with more digits than a label may have.
-        let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-            (Some(number), _) => (number, 1),
-            (None, Some(number)) => (number, 1000),
-            (None, None) => return text.parse(),
-        };
-        let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let millis = if plain { number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) } else { None };
-        millis.map(|millis| Self { millis }).ok_or_else(|| Invalid::new("is not a time", "write it like 30s"))
-    }
-}
-
-impl From<TimeSpan> for String {
-    fn from(time: TimeSpan) -> Self {
-        time.to_string()
-    }
-}
-
-/// A number of bytes: up to six digits, with `k`, `m` or `g` behind them or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ByteSize(String);
-text_type!(ByteSize);
-
-impl FromStr for ByteSize {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let lower = text.to_ascii_lowercase();
-        let digits = lower.strip_suffix(['k', 'm', 'g']).unwrap_or(&lower);
-        if (1..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(Self(lower));
-        }
-        Err(Invalid::new("is not a size", "write a number of at most six digits with k, m or g behind it, like 32m"))
-    }
 }
 
 /// How many requests a client address may send.
@@ -329,8 +127,51 @@ impl FromStr for RateLimit {
 /// them, with the host in canonical form. The request's own path and query are put behind it, so that it has no slash at its end when it is a host alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RedirectTarget(String);
-text_type!(RedirectTarget);
+pub struct RedirectTarget {
+    text: String,
+    site: Option<Site>,
+}
+
+/// Where requests come in for a host: the scheme, at its usual port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Site {
+    /// Whether the scheme is https.
+    pub(crate) is_https: bool,
+    /// The host.
+    pub(crate) host: HostPattern,
+}
+
+impl RedirectTarget {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The site that requests are sent to; `None` at another port than the usual one, where proxies need not serve it.
+    pub(crate) fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+}
+
+impl fmt::Display for RedirectTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for RedirectTarget {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<RedirectTarget> for String {
+    fn from(target: RedirectTarget) -> Self {
+        target.text
+    }
+}
 
 impl FromStr for RedirectTarget {
     type Err = Invalid;
@@ -338,13 +179,11 @@ impl FromStr for RedirectTarget {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const RIGHT: &str = "write a target like https://new.example.com";
         let harmless = |b: u8| b.is_ascii_alphanumeric() || b":/?&=#%.,_~+@!*()-".contains(&b);
-        let Some((_, host)) = url_host(text) else {
+        let Some(url) = Url::of(text) else {
             return Err(Invalid::new("has a target that is not an http or https URL", RIGHT));
         };
         // An internationalised name has another form than it was written in.
-        let (scheme, rest) = text.split_once("://").unwrap_or_default();
-        let rest = rest.find([':', '/', '?', '#']).map_or("", |end| &rest[end..]);
-        let text = format!("{scheme}://{host}{rest}");
+        let mut text = format!("{}://{}{}", url.scheme, url.host, url.rest);
         if let Some(c) = text.chars().find(|c| !u8::try_from(*c).is_ok_and(harmless)) {
             let wrong = format!("has a target with the character `{}`, which is not allowed", c.escape_debug());
             return Err(Invalid::new(wrong, RIGHT));
@@ -357,25 +196,12 @@ impl FromStr for RedirectTarget {
             return Err(Invalid::new("has a target with a `%` that encodes nothing", "write a plain one as %25"));
         }
         let is_host = text.matches('/').count() == 3;
-        Ok(Self(text.strip_suffix('/').filter(|_| is_host).map_or(text.clone(), str::to_owned)))
-    }
-}
-
-/// Whether a URL is https, and its host. `None` when it is no URL of a host, or has a user's name in it.
-pub(crate) fn url_host(url: &str) -> Option<(bool, HostPattern)> {
-    let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return None,
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.split_once(':') {
-        Some((host, port)) => port.parse::<crate::units::Port>().ok().map(|_| host)?,
-        None => authority,
-    };
-    match host.parse() {
-        Ok(HostPattern::Exact(host)) => Some((https, HostPattern::Exact(host))),
-        _ => None,
+        if is_host && text.ends_with('/') {
+            text.pop();
+        }
+        let usual = url.has_usual_port();
+        let site = Site { is_https: url.is_https(), host: HostPattern::Exact(url.host) };
+        Ok(Self { text, site: usual.then_some(site) })
     }
 }
 
@@ -440,51 +266,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_told_by_the_labels_names() {
-        let one = RouteOptions { compress: true, rate_limit: "10".parse().ok(), ..RouteOptions::default() };
-        let other = RouteOptions { rate_limit: "10,20".parse().ok(), ..RouteOptions::default() };
-        let names: Vec<_> = one.differences(&other).into_iter().collect();
-        assert_eq!(names, ["compress", "rate_limit"]);
-        assert!(one.differences(&one).is_empty() && RouteOptions::default().is_plain() && !one.is_plain());
-    }
-
-    #[test]
-    fn options_survive_the_way_to_an_extension() {
-        let options = RouteOptions {
-            backend_protocol: BackendProtocol::Grpcs,
-            ssl_backend_ca: "ca".parse().ok(),
-            ssl_only: true,
-            websocket_endpoints: vec!["/ws".parse().expect("a path")].into(),
-            balance: Balance::Cookie("session".parse().expect("a cookie")),
-            max_body_size: "10m".parse().ok(),
-            connect_timeout: "250ms".parse().ok(),
-            read_timeout: "1d".parse().ok(),
-            send_timeout: "30s".parse().ok(),
-            rate_limit: "10,20".parse().ok(),
-            allow: vec!["10.0.0.0/8".parse().expect("a network")].into(),
-            basic_auth: "staff".parse().ok(),
-            raw_paths: true,
-            hsts: Some(31_536_000),
-            compress: true,
-            request_headers: headers::edits("X-A: b; -X-C").expect("headers").into(),
-            response_headers: headers::edits("X-Frame-Options: DENY").expect("headers").into(),
-        };
-        let json = serde_json::to_string(&options).expect("JSON");
-        assert_eq!(serde_json::from_str::<RouteOptions>(&json).expect("options"), options, "{json}");
-        assert_eq!(serde_json::to_string(&RouteOptions::default()).expect("JSON"), "{}");
-        assert!(serde_json::from_str::<RouteOptions>(r#"{"unheard_of":1}"#).is_err());
-        assert!(serde_json::from_str::<RouteOptions>(r#"{"max_body_size":"1m; x"}"#).is_err());
-    }
-
-    #[test]
     fn values_have_bounds() {
         assert!("10".parse::<RateLimit>().is_ok_and(|rate| rate == RateLimit { per_second: 10, burst: 10 }));
         assert!("10, 0".parse::<RateLimit>().is_ok_and(|rate| rate == RateLimit { per_second: 10, burst: 0 }));
         for wrong in ["", "0", "-1", "1r/s", "100001", "1,", ",1", "1,2,3", "1 2", "1\n"] {
             assert!(wrong.parse::<RateLimit>().is_err(), "{wrong:?}");
-        }
-        for wrong in ["", "m", "1mm", "1.5m", "1234567", "-1", "1m ", "1t"] {
-            assert!(wrong.parse::<ByteSize>().is_err(), "{wrong:?}");
         }
         assert!(TimeSpan::within("5s", "1s", "10s").is_ok() && TimeSpan::within("11s", "1s", "10s").is_err());
         assert!(Canary::header("X-Canary:yes").is_ok() && Canary::header("X-Canary: a b").is_err());

@@ -1,4 +1,3 @@
-use super::dialects::inherit;
 use super::*;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -30,12 +29,78 @@ fn keys_are_unique_and_have_no_dot() {
 }
 
 #[test]
-fn the_inherited_column_is_what_inheriting_does() {
+fn a_row_reads_fills_and_looks_at_one_field() {
+    let of = |label: &Label, value: &str| {
+        let mut route = RouteLabels::default();
+        (label.set)(&mut route, value).map(|()| route)
+    };
+    let all = TABLE.iter().fold(RouteLabels::default(), |mut all, label| {
+        (label.set)(&mut all, label.example).unwrap();
+        all
+    });
     for label in TABLE {
-        let mut base = RouteLabels::default();
-        (label.set)(&mut base, label.example).unwrap();
-        let inherited = inherit(RouteLabels::default(), &base) != RouteLabels::default();
-        assert_eq!(inherited, label.inherited, "{}", label.key);
+        let example = of(label, label.example).unwrap();
+        let mut filled = RouteLabels::default();
+        (label.fill)(&mut filled, &all);
+        assert_eq!(filled, example, "{}", label.key);
+        let (mut kept, mut inherits) = (example.clone(), RouteLabels::default());
+        (label.fill)(&mut kept, &RouteLabels::default());
+        assert_eq!(kept, example, "{} is overwritten", label.key);
+        inherits.inherit(&example);
+        assert_eq!(inherits == example, label.inherited, "{}", label.key);
+        assert!((label.is_on)(&example) && !label.is_off(label.example), "{}", label.key);
+        assert!(!(label.is_on)(&RouteLabels::default()), "{}", label.key);
+        if let Some(off) = label.off {
+            assert!(!(label.is_on)(&of(label, off).unwrap()) && label.is_off(off), "{}", label.key);
+        }
+    }
+}
+
+/// A service that asks for protection must not be published without it.
+#[test]
+fn a_label_that_protects_is_not_ignored_with_passthrough() {
+    let ignored = TABLE.iter().filter(|label| label.guard.protects() && label.passthrough == Passthrough::Ignored);
+    let ignored: Vec<_> = ignored.map(|label| label.key).collect();
+    // TLS goes to the service as it is, and the authorities protect only together with a label that is refused.
+    assert_eq!(ignored, ["ssl_backend", "ssl_backend_ca"]);
+}
+
+/// Where paths of a host differ in one of these, ambiguous paths are refused: `raw_paths` is how a service gets them all the same.
+#[test]
+fn raw_paths_names_the_labels_about_access() {
+    let doc = TABLE.iter().find(|label| label.key == "raw_paths").unwrap().doc;
+    let access: Vec<_> = TABLE.iter().filter(|label| label.guard == Guard::Access).map(|label| label.key).collect();
+    assert!(access.len() > 1 && access.iter().all(|key| doc.contains(key)), "{access:?}: {doc}");
+}
+
+#[test]
+fn a_switch_that_is_off_asks_for_no_protection_however_it_is_written() {
+    let of = |more: &[(&str, &str)]| labels(&[&[("hosts", "a.example.com"), ("port", "80")], more].concat());
+    for label in TABLE.iter().filter(|label| label.guard.protects() && label.is_switch()) {
+        for off in ["false", "False", "0"] {
+            assert!(protect_as_much(&of(&[]), &of(&[(label.key, off)])), "{}={off}", label.key);
+        }
+        for on in ["true", "1", "yes", "flase"] {
+            assert!(!protect_as_much(&of(&[]), &of(&[(label.key, on)])), "{}={on}", label.key);
+        }
+    }
+}
+
+/// As with today's labels: a value that cannot be read asks for what it does not say right.
+#[test]
+fn a_wrong_value_of_interlock_1_asks_for_protection() {
+    let of = |more: &[(&str, &str)]| -> Labels {
+        let all = [&[("hostname", "shop"), ("port", "80")], more].concat();
+        all.into_iter().map(|(key, value)| (format!("interlock.{key}"), value.to_owned())).collect()
+    };
+    for (key, value, asks) in [
+        ("ssl_backend_tls_verify", "none", false),
+        ("ssl_backend_tls_verify", "required", true),
+        ("ssl_backend_tls_verify", "requird", true),
+        ("ssl_only", "false", true),
+        ("ip_hash", "true", false),
+    ] {
+        assert_eq!(!protect_as_much(&of(&[]), &of(&[(key, value)])), asks, "{key}={value}");
     }
 }
 
@@ -48,8 +113,8 @@ fn a_control_character_spoils_every_label() {
             }
         }
         // Around the items of a list a tab is a blank.
-        let lists = ["hosts", "websocket_endpoints", "redirects", "allow", "request_headers", "response_headers"];
-        let expected = if lists.contains(&label.key) { vec![] } else { vec![FindingKind::Bad] };
+        let is_list = ["separated by", "between them"].iter().any(|words| label.syntax.contains(words));
+        let expected = if is_list { vec![] } else { vec![FindingKind::Bad] };
         let hosts = if label.key == "hosts" { &[][..] } else { &[("hosts", "old.example.com")][..] };
         let tabs = format!("\t{}\t", label.example);
         assert_eq!(kinds(&[hosts, &[(label.key, &tabs)]].concat()), expected, "{}", label.key);
@@ -93,9 +158,9 @@ fn a_suffix_that_names_no_route_is_told_and_protection_withholds_the_service() {
         read(&labels(&[&admin, more].concat())).findings
     };
     assert_eq!(with(&[("compress.admin", "true"), ("allow", "10.0.0.0/8")]), []);
-    for label in TABLE.iter().filter(|label| !["hosts", "default_backend"].contains(&label.key)) {
+    for label in TABLE.iter().filter(|label| label.scope != Scope::Makes) {
         let told = with(&[(&format!("{}.amdin", label.key), label.example)]);
-        let kind = if label.protects.is_some() { FindingKind::Bad } else { FindingKind::Inert };
+        let kind = if label.guard.protects() { FindingKind::Bad } else { FindingKind::Inert };
         assert_eq!(told.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind], "{}", label.key);
     }
     assert_eq!(kinds(&[("hosts", "a.example.com"), ("allow.Admin", "10.0.0.0/8")]), [FindingKind::Bad]);
@@ -138,6 +203,18 @@ fn a_label_is_told_as_its_owner_wrote_it() {
     let v1 = [("interlock.hostname", "x"), ("interlock.websocket_endpoint.0", "/ws")];
     assert_eq!(of(&v1, "", "ssl_key"), "interlock.ssl_cert_key");
     assert_eq!(of(&v1, "", "websocket_endpoints"), "interlock.websocket_endpoint.0");
+}
+
+#[test]
+fn a_size_of_a_body_has_six_digits_and_is_off_at_zero_in_any_unit() {
+    let label = TABLE.iter().find(|label| label.key == "max_body_size").unwrap();
+    assert!(["0", "0k", "000M"].iter().all(|off| label.is_off(off)));
+    for right in ["1", "100M", "999999g"] {
+        assert!(!label.is_off(right) && kinds(&[("hosts", "a.example.com"), (label.key, right)]).is_empty(), "{right}");
+    }
+    for wrong in ["", "m", "1mm", "1.5m", "1234567", "0000000", "-1", "1m ", "1t"] {
+        assert_eq!(kinds(&[("hosts", "a.example.com"), (label.key, wrong)]), [FindingKind::Bad], "{wrong}");
+    }
 }
 
 #[test]

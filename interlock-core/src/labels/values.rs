@@ -3,13 +3,15 @@
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::Serialize;
 
-use crate::labels::options::{RedirectTarget, url_host};
+use crate::labels::options::{RedirectTarget, Site};
 use crate::problem::shown;
-use crate::units::{HostPattern, Invalid, PathPrefix, network};
+use crate::units::{ByteSize, HostPattern, Invalid, PathPrefix, Url, network};
 
 /// Where requests go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BackendMode {
     /// To each task.
     #[default]
@@ -31,7 +33,8 @@ impl FromStr for BackendMode {
 }
 
 /// Whether a TLS upstream's certificate is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TlsVerify {
     /// It is not.
     None,
@@ -52,7 +55,7 @@ impl FromStr for TlsVerify {
 }
 
 /// A redirect: requests for one URL are sent to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Redirect {
     /// Whether the source is an https URL.
     pub from_https: bool,
@@ -135,6 +138,20 @@ pub(super) fn number(text: &str, most: u32) -> Result<u32, Invalid> {
     })
 }
 
+/// The size of a body, in lower case. No body is `0`, in whatever unit it is written.
+pub(super) fn body_size(text: &str) -> Result<ByteSize, Invalid> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+    match lower.parse::<ByteSize>() {
+        Ok(size) if digits <= 6 && size.bytes() == 0 => "0".parse(),
+        Ok(size) if digits <= 6 => Ok(size),
+        _ => {
+            let right = "write a number of at most six digits with k, m or g behind it, like 32m";
+            Err(Invalid::new("is not a size", right))
+        }
+    }
+}
+
 pub(super) fn redirects(text: &str) -> Result<Vec<Redirect>, Invalid> {
     each(items(text, ';', MOST_PATHS)?, redirect)
 }
@@ -144,31 +161,16 @@ const REDIRECT: &str = "write pairs like http://old.example.com,https://new.exam
 fn redirect(pair: &str) -> Result<Redirect, Invalid> {
     let (from, to) = pair.split_once(',').ok_or_else(|| Invalid::new("has a redirect without a target", REDIRECT))?;
     let (from, to) = (from.trim(), to.trim());
-    let (from_https, from_host) =
-        url_host(from).ok_or_else(|| Invalid::new("has a source that is no URL", REDIRECT))?;
-    if !is_whole_host(from) {
+    let Some(url) = Url::of(from) else { return Err(Invalid::new("has a source that is no URL", REDIRECT)) };
+    if !matches!(url.rest, "" | "/") {
         // All requests for the host are redirected, not those for a path or port alone.
         return Err(Invalid::new("has a source with a path, query or port", REDIRECT));
     }
+    let from = Site { is_https: url.is_https(), host: HostPattern::Exact(url.host) };
     let to: RedirectTarget = to.parse()?;
-    let (own_scheme, own_host) = url_host(to.as_str()).unzip();
-    if own_scheme == Some(from_https) && own_host.as_ref() == Some(&from_host) && names_usual_port(to.as_str()) {
+    if to.site() == Some(&from) {
         // The request's own path is put behind the target, so that no other path makes an end of it.
         return Err(Invalid::new("redirects a host to itself", REDIRECT));
     }
-    Ok(Redirect { from_https, from_host, to })
-}
-
-/// Whether nothing but a slash follows the host of a URL.
-fn is_whole_host(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.find([':', '/', '?', '#']).is_none_or(|end| &rest[end..] == "/")
-}
-
-/// Whether a URL's port is the one that its scheme means.
-pub(crate) fn names_usual_port(url: &str) -> bool {
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let usual = if scheme == "https" { "443" } else { "80" };
-    authority.split_once(':').is_none_or(|(_, port)| port == usual)
+    Ok(Redirect { from_https: from.is_https, from_host: from.host, to })
 }

@@ -9,7 +9,8 @@ use super::Limit;
 use super::keys::Shape::{Boolean, Integer, IntegerOrText, List, Seconds, Text};
 use super::keys::Status::{Nothing, Works};
 use super::keys::{Key, Status, keys, put};
-use super::values::{self, Size, Value, Wrong};
+use super::values::{self, Value, Wrong};
+use crate::units::ByteSize;
 
 /// `[Extensions.<name>.Config]` for NGINX. Text is checked not to break the file; the raw options are the operator's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,9 +28,9 @@ pub struct Options {
     pub keepalive_timeout: Duration,
     pub client_header_timeout: Duration,
     pub client_body_timeout: Duration,
-    pub client_max_body_size: Size,
-    pub client_body_buffer_size: Size,
-    pub client_header_buffer_size: Size,
+    pub client_max_body_size: ByteSize,
+    pub client_body_buffer_size: ByteSize,
+    pub client_header_buffer_size: ByteSize,
     pub large_client_header_buffers: String,
     pub underscores_in_headers: bool,
     pub hide_info_headers: bool,
@@ -141,9 +142,9 @@ impl Default for Options {
             keepalive_timeout: Duration::from_secs(75),
             client_header_timeout: Duration::from_secs(10),
             client_body_timeout: Duration::from_secs(60),
-            client_max_body_size: Size::new("32m"),
-            client_body_buffer_size: Size::new("8k"),
-            client_header_buffer_size: Size::new("1k"),
+            client_max_body_size: ByteSize::megabytes(32),
+            client_body_buffer_size: ByteSize::kilobytes(8),
+            client_header_buffer_size: ByteSize::kilobytes(1),
             large_client_header_buffers: "4 8k".to_owned(),
             underscores_in_headers: false,
             hide_info_headers: false,

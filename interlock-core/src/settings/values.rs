@@ -1,48 +1,18 @@
 //! Readers for values: what a TOML value must be, and what is said when it is something else.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::settings::Limit;
-use crate::units::{PathPrefix, ProxyVersion};
+use crate::units::{ByteSize, PathPrefix, ProxyVersion};
 
 /// A value in the file.
 pub(super) type Value<'a> = DeValue<'a>;
 /// What is wrong with a value and what would be right.
 pub(super) type Wrong = String;
-
-/// A size in NGINX's notation: a number with `k`, `m` or `g`, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Size(String);
-
-impl Size {
-    pub(super) fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    fn bytes(&self) -> u64 {
-        let digits = self.0.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match self.0.bytes().last() {
-            Some(b'k' | b'K') => 1 << 10,
-            Some(b'm' | b'M') => 1 << 20,
-            Some(b'g' | b'G') => 1 << 30,
-            _ => 1,
-        };
-        digits.parse::<u64>().unwrap_or(0).saturating_mul(unit)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 fn expected(what: &str, value: &Value<'_>) -> Wrong {
     format!(
@@ -184,24 +154,15 @@ pub(super) fn seconds(value: &Value<'_>) -> Result<Duration, Wrong> {
 }
 
 /// The size of a buffer, which is reserved: not nothing, and not more than a gigabyte. NGINX knows no `g` here.
-pub(super) fn buffer(value: &Value<'_>) -> Result<Size, Wrong> {
+pub(super) fn buffer(value: &Value<'_>) -> Result<ByteSize, Wrong> {
     let size = size(value)?;
-    let right = (1..=1 << 30).contains(&size.bytes()) && !size.0.ends_with(['g', 'G']);
+    let right = (1..=1 << 30).contains(&size.bytes()) && size.unit() != Some('g');
     if right { Ok(size) } else { Err(format!("is {size}, expected 1 to 1024m")) }
 }
 
-pub(super) fn size(value: &Value<'_>) -> Result<Size, Wrong> {
+pub(super) fn size(value: &Value<'_>) -> Result<ByteSize, Wrong> {
     let text = value.as_str().ok_or_else(|| expected("a size like \"32m\"", value))?;
-    let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
-    let plain = !digits.is_empty()
-        && digits.len() <= 9
-        && text.len() - digits.len() <= 1
-        && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain {
-        Ok(Size::new(text))
-    } else {
-        Err(format!("is {text:?}, expected a size like \"32m\", \"8k\" or \"1024\""))
-    }
+    text.parse().map_err(|_| format!("is {text:?}, expected a size like \"32m\", \"8k\" or \"1024\""))
 }
 
 /// `4 8k`: a number and a size. NGINX wants one at least, of more than 512 bytes.

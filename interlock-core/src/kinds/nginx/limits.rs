@@ -61,9 +61,8 @@ impl Refused {
     /// Where access differs from path to path, an application of one path must not find another path in a request.
     pub(super) fn of(host: &VirtualHost) -> Self {
         let options = || host.locations.values().map(|forward| &forward.options);
-        let mut access = options().map(|options| (&options.allow, &options.basic_auth, &options.rate_limit));
-        let first = access.next();
-        let is_alike = access.all(|other| Some(other) == first);
+        let first = options().next();
+        let is_alike = options().all(|other| first.is_none_or(|first| first.gives_the_same_access(other)));
         match (is_alike, options().any(|options| options.raw_paths)) {
             (true, _) => Self::BAD,
             (false, false) => Self { server: AMBIGUOUS, locations: None },

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Dialect, Written, protection};
+use super::{Dialect, Written};
 use crate::labels::values::{MOST_HOSTS, MOST_PATHS};
-use crate::labels::{FindingKind, Findings, Reading, RouteLabels, text};
+use crate::labels::{FindingKind, Findings, Label, Reading, RouteLabels, TABLE, text};
 use crate::swarm::Labels;
 use crate::units::{Invalid, RouteName};
 
@@ -23,11 +23,7 @@ impl Dialect for Interlock1 {
     }
 
     fn read(&self, labels: &Labels) -> Reading {
-        let ours: BTreeMap<&str, &str> = labels
-            .range(PREFIX.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(PREFIX))
-            .map(|(key, value)| (&key[PREFIX.len()..], value.as_str()))
-            .collect();
+        let ours: BTreeMap<&str, &str> = ours(labels).collect();
         let Some(hostname) = ours.get("hostname") else { return Reading::default() };
         let mut route = RouteLabels { hosts: Some(Vec::new()), ..RouteLabels::default() };
         let mut findings = Findings::default();
@@ -41,27 +37,17 @@ impl Dialect for Interlock1 {
         note("hostname", hostname, add_host(&mut route, &name));
         for (key, value) in &ours {
             let (base, _) = key.split_once('.').unwrap_or((key, ""));
-            let present = Some(true);
-            let read = text(value).and_then(|value| {
-                match base {
-                    "alias_domain" => add_host(&mut route, value)?,
-                    "network" => route.network = Some(value.parse()?),
-                    "port" => route.port = Some(value.parse()?),
-                    "context_root" => route.context_root = Some(value.parse()?),
-                    "context_root_rewrite" => route.context_root_rewrite = present,
-                    "websocket_endpoint" => {
-                        let endpoints = Arc::make_mut(route.websocket_endpoints.get_or_insert_default());
-                        add(endpoints, value.parse()?, MOST_PATHS)?;
-                    }
-                    "ssl_cert" => route.ssl_cert = Some(value.parse()?),
-                    "ssl_cert_key" => route.ssl_key = Some(value.parse()?),
-                    "ssl_only" => route.ssl_only = present,
-                    "ssl_backend" => route.ssl_backend = present,
-                    "ssl_backend_tls_verify" => route.ssl_backend_tls_verify = Some(value.parse()?),
-                    "ip_hash" => route.ip_hash = present,
-                    _ => {}
+            let read = text(value).and_then(|value| match base {
+                "hostname" => Ok(()),
+                "alias_domain" => add_host(&mut route, value),
+                "websocket_endpoint" => {
+                    let endpoints = Arc::make_mut(route.websocket_endpoints.get_or_insert_default());
+                    add(endpoints, value.parse()?, MOST_PATHS)
                 }
-                Ok(())
+                base => match row(base) {
+                    Some(label) => (label.set)(&mut route, todays(label, value)),
+                    None => Ok(()),
+                },
             });
             note(key, value, read);
         }
@@ -70,12 +56,8 @@ impl Dialect for Interlock1 {
     }
 
     fn written(&self, labels: &Labels, _: &RouteName, key: &str) -> Option<String> {
-        let name = match key {
-            "hosts" => "hostname",
-            "ssl_key" => "ssl_cert_key",
-            "websocket_endpoints" => "websocket_endpoint",
-            other => other,
-        };
+        let row = TABLE.iter().find(|label| label.key == key);
+        let name = row.and_then(|label| label.interlock1).unwrap_or(key);
         let wanted = format!("{PREFIX}{name}");
         let numbered = || labels.keys().find(|written| written.starts_with(&format!("{wanted}."))).cloned();
         let exact = labels.contains_key(&wanted).then(|| wanted.clone());
@@ -83,8 +65,14 @@ impl Dialect for Interlock1 {
     }
 
     fn protection<'a>(&self, labels: &'a Labels) -> BTreeMap<&'a str, Written<'a>> {
-        let routes = self.read(labels).routes.into_values();
-        routes.map(|route| ("", Written { scope: [None; 4], protection: protection(&route) })).collect()
+        let asked = ours(labels).filter_map(|(key, value)| {
+            let (base, _) = key.split_once('.').unwrap_or((key, ""));
+            let label = row(base).filter(|label| label.guard.protects())?;
+            let value = Some(todays(label, value)).filter(|value| !label.is_off(value))?;
+            Some((label.key, value))
+        });
+        // There is one route, whatever its requests are.
+        BTreeMap::from([("", Written { scope: Vec::new(), protection: asked.collect() })])
     }
 
     fn naming<'a>(&self, labels: &'a Labels) -> Vec<(&'a str, &'a str)> {
@@ -94,6 +82,22 @@ impl Dialect for Interlock1 {
     fn may_have_no_port(&self) -> bool {
         true
     }
+}
+
+/// The labels of Interlock 1, without what all keys begin with.
+fn ours(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
+    ours.map(|(key, value)| (&key[PREFIX.len()..], value.as_str()))
+}
+
+/// Today's label for one of Interlock 1.
+fn row(key: &str) -> Option<&'static Label> {
+    TABLE.iter().find(|label| label.interlock1 == Some(key))
+}
+
+/// The value that today's label would have. A switch that is there is on.
+fn todays<'a>(label: &Label, value: &'a str) -> &'a str {
+    if label.is_switch() { "true" } else { value }
 }
 
 fn add_host(route: &mut RouteLabels, name: &str) -> Result<(), Invalid> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dialect, Written, protection};
+use super::{Dialect, Written};
 use crate::labels::{FindingKind, Findings, MOST_ROUTES, Reading, Redirect, RouteLabels, text, too_many_routes};
 use crate::swarm::Labels;
 use crate::units::{Invalid, RouteName};
@@ -49,9 +49,9 @@ impl Dialect for Mesh {
     fn protection<'a>(&self, labels: &'a Labels) -> BTreeMap<&'a str, Written<'a>> {
         let of = |(key, value): (&'a String, &'a String)| {
             let route = route(text(value).ok()?).ok()?;
-            // All that a route of the mesh says stands in one value.
-            let scope = [Some(value.as_str()), None, None, None];
-            Some((key.as_str(), Written { scope, protection: protection(&route) }))
+            // All that a route of the mesh says stands in one value. Nothing else of it protects.
+            let protection = route.ssl_passthrough.map(|_| ("ssl_passthrough", "true")).into_iter().collect();
+            Some((key.as_str(), Written { scope: vec![Some(value.as_str())], protection }))
         };
         keys(labels).filter_map(of).collect()
     }

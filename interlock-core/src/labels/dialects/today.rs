@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dialect, SCOPE, Written, shadowed};
+use super::{Dialect, Written, shadowed};
 use crate::labels::{
-    FindingKind, Findings, Label, MOST_ROUTES, PREFIX, Reading, RouteLabels, TABLE, harmless, text, too_many_routes,
+    FindingKind, Findings, Label, MOST_ROUTES, PREFIX, Reading, RouteLabels, Scope, TABLE, text, too_many_routes,
 };
 use crate::swarm::Labels;
 use crate::units::{Invalid, RouteName};
@@ -25,7 +25,7 @@ impl Dialect for Today {
         for (key, value) in ours {
             let mut found = |kind, invalid| findings.add(key, value, kind, || invalid);
             let (base, suffix) = split_key(&key[PREFIX.len()..]);
-            let Some(label) = TABLE.iter().find(|label| label.key == base) else {
+            let Some(label) = row(base) else {
                 findings.add(key, value, FindingKind::Inert, || unknown(base));
                 continue;
             };
@@ -57,7 +57,7 @@ impl Dialect for Today {
             && let Some(base) = read.get(&RouteName::default()).cloned()
         {
             let named = read.iter_mut().filter(|(name, _)| !name.as_str().is_empty());
-            named.for_each(|(_, own)| *own = inherit(std::mem::take(own), &base));
+            named.for_each(|(_, own)| own.inherit(&base));
         }
         read.retain(|_, route| route.asks_for_requests());
         // Where something else is wrong, a misspelt label most likely, that is the reason.
@@ -75,22 +75,25 @@ impl Dialect for Today {
     fn protection<'a>(&self, labels: &'a Labels) -> BTreeMap<&'a str, Written<'a>> {
         let ours = labels.range(PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(PREFIX));
         let ours: BTreeMap<_, _> = ours.map(|(key, value)| (split_key(&key[PREFIX.len()..]), value.as_str())).collect();
-        let names =
-            |(key, name): &&(&str, &str)| SCOPE[..2].contains(key) || !name.is_empty() && harmless(key).is_some();
+        let names = |(key, name): &&(&str, &str)| {
+            let row = row(key);
+            row.is_some_and(|label| label.scope == Scope::Makes || !name.is_empty() && label.guard.protects())
+        };
         let names: BTreeSet<_> = ours.keys().filter(names).map(|(_, name)| *name).collect();
-        let of = |name: &str, key: &str, inherited: bool| {
-            let own = ours.get(&(key, name)).copied();
-            own.or_else(|| ours.get(&(key, "")).copied().filter(|_| inherited))
+        let of = |name: &str, label: &Label| {
+            let own = ours.get(&(label.key, name)).copied();
+            own.or_else(|| ours.get(&(label.key, "")).copied().filter(|_| label.inherited))
         };
         names
             .into_iter()
             .map(|name| {
-                let protection = TABLE.iter().filter_map(|label| {
-                    let value = of(name, label.key, label.inherited)?;
-                    (value != label.protects?).then_some((label.key, value))
+                let protecting = TABLE.iter().filter(|label| label.guard.protects());
+                let protection = protecting.filter_map(|label| {
+                    let value = of(name, label).filter(|value| !label.is_off(value))?;
+                    Some((label.key, value))
                 });
-                let scope = SCOPE.map(|key| of(name, key, key == "service_cluster"));
-                (name, Written { scope, protection: protection.collect() })
+                let scope = TABLE.iter().filter(|label| label.scope != Scope::Nothing).map(|label| of(name, label));
+                (name, Written { scope: scope.collect(), protection: protection.collect() })
             })
             .collect()
     }
@@ -105,7 +108,7 @@ impl Dialect for Today {
 pub(in crate::labels) fn key_of(labels: &Labels, route: &RouteName, key: &str) -> String {
     let base = format!("{PREFIX}{key}");
     let own = format!("{base}.{route}");
-    let is_inherited = TABLE.iter().any(|label| label.key == key && label.inherited) && !labels.contains_key(&own);
+    let is_inherited = row(key).is_some_and(|label| label.inherited) && !labels.contains_key(&own);
     if route.as_str().is_empty() || is_inherited { base } else { own }
 }
 
@@ -113,13 +116,13 @@ pub(in crate::labels) fn key_of(labels: &Labels, route: &RouteName, key: &str) -
 /// trifle: that one must not be published without.
 fn of_no_route(labels: &Labels, keys: &[(&String, &'static Label, RouteName)], findings: &mut Findings) {
     let names = |route: &RouteName| {
-        ["hosts", "default_backend"].iter().any(|key| {
+        TABLE.iter().filter(|label| label.scope == Scope::Makes).any(|label| {
             let dot = if route.as_str().is_empty() { "" } else { "." };
-            labels.contains_key(&format!("{PREFIX}{key}{dot}{route}"))
+            labels.contains_key(&format!("{PREFIX}{}{dot}{route}", label.key))
         })
     };
     for (key, label, route) in keys.iter().filter(|(_, _, route)| !route.as_str().is_empty() && !names(route)) {
-        let kind = if label.protects.is_some() { FindingKind::Bad } else { FindingKind::Inert };
+        let kind = if label.guard.protects() { FindingKind::Bad } else { FindingKind::Inert };
         let value = labels.get(*key).map_or("", String::as_str);
         let right = "use the suffix of a route that has hosts, or give this route hosts with the same suffix";
         let wrong = || format!("belongs to route {route}, which has neither hosts nor default_backend");
@@ -142,6 +145,10 @@ fn split_key(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or((key, ""))
 }
 
+fn row(key: &str) -> Option<&'static Label> {
+    TABLE.iter().find(|label| label.key == key)
+}
+
 fn unknown(key: &str) -> Invalid {
     // The comparison takes time and memory by the product of the two lengths.
     let short = if key.len() < 64 { TABLE.iter() } else { [].iter() };
@@ -153,48 +160,4 @@ fn unknown(key: &str) -> Invalid {
         _ => "is not a label of interlock".to_owned(),
     };
     Invalid { wrong, right: "`interlock labels` lists them all" }
-}
-
-/// A named route has the labels without a suffix as defaults, but for those that say what the route is.
-pub(in crate::labels) fn inherit(own: RouteLabels, base: &RouteLabels) -> RouteLabels {
-    let base = base.clone();
-    RouteLabels {
-        hosts: own.hosts,
-        port: own.port,
-        context_root: own.context_root,
-        redirects: own.redirects,
-        default_backend: own.default_backend,
-        network: own.network.or(base.network),
-        context_root_rewrite: own.context_root_rewrite.or(base.context_root_rewrite),
-        service_cluster: own.service_cluster.or(base.service_cluster),
-        backend_mode: own.backend_mode.or(base.backend_mode),
-        ssl_cert: own.ssl_cert.or(base.ssl_cert),
-        ssl_key: own.ssl_key.or(base.ssl_key),
-        ssl_only: own.ssl_only.or(base.ssl_only),
-        ssl_passthrough: own.ssl_passthrough.or(base.ssl_passthrough),
-        ssl_backend: own.ssl_backend.or(base.ssl_backend),
-        ssl_backend_tls_verify: own.ssl_backend_tls_verify.or(base.ssl_backend_tls_verify),
-        websocket_endpoints: own.websocket_endpoints.or(base.websocket_endpoints),
-        sticky_session_cookie: own.sticky_session_cookie.or(base.sticky_session_cookie),
-        ip_hash: own.ip_hash.or(base.ip_hash),
-        max_fails: own.max_fails.or(base.max_fails),
-        fail_timeout: own.fail_timeout.or(base.fail_timeout),
-        weight: own.weight.or(base.weight),
-        backend_protocol: own.backend_protocol.or(base.backend_protocol),
-        ssl_backend_ca: own.ssl_backend_ca.or(base.ssl_backend_ca),
-        canary_header: own.canary_header.or(base.canary_header),
-        canary_cookie: own.canary_cookie.or(base.canary_cookie),
-        max_body_size: own.max_body_size.or(base.max_body_size),
-        connect_timeout: own.connect_timeout.or(base.connect_timeout),
-        read_timeout: own.read_timeout.or(base.read_timeout),
-        send_timeout: own.send_timeout.or(base.send_timeout),
-        rate_limit: own.rate_limit.or(base.rate_limit),
-        allow: own.allow.or(base.allow),
-        basic_auth: own.basic_auth.or(base.basic_auth),
-        raw_paths: own.raw_paths.or(base.raw_paths),
-        hsts: own.hsts.or(base.hsts),
-        compress: own.compress.or(base.compress),
-        request_headers: own.request_headers.or(base.request_headers),
-        response_headers: own.response_headers.or(base.response_headers),
-    }
 }

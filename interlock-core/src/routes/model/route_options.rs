@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Refusal;
 use super::reach::World;
-use crate::labels::options::{BackendProtocol, Balance, Canary, RouteOptions, TimeSpan, url_host};
-use crate::labels::{Redirect, RouteLabels, TlsVerify, names_usual_port};
+use crate::labels::options::{Balance, Canary, RouteOptions, Site, TimeSpan};
+use crate::labels::{Addresses, Label, Passthrough, Redirect, RouteLabels, TABLE, TlsVerify};
 use crate::ownership;
 use crate::settings::{Extension, SecretPolicy};
 use crate::swarm::{Labels, STACK_LABEL, Secret, Service};
@@ -79,25 +79,12 @@ pub(super) fn asks(
     let tls = tls(world, service, labels)?;
     let secret =
         |key, name: &Option<SecretName>| name.as_ref().map(|name| known(world, service, key, name)).transpose();
-    let options = RouteOptions {
-        backend_protocol: protocol(labels),
-        ssl_backend_ca: secret("ssl_backend_ca", &labels.ssl_backend_ca)?.filter(|_| verifies(labels)),
-        ssl_only: labels.ssl_only == Some(true),
-        websocket_endpoints: labels.websocket_endpoints.clone().unwrap_or_default(),
-        balance: balance(extension, labels)?,
-        max_body_size: labels.max_body_size.clone(),
-        connect_timeout: labels.connect_timeout,
-        read_timeout: labels.read_timeout,
-        send_timeout: labels.send_timeout,
-        rate_limit: labels.rate_limit,
-        allow: labels.allow.clone().unwrap_or_default(),
-        basic_auth: secret("basic_auth", &labels.basic_auth)?,
-        raw_paths: labels.raw_paths == Some(true),
-        hsts: labels.hsts.map(|time| u32::try_from(time.millis / 1000).unwrap_or(u32::MAX)),
-        compress: labels.compress == Some(true),
-        request_headers: labels.request_headers.clone().unwrap_or_default(),
-        response_headers: labels.response_headers.clone().unwrap_or_default(),
-    };
+    let mut options = RouteOptions::said_by(labels);
+    options.ssl_backend_ca = secret("ssl_backend_ca", &labels.ssl_backend_ca)?.filter(|_| verifies(labels));
+    options.balance = balance(extension, labels, options.balance)?;
+    for (label, name) in options.own_secrets_mut() {
+        *name = known(world, service, label, name)?;
+    }
     if options.backend_protocol.is_grpc() && labels.context_root_rewrite == Some(true) {
         let wrong = "cannot be combined with context_root_rewrite: the paths of gRPC are the names of its methods";
         let refusal = Refusal::new(wrong, "remove one of the two labels");
@@ -131,10 +118,19 @@ pub(super) fn asks(
         redirects: redirects(labels)?,
     };
     passes_through(labels, &asks)?;
-    if !asks.options.allow.is_empty() && !world.shows_clients(extension) {
-        return Err(hidden("allow", "cannot be enforced"));
+    let unenforced = on(labels).find_map(|label| match label.addresses {
+        Addresses::Needed(what) => Some(hidden(label.key, what)),
+        Addresses::Weaker(_) | Addresses::Unread => None,
+    });
+    match unenforced.filter(|_| !world.shows_clients(extension)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(asks),
     }
-    Ok(asks)
+}
+
+/// The labels of a route that ask for something.
+fn on(labels: &RouteLabels) -> impl Iterator<Item = &'static Label> {
+    TABLE.iter().filter(|label| (label.is_on)(labels))
 }
 
 /// Labels that mean less where all clients look alike.
@@ -142,10 +138,11 @@ pub(super) fn by_address(world: &World<'_>, extension: &Extension, labels: &Rout
     if labels.ssl_passthrough == Some(true) || world.shows_clients(extension) {
         return Vec::new();
     }
-    let limited = labels.rate_limit.map(|_| hidden("rate_limit", "counts all clients of a node as one"));
-    let hashed =
-        labels.ip_hash.filter(|set| *set).map(|_| hidden("ip_hash", "sends all clients of a node to one task"));
-    limited.into_iter().chain(hashed).map(Refusal::served).collect()
+    let weaker = on(labels).filter_map(|label| match label.addresses {
+        Addresses::Weaker(what) => Some(hidden(label.key, what)),
+        Addresses::Needed(_) | Addresses::Unread => None,
+    });
+    weaker.map(Refusal::served).collect()
 }
 
 fn hidden(label: &'static str, what: &str) -> Refusal {
@@ -221,23 +218,16 @@ fn allows(secret: &Secret, stack: Option<&String>) -> bool {
     allowed == Some("*") || (allowed.is_some() && allowed == stack.map(String::as_str))
 }
 
-fn protocol(labels: &RouteLabels) -> BackendProtocol {
-    let protocol = labels.backend_protocol.unwrap_or_default();
-    if labels.ssl_backend == Some(true) { protocol.over_tls() } else { protocol }
-}
-
 fn verifies(labels: &RouteLabels) -> bool {
     labels.ssl_backend_tls_verify == Some(TlsVerify::Required)
 }
 
-fn balance(extension: &Extension, labels: &RouteLabels) -> Result<Balance, Refusal> {
+fn balance(extension: &Extension, labels: &RouteLabels, said: Balance) -> Result<Balance, Refusal> {
     match (&labels.sticky_session_cookie, labels.ip_hash == Some(true)) {
         (Some(cookie), true) => Err(Refusal::new("cannot be combined with ip_hash", "remove one of the two labels")
             .about("sticky_session_cookie", cookie.as_str())),
-        (Some(cookie), false) => Ok(Balance::Cookie(cookie.clone())),
-        (None, true) => Ok(Balance::IpHash),
         (None, false) if extension.kind.ip_hash() && labels.ip_hash.is_none() => Ok(Balance::IpHash),
-        (None, false) => Ok(Balance::RoundRobin),
+        _ => Ok(said),
     }
 }
 
@@ -274,21 +264,21 @@ fn redirects(labels: &RouteLabels) -> Result<Vec<Redirect>, Refusal> {
 
 /// A host from which redirects lead back to it. With `ssl_only` each host without one of its own is redirected from http to https.
 fn circle(redirects: &[Redirect], hosts: &[HostPattern], ssl_only: bool) -> Option<HostPattern> {
-    let target = |to: &str| url_host(to).filter(|_| names_usual_port(to));
-    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| ((false, host.clone()), Some((true, host.clone()))));
-    let of_labels = redirects.iter().rev();
-    let of_labels = of_labels.map(|from| ((from.from_https, from.from_host.clone()), target(from.to.as_str())));
+    let site = |is_https, host: &HostPattern| Site { is_https, host: host.clone() };
+    let upgraded = hosts.iter().filter(|_| ssl_only).map(|host| (site(false, host), Some(site(true, host))));
+    let source = |redirect: &Redirect| site(redirect.from_https, &redirect.from_host);
+    let of_labels = redirects.iter().rev().map(|redirect| (source(redirect), redirect.to.site().cloned()));
     // The first of a host decides.
     let next: BTreeMap<_, _> = upgraded.chain(of_labels).collect();
     // Each place is gone through once, whatever the ways have in common.
     let mut seen = BTreeSet::new();
     redirects.iter().find_map(|redirect| {
-        let start = (redirect.from_https, redirect.from_host.clone());
+        let start = source(redirect);
         let mut way = BTreeSet::new();
         let mut place = Some(&start);
         while let Some(here) = place {
             if way.contains(here) {
-                return Some(here.1.clone());
+                return Some(here.host.clone());
             }
             if !seen.insert(here.clone()) {
                 return None;
@@ -306,8 +296,8 @@ pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> 
     let path = labels.context_root.as_ref().unwrap_or(&root);
     if asks.tls == Tls::Passthrough {
         let wrong = "does nothing with ssl_passthrough: NGINX does not read the requests";
-        let inert = unread(labels).into_iter().filter(|(_, set)| *set);
-        return inert.map(|(label, _)| Refusal::new(wrong, "remove it").about(label, "")).collect();
+        let inert = on(labels).filter(|label| label.passthrough == Passthrough::Ignored);
+        return inert.map(|label| Refusal::new(wrong, "remove it").about(label.key, "")).collect();
     }
     let mut told = Vec::new();
     if labels.ssl_backend_ca.is_some() && !verifies(labels) {
@@ -326,49 +316,15 @@ pub(super) fn without_effect(labels: &RouteLabels, asks: &Asks) -> Vec<Refusal> 
     told
 }
 
-/// The labels about what is inside a TLS connection, and whether they are set.
-fn unread(labels: &RouteLabels) -> [(&'static str, bool); 16] {
-    let is_set = |flag: Option<bool>| flag == Some(true);
-    [
-        ("backend_protocol", labels.backend_protocol.is_some()),
-        ("compress", is_set(labels.compress)),
-        ("connect_timeout", labels.connect_timeout.is_some()),
-        ("context_root_rewrite", is_set(labels.context_root_rewrite)),
-        ("hsts", labels.hsts.is_some()),
-        ("ip_hash", is_set(labels.ip_hash)),
-        ("max_body_size", labels.max_body_size.is_some()),
-        ("raw_paths", is_set(labels.raw_paths)),
-        ("read_timeout", labels.read_timeout.is_some()),
-        ("request_headers", labels.request_headers.is_some()),
-        ("response_headers", labels.response_headers.is_some()),
-        ("send_timeout", labels.send_timeout.is_some()),
-        ("ssl_backend", is_set(labels.ssl_backend)),
-        ("ssl_backend_ca", labels.ssl_backend_ca.is_some()),
-        ("sticky_session_cookie", labels.sticky_session_cookie.is_some()),
-        ("websocket_endpoints", labels.websocket_endpoints.is_some()),
-    ]
-}
-
 /// What goes through as it is cannot be looked into.
 fn passes_through(labels: &RouteLabels, asks: &Asks) -> Result<(), Refusal> {
     if asks.tls != Tls::Passthrough {
         return Ok(());
     }
-    let path = labels.context_root.as_ref().filter(|path| !path.is_root());
-    let refused = [
-        ("context_root", path.is_some()),
-        ("default_backend", labels.default_backend == Some(true)),
-        ("basic_auth", asks.options.basic_auth.is_some()),
-        ("allow", !asks.options.allow.is_empty()),
-        ("canary_header", labels.canary_header.is_some()),
-        ("canary_cookie", labels.canary_cookie.is_some()),
-        ("rate_limit", asks.options.rate_limit.is_some()),
-        ("ssl_backend_tls_verify", verifies(labels)),
-    ];
-    match refused.into_iter().find(|(_, set)| *set) {
-        Some((label, _)) => {
+    match on(labels).find(|label| label.passthrough == Passthrough::Refused) {
+        Some(label) => {
             let wrong = "cannot be combined with ssl_passthrough: NGINX does not read the requests";
-            Err(Refusal::new(wrong, "remove one of the two labels").about(label, ""))
+            Err(Refusal::new(wrong, "remove one of the two labels").about(label.key, ""))
         }
         None => Ok(()),
     }
