@@ -53,7 +53,7 @@ fn the_list_of_labels_says_what_passthrough_rules_out() {
 fn the_troubleshooting_page_says_what_proxies_say() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
-    let sources = ["servers.rs", "block.rs"].map(|file| root.join("interlock-core/src/kinds/nginx").join(file));
+    let sources = ["hosts.rs", "location.rs"].map(|file| root.join("interlock-core/src/kinds/nginx").join(file));
     let source = sources.map(|file| std::fs::read_to_string(file).unwrap()).concat();
     let bodies: Vec<_> =
         source.split("503 Service Unavailable: ").skip(1).filter_map(|it| it.split('"').next()).collect();

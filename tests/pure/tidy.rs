@@ -185,7 +185,8 @@ fn an_if_of_a_template_has_a_return_in_it_and_nothing_else() {
             found += 1;
         }
     }
-    assert_eq!(found, 5, "the servers of other hosts, of many hosts, of a host, a location, and one inside of it");
+    let places = "the servers of other hosts, of many hosts, of a host without and with TLS, two locations, and one inside of one";
+    assert_eq!(found, 7, "{places}");
 }
 
 #[test]
@@ -194,6 +195,59 @@ fn decisions_are_not_made_in_templates() {
         let text = text(path);
         for helper in ["{{#unless", "{{else", "(eq ", "(ne ", "(and ", "(or ", "(gt ", "(lt ", "lookup "] {
             assert!(!text.contains(helper), "{} decides with {helper}", path.display());
+        }
+    }
+}
+
+/// The names of the directives that the templates have.
+fn directives() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in files().iter().filter(|path| path.starts_with("templates")) {
+        for line in text(path).lines().map(str::trim).filter(|line| line.ends_with([';', '{'])) {
+            let name = line.split_whitespace().next().unwrap_or_default();
+            for module in ["proxy", "grpc"] {
+                let name = name.replace("{{module}}", module).replace("{{../module}}", module);
+                // What stands in a map begins with a value.
+                if name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()) {
+                    names.insert(name);
+                }
+            }
+        }
+    }
+    names
+}
+
+/// The texts between quotes, as they stand in the code.
+fn texts_between_quotes(code: &str) -> Vec<String> {
+    let code = code.replace("'\"'", "''").replace("\\\"", "'");
+    code.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whoever reads the templates sees nginx.conf: code that renders has values, and no text of a directive. What is made of one is told by a word behind its
+/// name, or by a semicolon.
+#[test]
+fn directives_stand_in_templates() {
+    let names = directives();
+    assert!(names.len() > 90 && names.contains("proxy_set_header") && names.contains("listen"), "{names:?}");
+    let is_directive = |text: &str| {
+        let name = text.split([' ', ';']).next().unwrap_or_default();
+        names.contains(name) && text.len() > name.len()
+    };
+    assert!(is_directive("listen 80") && is_directive("gzip on;") && !is_directive("server") && !is_directive("a b"));
+    let folder = Path::new("interlock-core/src/kinds/nginx");
+    // NGINX's checker and the agent's server read and write files of their own.
+    let elsewhere = |path: &Path| {
+        let name = path.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or("server");
+        ["check", "server.rs", "server/"].iter().any(|start| name.starts_with(start))
+    };
+    let paths: Vec<_> = rust().into_iter().filter(|path| path.starts_with(folder) && !elsewhere(path)).collect();
+    assert!(paths.len() > 10, "{paths:?}");
+    for path in paths {
+        let code = text(&path);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for text in texts_between_quotes(&code.join("\n")) {
+            assert!(!is_directive(text.trim_start()), "{}: {text:?} belongs in a template", path.display());
         }
     }
 }

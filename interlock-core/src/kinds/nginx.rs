@@ -13,26 +13,31 @@ use super::{File, MOST_FILES, RenderError, placeholders};
 use crate::proxy_config::ProxyConfig;
 use crate::settings::nginx::Options;
 
-mod block;
 #[cfg(feature = "grpc")]
 pub(crate) mod check;
 #[cfg(feature = "grpc")]
 pub(crate) mod check_output;
 mod custom_template;
-mod directives;
-pub(super) mod grpc;
 mod headers;
 mod helpers;
+mod hosts;
 mod limits;
 mod listen;
+mod location;
+mod names;
+mod overridable;
 pub mod parse_back;
 mod price;
 pub mod rewrite;
+mod rules;
 mod section;
 #[cfg(feature = "grpc")]
 pub mod server;
 mod servers;
+mod settings;
 mod split;
+mod stream;
+mod upstreams;
 mod view;
 
 pub(super) use price::prices;
@@ -51,16 +56,34 @@ const NOT_CLIENTS: &str = "/run/interlock/not-clients*.conf";
 const MAIN: &str = "nginx.conf";
 const TEMPLATES: &[(&str, &str)] = &[
     (MAIN, include_str!("../../templates/nginx.conf.hbs")),
-    ("upstreams", include_str!("../../templates/nginx/upstreams.hbs")),
-    ("server_names", include_str!("../../templates/nginx/server_names.hbs")),
-    ("map_entries", include_str!("../../templates/nginx/map_entries.hbs")),
-    ("servers", include_str!("../../templates/nginx/servers.hbs")),
-    ("server", include_str!("../../templates/nginx/server.hbs")),
-    ("locations", include_str!("../../templates/nginx/locations.hbs")),
-    ("location", include_str!("../../templates/nginx/location.hbs")),
-    ("blocks", include_str!("../../templates/nginx/blocks.hbs")),
-    ("stream_upstreams", include_str!("../../templates/nginx/stream_upstreams.hbs")),
+    ("http", include_str!("../../templates/nginx/http.hbs")),
+    ("grpc", include_str!("../../templates/nginx/grpc.hbs")),
+    ("clients", include_str!("../../templates/nginx/clients.hbs")),
+    ("targets", include_str!("../../templates/nginx/targets.hbs")),
+    ("counted", include_str!("../../templates/nginx/counted.hbs")),
+    ("tls", include_str!("../../templates/nginx/tls.hbs")),
+    ("stream", include_str!("../../templates/nginx/stream.hbs")),
+    ("request_headers", include_str!("../../templates/nginx/request_headers.hbs")),
+    ("info_headers", include_str!("../../templates/nginx/info_headers.hbs")),
     ("health", include_str!("../../templates/nginx/health.hbs")),
+    ("upstream", include_str!("../../templates/nginx/upstream.hbs")),
+    ("stream_upstream", include_str!("../../templates/nginx/stream_upstream.hbs")),
+    ("server", include_str!("../../templates/nginx/server.hbs")),
+    ("tls_server", include_str!("../../templates/nginx/tls_server.hbs")),
+    ("closed_server", include_str!("../../templates/nginx/closed_server.hbs")),
+    ("location", include_str!("../../templates/nginx/location.hbs")),
+    ("answer", include_str!("../../templates/nginx/answer.hbs")),
+    ("grpc_failure", include_str!("../../templates/nginx/grpc_failure.hbs")),
+    ("rules", include_str!("../../templates/nginx/rules.hbs")),
+    ("found_cookie", include_str!("../../templates/nginx/found_cookie.hbs")),
+    ("sticky", include_str!("../../templates/nginx/sticky.hbs")),
+    ("canary", include_str!("../../templates/nginx/canary.hbs")),
+    ("no_task", include_str!("../../templates/nginx/no_task.hbs")),
+    ("grpc_status", include_str!("../../templates/nginx/grpc_status.hbs")),
+    ("server_name", include_str!("../../templates/nginx/server_name.hbs")),
+    ("map_entry", include_str!("../../templates/nginx/map_entry.hbs")),
+    ("include", include_str!("../../templates/nginx/include.hbs")),
+    ("include_deeper", include_str!("../../templates/nginx/include_deeper.hbs")),
 ];
 
 /// A missing value is an error, and text is printed as it is: HTML escapes would neither protect nginx nor leave names whole.
@@ -74,6 +97,9 @@ fn engine() -> Handlebars<'static> {
 
 static ENGINE: LazyLock<Result<Handlebars<'static>, RenderError>> = LazyLock::new(|| {
     let mut engine = engine();
+    // Some partials stand at different depths.
+    engine.set_prevent_indent(false);
+    engine.register_helper("overridable", Box::new(overridable::Overridable));
     for (name, text) in TEMPLATES {
         engine.register_template_string(name, text).map_err(|error| RenderError::Template(error.to_string()))?;
     }
@@ -113,4 +139,22 @@ pub(super) fn render(config: &ProxyConfig, options: &Options, limit: usize) -> R
         None => Ok(files),
         Some(difference) => Err(RenderError::Structure(difference)),
     }
+}
+
+/// The file for no hosts at all, but for a default one with TLS.
+#[cfg(test)]
+fn rendered(options: &Options, proxy: &crate::proxy_config::ProxySettings) -> String {
+    use crate::proxy_config::{Tls, VirtualHost};
+    use crate::routes::model::Certificate;
+    let secret = |name: &str| name.parse().expect("a secret's name");
+    let tls = Tls::Terminated(Certificate { certificate: secret("c"), key: secret("k") });
+    let config = ProxyConfig {
+        cluster: crate::units::Cluster::default(),
+        revision: "0123456789abcdef".parse().expect("a revision"),
+        proxy: proxy.clone(),
+        virtual_hosts: Default::default(),
+        default: Some(VirtualHost { tls, ..VirtualHost::default() }.into()),
+        upstreams: Default::default(),
+    };
+    print(MAIN, &View::of(&config, options, usize::MAX).expect("a view")).expect("a file")
 }

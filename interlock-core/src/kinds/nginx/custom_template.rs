@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::section::Section;
 use super::view::Health;
-use super::{SECRETS, directives, engine};
+use super::{SECRETS, engine, settings};
 use crate::kinds::{File, RenderError};
 use crate::labels::options::{Balance, Canary, RedirectTarget, RouteOptions};
 use crate::proxy_config::{Forward, ProxyConfig, Revision, Server, Template, Tls, Upstream, UpstreamName, VirtualHost};
@@ -225,7 +225,7 @@ impl<'a> Data<'a> {
             ssl_port: proxy.ssl_port,
             published_port: proxy.published_port,
             published_ssl_port: proxy.published_ssl_port,
-            extension_config: settings(options),
+            extension_config: extension_config(options),
             has_default_backend: default.is_some(),
             default: default.iter().flat_map(|host| backends(config, None, host)).collect(),
             hosts: virtual_hosts
@@ -340,7 +340,7 @@ fn cookie(balance: &Balance) -> &str {
 }
 
 /// The settings of the proxies under the names of their keys.
-fn settings(options: &Options) -> Map<String, Value> {
+fn extension_config(options: &Options) -> Map<String, Value> {
     let Options {
         user,
         pid_path,
@@ -372,7 +372,7 @@ fn settings(options: &Options) -> Map<String, Value> {
         main_log_format: _,
         trace_log_format: _,
     } = options;
-    let settings = json!({
+    let values = json!({
         "User": user.as_deref().unwrap_or_default(),
         "PidPath": pid_path,
         "WorkerProcesses": match worker_processes {
@@ -382,12 +382,12 @@ fn settings(options: &Options) -> Map<String, Value> {
         "RLimitNoFile": rlimit_nofile,
         "MaxConnections": options.max_connections(),
         "ConnectionsPerAddress": options.connections_per_address(),
-        "ConnectTimeout": directives::time(*connect_timeout),
-        "SendTimeout": directives::time(*send_timeout),
-        "ReadTimeout": directives::time(*read_timeout),
-        "KeepaliveTimeout": directives::time(*keepalive_timeout),
-        "ClientHeaderTimeout": directives::time(*client_header_timeout),
-        "ClientBodyTimeout": directives::time(*client_body_timeout),
+        "ConnectTimeout": settings::time(*connect_timeout),
+        "SendTimeout": settings::time(*send_timeout),
+        "ReadTimeout": settings::time(*read_timeout),
+        "KeepaliveTimeout": settings::time(*keepalive_timeout),
+        "ClientHeaderTimeout": settings::time(*client_header_timeout),
+        "ClientBodyTimeout": settings::time(*client_body_timeout),
         "ClientMaxBodySize": client_max_body_size.to_string(),
         "ClientBodyBufferSize": client_body_buffer_size.to_string(),
         "ClientHeaderBufferSize": client_header_buffer_size.to_string(),
@@ -403,11 +403,11 @@ fn settings(options: &Options) -> Map<String, Value> {
         "IPHash": ip_hash,
         "AccessLogPath": access_log_path,
         "ErrorLogPath": error_log_path,
-        "MainLogFormat": directives::main_log_format(options),
-        "TraceLogFormat": directives::trace_log_format(options),
+        "MainLogFormat": settings::main_log_format(options),
+        "TraceLogFormat": settings::trace_log_format(options),
     });
-    match settings {
-        Value::Object(settings) => settings,
+    match values {
+        Value::Object(values) => values,
         _ => Map::new(),
     }
 }

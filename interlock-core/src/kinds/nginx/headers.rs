@@ -1,89 +1,139 @@
 //! Headers: what applications are told about clients, and what clients get besides an application's own.
 
-use super::block::Block;
+use std::sync::LazyLock;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
 use crate::labels::options::{BackendProtocol, HeaderEdit};
 use crate::proxy_config::ProxySettings;
 use crate::settings::nginx::Options;
 use crate::units::PathPrefix;
 
-/// What applications are told about the client is what this proxy saw, never what the client said.
-pub(super) const SET: &[(&str, &str)] = &[
-    ("Host", "$upstream_host"),
-    ("Connection", "$upstream_connection"),
-    ("Upgrade", "$upstream_upgrade"),
-    ("X-Real-IP", "$remote_addr"),
-    ("X-Forwarded-For", "$remote_addr"),
-    ("X-Forwarded-Proto", "$client_scheme"),
-    ("X-Forwarded-Host", "$client_host"),
-    ("X-Forwarded-Port", "$published_port"),
-    ("X-Request-ID", "$request_id"),
-];
+/// What all requests are told, whatever the labels say.
+const FOR_ALL: &str = include_str!("../../../templates/nginx/request_headers.hbs");
 
-/// Headers by which applications know who asked, for what and how, and which nobody but a proxy may set. Those that this proxy does not
-/// set itself are removed from what clients send. Headers of a content delivery network (`CF-Connecting-IP`) are for it to set.
-pub(super) const CLEARED: &[&str] = &[
-    "Forwarded",
-    "Front-End-Https",
-    "Proxy",
-    "X-Accel-Mapping",
-    "X-Accel-Redirect",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Protocol",
-    "X-Forwarded-Scheme",
-    "X-Forwarded-Server",
-    "X-Forwarded-Ssl",
-    "X-Original-Forwarded-For",
-    "X-Original-Host",
-    "X-Original-Method",
-    "X-Original-URI",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-Sendfile-Type",
-    "X-Url-Scheme",
-];
+/// The beginning of its lines with a header that this proxy sets or removes.
+const LINE: &str = "{{module}}_set_header ";
 
 /// Headers by which a proxy in front of this one says who it let in, or who its client is. They are for those who are trusted to set.
-pub(super) const VOUCHED: &[&str] =
-    &["Remote-User", "True-Client-IP", "X-Client-IP", "X-Forwarded-User", "X-Remote-User"];
+const VOUCHED: &[&str] = &["Remote-User", "True-Client-IP", "X-Client-IP", "X-Forwarded-User", "X-Remote-User"];
 
-/// The lines for all requests.
-pub(super) fn for_all(options: &Options, proxy: &ProxySettings) -> Vec<String> {
-    lines("proxy", |_| true).chain(vouched("proxy", proxy, &[])).chain(aliases("proxy", options)).collect()
+/// An empty value.
+const NONE: &str = "\"\"";
+
+/// Where clients came in, and who is trusted to know that better.
+#[derive(Serialize)]
+pub(super) struct Clients {
+    /// The ports that clients see.
+    port: u16,
+    ssl_port: u16,
+    trusted: Vec<IpNet>,
+    nobody_is_trusted: bool,
+    /// The headers that are for somebody who is trusted to set, as they stand in names of variables.
+    vouched: Vec<String>,
 }
 
-/// What somebody who is trusted says, in maps for the http context.
-pub(super) fn blocks(proxy: &ProxySettings) -> impl Iterator<Item = Block> + '_ {
-    VOUCHED.iter().filter(|_| !proxy.trusted_proxies.is_empty()).map(|name| {
-        let lines = vec!["default \"\";".to_owned(), format!("1 $http_{};", variable(name))];
-        Block::new(&format!("map $is_trusted $said_{}", variable(name)), lines)
-    })
+impl Clients {
+    pub(super) fn of(proxy: &ProxySettings) -> Self {
+        let trusted = proxy.believed();
+        let vouched = VOUCHED.iter().filter(|_| !proxy.trusted_proxies.is_empty());
+        Self {
+            port: proxy.published_port,
+            ssl_port: proxy.published_ssl_port,
+            nobody_is_trusted: trusted.is_empty(),
+            trusted,
+            vouched: vouched.map(|name| variable(name)).collect(),
+        }
+    }
 }
 
 fn variable(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
 
-/// What the service sets or removes by itself is not said by anybody else, too.
-fn vouched<'a>(program: &'a str, proxy: &ProxySettings, edits: &'a [HeaderEdit]) -> impl Iterator<Item = String> + 'a {
-    let is_trusted = !proxy.trusted_proxies.is_empty();
-    VOUCHED.iter().map(move |name| {
-        let is_edited = edits.iter().any(|edit| edit.name.as_str().eq_ignore_ascii_case(name));
-        let value = if is_trusted && !is_edited { format!("$said_{}", variable(name)) } else { "\"\"".to_owned() };
-        format!("{program}_set_header {name} {value}")
-    })
+/// A header, with its value as NGINX reads it; without one it is removed.
+#[derive(Serialize)]
+struct Header<'a> {
+    name: &'a str,
+    value: Option<String>,
 }
 
-/// Where the operator has names with underscores accepted, each name above has others that applications take for the same: CGI, WSGI and
-/// Rack know no difference between `-` and `_`. Otherwise nginx drops them by itself.
-fn aliases<'a>(program: &'a str, options: &Options) -> impl Iterator<Item = String> + 'a {
-    let names = SET.iter().map(|(name, _)| *name).chain(CLEARED.iter().chain(VOUCHED).copied());
-    let names = names.filter(|name| name.contains('-')).filter(move |_| options.underscores_in_headers);
-    names
-        .collect::<Vec<_>>()
-        .into_iter()
-        .flat_map(spellings)
-        .map(move |name| format!("{program}_set_header {name} \"\""))
+impl Header<'_> {
+    fn size(&self) -> usize {
+        2 * self.name.len() + self.value.as_ref().map_or(0, String::len)
+    }
 }
+
+/// All headers of requests, for all locations or for one that has some of its own: nginx takes none from outside then.
+#[derive(Serialize)]
+pub(super) struct RequestHeaders<'a> {
+    /// NGINX's module, by which the names of its directives begin: `proxy` or `grpc`.
+    module: &'static str,
+    /// Whether the protocol has headers by which a connection is upgraded.
+    upgrades: bool,
+    /// What is removed from the path.
+    forwarded_prefix: &'a str,
+    vouched: Vec<Header<'a>>,
+    /// Where the operator has names with underscores accepted, each name has others that applications take for the same: CGI, WSGI and
+    /// Rack know no difference between `-` and `_`. Otherwise nginx drops them by itself.
+    spellings: &'static [String],
+    edits: Vec<Header<'a>>,
+}
+
+impl<'a> RequestHeaders<'a> {
+    /// For all locations.
+    pub(super) fn for_all(options: &Options, proxy: &ProxySettings) -> Self {
+        Self::of((options, proxy), BackendProtocol::Http, None, &[])
+    }
+
+    /// For one location. `cut`: what is removed from the path.
+    pub(super) fn of(
+        (options, proxy): (&Options, &ProxySettings),
+        protocol: BackendProtocol,
+        cut: Option<&'a PathPrefix>,
+        edits: &'a [HeaderEdit],
+    ) -> Self {
+        let is_trusted = !proxy.trusted_proxies.is_empty();
+        // What the service sets or removes by itself is not said by anybody else, too.
+        let vouched = VOUCHED.iter().map(|name| {
+            let is_edited = edits.iter().any(|edit| edit.name.as_str().eq_ignore_ascii_case(name));
+            let said = if is_trusted && !is_edited { format!("$said_{}", variable(name)) } else { NONE.to_owned() };
+            Header { name, value: Some(said) }
+        });
+        let edits = edits.iter().map(|HeaderEdit { name, value }| {
+            let value = value.as_ref().map_or_else(|| NONE.to_owned(), |value| quoted(value.as_str()));
+            Header { name: name.as_str(), value: Some(value) }
+        });
+        Self {
+            module: module(protocol),
+            upgrades: !protocol.is_grpc(),
+            forwarded_prefix: cut.map_or(NONE, PathPrefix::as_str),
+            vouched: vouched.collect(),
+            spellings: if options.underscores_in_headers { &SPELLINGS } else { &[] },
+            edits: edits.collect(),
+        }
+    }
+
+    /// How many bytes its template makes of it at most, inside of a location.
+    pub(super) fn size(&self) -> usize {
+        const AROUND: usize = 36;
+        let Self { module: _, upgrades: _, forwarded_prefix, vouched, spellings, edits } = self;
+        let headers = vouched.iter().chain(edits).map(|it| AROUND + it.size()).sum::<usize>();
+        let spellings = spellings.iter().map(|it| AROUND + it.len()).sum::<usize>();
+        *OF_ALL + forwarded_prefix.len() + headers + spellings
+    }
+}
+
+/// What all requests are told comes to, with blanks in front.
+static OF_ALL: LazyLock<usize> =
+    LazyLock::new(|| FOR_ALL.lines().filter(|line| line.starts_with(LINE)).map(|line| line.len() + 8).sum());
+
+/// Other spellings of the names that this proxy sets or removes.
+static SPELLINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let names = FOR_ALL.lines().filter_map(|line| line.strip_prefix(LINE)?.split_whitespace().next());
+    names.chain(VOUCHED.iter().copied()).filter(|name| name.contains('-')).flat_map(spellings).collect()
+});
 
 /// All ways to write a name with `_` in the place of some of its hyphens.
 fn spellings(name: &str) -> Vec<String> {
@@ -96,54 +146,63 @@ fn spellings(name: &str) -> Vec<String> {
     spellings
 }
 
-fn lines(program: &str, kept: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
-    let set = SET.iter().filter(move |(name, _)| kept(name));
-    let set = set.map(move |(name, value)| format!("{program}_set_header {name} {value}"));
-    set.chain(CLEARED.iter().map(move |name| format!("{program}_set_header {name} \"\"")))
+/// All headers of answers, for a location that has some of its own.
+#[derive(Serialize)]
+pub(super) struct ResponseHeaders<'a> {
+    /// What serves, where clients are told about the proxy.
+    server_info: Option<&'static str>,
+    /// How long browsers shall use HTTPS alone, in seconds.
+    hsts: Option<String>,
+    edits: Vec<Header<'a>>,
 }
 
-/// All lines for a location that has some of its own: nginx takes none from outside then. `cut`: what is removed from the path, for
-/// applications that make links.
-pub(super) fn request(
-    (options, proxy): (&Options, &ProxySettings),
-    protocol: BackendProtocol,
-    cut: Option<&PathPrefix>,
-    edits: &[HeaderEdit],
-) -> Vec<String> {
-    let grpc = protocol.is_grpc();
-    let program = if grpc { "grpc" } else { "proxy" };
-    let vouched = vouched(program, proxy, edits);
-    let edits = edits.iter().map(|HeaderEdit { name, value }| {
-        let value = value.as_ref().map_or(String::new(), |value| escaped(value.as_str()));
-        format!("{program}_set_header {name} \"{value}\"")
-    });
-    // HTTP/2 has neither of the two.
-    let lines = lines(program, |name| !grpc || !matches!(name, "Connection" | "Upgrade"));
-    let lines = lines.map(|line| match cut {
-        Some(path) if line.contains(" X-Forwarded-Prefix ") => {
-            format!("{program}_set_header X-Forwarded-Prefix {path}")
+impl<'a> ResponseHeaders<'a> {
+    pub(super) fn of(options: &Options, hsts: Option<u32>, edits: &'a [HeaderEdit]) -> Self {
+        let edits = edits.iter().map(|HeaderEdit { name, value }| {
+            let value = value.as_ref().map(|value| quoted(value.as_str()));
+            Header { name: name.as_str(), value }
+        });
+        let hsts = hsts.map(|seconds| seconds.to_string());
+        Self { server_info: server_info(options), hsts, edits: edits.collect() }
+    }
+
+    /// How many bytes its template makes of it at most, inside of a location.
+    pub(super) fn size(&self) -> usize {
+        const INFO: usize = 280;
+        const HSTS: usize = 160;
+        const AROUND: usize = 70;
+        let Self { server_info, hsts, edits } = self;
+        let edits = edits.iter().map(|it| AROUND + it.size()).sum::<usize>();
+        server_info.map_or(0, |_| INFO) + hsts.as_ref().map_or(0, |_| HSTS) + edits
+    }
+}
+
+/// What clients are told about the proxy, unless the operator does not want that.
+pub(super) fn server_info(options: &Options) -> Option<&'static str> {
+    (!options.hide_info_headers).then_some(concat!("interlock/", env!("CARGO_PKG_VERSION")))
+}
+
+/// NGINX's module for a protocol, by which the names of its directives begin.
+pub(super) fn module(protocol: BackendProtocol) -> &'static str {
+    if protocol.is_grpc() { "grpc" } else { "proxy" }
+}
+
+/// Values hold neither a backslash nor a `$`.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_of_the_template_is_known_in_its_other_spellings() {
+        let names = FOR_ALL.lines().filter(|line| line.starts_with(LINE)).count();
+        assert_eq!(names, 27, "the template was changed, or is read in another way");
+        for spelling in ["X_Real_IP", "X-Forwarded_For", "X_Url_Scheme", "Remote_User", "X_Request-ID"] {
+            assert!(SPELLINGS.iter().any(|it| it == spelling), "{spelling}");
         }
-        _ => line,
-    });
-    lines.chain(vouched).chain(aliases(program, options)).chain(edits).collect()
-}
-
-/// All lines for a location that has some of its own. What is set replaces what the application says.
-pub(super) fn response(program: &str, info: &[String], hsts: Option<u32>, edits: &[HeaderEdit]) -> Vec<String> {
-    let mut lines: Vec<_> = info.iter().map(|header| format!("add_header {header}")).collect();
-    let hide = |name: &str| format!("{program}_hide_header {name}");
-    if let Some(seconds) = hsts {
-        lines.push(hide("Strict-Transport-Security"));
-        lines.push(format!("add_header Strict-Transport-Security max-age={seconds} always"));
+        assert!(!SPELLINGS.iter().any(|it| it == "X-Real-IP" || it == "Host"));
     }
-    for HeaderEdit { name, value } in edits {
-        lines.push(hide(name.as_str()));
-        lines.extend(value.as_ref().map(|value| format!("add_header {name} \"{}\" always", escaped(value.as_str()))));
-    }
-    lines
-}
-
-/// For between double quotes. Values hold neither a backslash nor a `$`.
-fn escaped(value: &str) -> String {
-    value.replace('"', "\\\"")
 }

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::helpers::Helpers;
+use super::hosts::{Maker, Shared};
 use super::listen::Listen;
-use super::servers::{Maker, Server};
+use super::servers::Server;
 use super::split::CAPACITY;
-use super::view;
 use crate::labels::options::{Balance, HeaderEdit};
 use crate::proxy_config::{self, Forward, ProxySettings, UpstreamName, VirtualHost};
 use crate::routes::model::{Health, Price, Prices, Route, Tls};
@@ -48,14 +48,12 @@ struct Tariff<'a> {
     listen: Listen,
     proxy: ProxySettings,
     options: Options,
-    info_headers: Vec<String>,
     overlays: &'a [IpNet],
 }
 
 impl<'a> Tariff<'a> {
     fn of(proxy: ProxySettings, options: Options, overlays: &'a [IpNet]) -> Self {
-        let info_headers = if options.hide_info_headers { Vec::new() } else { view::info_headers() };
-        Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, info_headers, overlays }
+        Self { listen: Listen::with(&proxy, true, &options.pid_path), proxy, options, overlays }
     }
 
     /// What a route comes to.
@@ -80,12 +78,9 @@ impl<'a> Tariff<'a> {
             redirect_https: None,
         };
         let mut make = Maker {
-            listen: &self.listen,
-            helpers: &mut Helpers::default(),
-            info_headers: &self.info_headers,
-            options: &self.options,
             // Which overlays a proxy has is nothing that a service's labels say: there are none here.
-            proxy: &self.proxy,
+            shared: Shared { listen: &self.listen, options: &self.options, proxy: &self.proxy },
+            helpers: &mut Helpers::default(),
         };
         let length = |host: &&HostPattern| host.host().as_str().len();
         let (wildcards, exact): (Vec<_>, Vec<_>) = route.hosts.iter().partition(|host| host.is_wildcard());
@@ -95,18 +90,15 @@ impl<'a> Tariff<'a> {
         if servers.is_empty() {
             servers.push(make.default_servers(&host));
         }
-        let count = |of: fn(&Server) -> usize| {
-            servers.iter().map(|servers| servers.iter().map(of).sum::<usize>()).max().unwrap_or(0)
-        };
         let largest = servers.iter().flatten().map(Server::size).max().unwrap_or(0);
         let name = route.hosts.iter().map(|host| host.host().as_str().len() + 2).max().unwrap_or(0);
         let passes = asks.tls == Tls::Passthrough;
         // An entry in the map of sockets, and a name in the server for hosts that are closed on the TLS port.
         let listed = 2 * name + self.listen.terminating().len() + 60;
         let passed = if passes { listed + name + upstream.as_str().len() + 20 } else { 0 };
-        let places = count(Server::locations);
+        let places = most(&servers, Server::locations);
         let canaries = asks.canaries.iter().map(|it| CANARY + places * VARIABLE + 2 * format!("{it:?}").len());
-        let of_host = count(Server::size) + 2 * name + passed + canaries.sum::<usize>();
+        let of_host = most(&servers, Server::size) + 2 * name + passed + canaries.sum::<usize>();
         let hosts = route.hosts.len() + usize::from(route.default_backend);
         let redirects = asks.redirects.iter().map(|redirect| redirect.to.as_str().len() + 100).sum::<usize>();
         let edits = asks.options.request_headers.iter().chain(asks.options.response_headers.iter());
@@ -124,7 +116,7 @@ impl<'a> Tariff<'a> {
         Price {
             hosts,
             locations: hosts.saturating_mul(places),
-            header_bytes: hosts.saturating_mul(count(Server::with_headers)).saturating_mul(edits.sum()),
+            header_bytes: hosts.saturating_mul(most(&servers, Server::with_headers)).saturating_mul(edits.sum()),
             rate_limits,
             bytes: hosts.saturating_mul(of_host) + redirects + upstreams + cookie + rate_limits * ZONE,
             host_bytes: largest.saturating_sub(name + FRAME),
@@ -137,4 +129,9 @@ impl<'a> Tariff<'a> {
             name_bytes: UpstreamName::LONGEST + VARIABLE,
         }
     }
+}
+
+/// What comes together in the servers of one host, for the host with the most.
+fn most<'s, 'a: 's>(hosts: &'s [Vec<Server<'a>>], of: impl Fn(&'s Server<'a>) -> usize) -> usize {
+    hosts.iter().map(|servers| servers.iter().map(&of).sum::<usize>()).max().unwrap_or(0)
 }

@@ -6,9 +6,7 @@
 //! A file is filled until the next item would be too much. So as long as no item is larger than a quarter of a file, each but the last of a
 //! list is full to three quarters: [`CAPACITY`] goes by that.
 
-use serde::Serialize;
-
-use super::section::Section;
+use super::section::{Printed, Section};
 use super::view::View;
 use super::{MAIN, print};
 use crate::kinds::{File, MOST_FILES, RenderError};
@@ -28,7 +26,7 @@ const fn short(limit: usize) -> usize {
 pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) -> Result<Vec<File>, RenderError> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut lists = Lists { folder, limit, files: Vec::new() };
-    lists.move_out("blocks", &mut view.blocks)?;
+    lists.move_out("blocks", &mut view.maps)?;
     lists.move_out("upstreams", &mut view.upstreams)?;
     lists.move_out("default", &mut view.default_locations)?;
     lists.move_out("servers", &mut view.servers)?;
@@ -63,7 +61,7 @@ struct Lists<'a> {
 
 impl Lists<'_> {
     /// Moves a list into files, unless it is so short that the main file may keep it.
-    fn move_out<T: Serialize>(&mut self, name: &str, section: &mut Section<T>) -> Result<(), RenderError> {
+    fn move_out<T: Printed>(&mut self, name: &str, section: &mut Section<T>) -> Result<(), RenderError> {
         if section.size()? <= short(self.limit) {
             return Ok(());
         }
