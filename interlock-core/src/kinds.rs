@@ -3,8 +3,10 @@
 //! Rendering is pure. A view struct has every decision made; the template loops and prints.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy_config::{Generation, ProxyConfig, ProxySettings, Revision};
@@ -143,11 +145,43 @@ pub fn prices<'a>(extension: &Extension, overlays: &'a [IpNet]) -> Prices<'a> {
 
 /// Renders one proxy config into files of at most `limit` bytes each.
 pub fn render(config: &ProxyConfig, limit: usize) -> Rendering {
-    let result = match &config.proxy.kind {
-        ProxyKind::Nginx(options) => nginx::render(config, options, limit),
-        kind @ (ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template) => {
-            Err(RenderError::Unsupported(kind.name().to_string()))
+    Renderer::default().render(config, limit, Timestamp::UNIX_EPOCH)
+}
+
+/// How long what is rendered may be proven by its parts alone.
+const PROVEN_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+/// Renders the proxy configs of one service cluster, one after the other.
+#[derive(Default)]
+pub struct Renderer {
+    texts: nginx::Texts,
+    /// When the whole was proven.
+    proven_at: Option<Timestamp>,
+}
+
+impl Renderer {
+    /// Renders a config: as [`render`] does, whatever was rendered before. What did not change is not printed again, and for a minute not
+    /// proven again.
+    pub fn render(&mut self, config: &ProxyConfig, limit: usize, now: Timestamp) -> Rendering {
+        let is_recent = |at: Timestamp| at <= now && now.duration_since(at) < PROVEN_FOR;
+        let as_a_whole = !self.proven_at.is_some_and(is_recent);
+        let result = match &config.proxy.kind {
+            ProxyKind::Nginx(options) => nginx::render(config, options, limit, &mut self.texts, as_a_whole),
+            kind @ (ProxyKind::Haproxy | ProxyKind::F5 | ProxyKind::Template) => {
+                Err(RenderError::Unsupported(kind.name().to_string()))
+            }
+        };
+        if result.is_err() {
+            *self = Self::default();
+        } else if as_a_whole {
+            self.proven_at = Some(now);
         }
-    };
-    Rendering { revision: config.revision.clone(), result }
+        Rendering { revision: config.revision.clone(), result }
+    }
+}
+
+impl fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renderer").field("proven_at", &self.proven_at).finish_non_exhaustive()
+    }
 }

@@ -17,7 +17,7 @@ use crate::deployment::generations::{
 use crate::deployment::options_in_force::{self, RefusedOptions};
 use crate::deployment::shortages::Shortages;
 use crate::deployment::{self, Control, Desired, NoContent, Objects};
-use crate::kinds::{self, RenderError, Rendering, Renderings};
+use crate::kinds::{self, RenderError, Renderer, Rendering, Renderings};
 use crate::ownership;
 use crate::ownership::acting::{self, Cores, Part};
 use crate::ownership::core_name;
@@ -129,15 +129,16 @@ pub struct Outcome {
 
 /// What was made on the way to the last outcome, so that the next one costs what changed. It changes no outcome: any is fine for any inputs,
 /// and losing it is safe.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Memo {
     directory: Directory,
     made: Made,
 }
 
 /// What was made of the services that the directory has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Made {
+    renderers: BTreeMap<(Cluster, Generation), Renderer>,
     reader: Reader,
     table: Table,
     /// For each generation that lives what it serves, which may be less than all.
@@ -202,14 +203,15 @@ pub fn reconcile_embedded_with(inputs: &Inputs, memo: &mut Memo) -> (Outcome, Re
     let read = read(&swarm, inputs, made, &changes);
     let routed = route(&swarm, inputs, made, &read, &inputs.memory.refused_options);
     let limit = inputs.snapshot.engine.config_limit();
-    let rendered: Renderings = routed
-        .configs
-        .iter()
-        .map(|(key, config)| match current(&inputs.renderings, key, config) {
-            Some(rendering) => (key.clone(), rendering.clone()),
-            None => (key.clone(), kinds::render(config, limit)),
-        })
-        .collect();
+    let mut rendered = Renderings::new();
+    for (key, config) in &routed.configs {
+        let rendering = match current(&inputs.renderings, key, config) {
+            Some(rendering) => rendering.clone(),
+            None => made.renderers.entry(key.clone()).or_default().render(config, limit, swarm.observed_at),
+        };
+        rendered.insert(key.clone(), rendering);
+    }
+    made.renderers.retain(|key, _| routed.configs.contains_key(key));
     (finish(&swarm, inputs, routed, &rendered, &Waits::default()), rendered)
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Helpers {
 }
 
 /// The map from what a request carries to the name of an upstream.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct CanaryMap {
     variable: String,
     /// The variable that has what a request carries.
@@ -154,12 +154,12 @@ impl Helpers {
     }
 
     /// What another host needs, as well.
-    pub(super) fn extend(&mut self, more: Self) {
+    pub(super) fn extend(&mut self, more: &Self) {
         let Self { cookies, canary_cookies, canaries, zones, needs_none, grpc } = more;
-        self.cookies.extend(cookies);
-        self.canary_cookies.extend(canary_cookies);
-        self.canaries.extend(canaries);
-        self.zones.extend(zones);
+        self.cookies.extend(cookies.iter().cloned());
+        self.canary_cookies.extend(canary_cookies.iter().cloned());
+        self.canaries.extend(canaries.iter().map(|(variable, map)| (variable.clone(), map.clone())));
+        self.zones.extend(zones.iter().map(|(zone, rate)| (zone.clone(), *rate)));
         self.needs_none |= needs_none;
         self.grpc |= grpc;
     }

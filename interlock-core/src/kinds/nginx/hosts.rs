@@ -1,6 +1,7 @@
 //! Hosts: what is decided about each, and its text.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -45,7 +46,7 @@ pub(super) struct Shared<'s, 'a> {
 /// A host's servers as text, and what they need in the http context.
 pub(super) struct HostText {
     /// One for HTTP, and one for HTTPS if TLS ends here.
-    pub(super) servers: Vec<String>,
+    pub(super) servers: Vec<Arc<str>>,
     pub(super) needs: Helpers,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn render(
             text.len(),
             server.size()
         );
-        Ok(text)
+        Ok(text.into())
     };
     Ok(HostText { servers: servers.iter().map(print).collect::<Result<_, RenderError>>()?, needs })
 }

@@ -1,6 +1,7 @@
 //! What is printed by a template of its own: lists that stand in the main file, or in files that it includes.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -25,34 +26,71 @@ pub(super) struct Section<T> {
     items: Vec<T>,
     includes: Vec<String>,
     /// One of each item. Printed once, as it is long.
-    texts: OnceCell<Vec<String>>,
+    texts: OnceCell<Vec<Arc<str>>>,
+    /// What stands in its place in what a template prints.
+    mark: Option<&'static str>,
+}
+
+/// What marks begin and end with. NGINX takes no such character, and no value has one.
+const MARK: char = '\u{1}';
+
+/// Puts the texts of lists in the place of their marks. None is left, and none stood there twice.
+///
+/// # Errors
+///
+/// When that is not so.
+pub(super) fn splice(frame: &str, lists: &[(&'static str, &[Arc<str>])]) -> Result<String, RenderError> {
+    let wrong = || RenderError::Structure("a list is missing in what the template makes".to_owned());
+    let size: usize = lists.iter().flat_map(|(_, texts)| *texts).map(|text| text.len()).sum();
+    let mut spliced = String::with_capacity(frame.len() + size);
+    let mut left: Vec<_> = lists.iter().filter(|(_, texts)| !texts.is_empty()).collect();
+    for (place, part) in frame.split(MARK).enumerate() {
+        if place % 2 == 0 {
+            spliced.push_str(part);
+            continue;
+        }
+        let list = left.iter().position(|(mark, _)| *mark == part).ok_or_else(wrong)?;
+        let (_, texts) = left.remove(list);
+        texts.iter().for_each(|text| spliced.push_str(text));
+        // The line that it stands in ends by itself.
+        if spliced.ends_with('\n') {
+            spliced.pop();
+        }
+    }
+    if left.is_empty() { Ok(spliced) } else { Err(wrong()) }
 }
 
 impl<T: Printed> Section<T> {
     pub(super) fn of(items: Vec<T>) -> Self {
-        Self { items, includes: Vec::new(), texts: OnceCell::new() }
+        Self { items, includes: Vec::new(), texts: OnceCell::new(), mark: None }
     }
 
-    /// Of items that are printed already.
-    pub(super) fn of_texts(texts: Vec<String>) -> Self {
-        Self { items: Vec::new(), includes: Vec::new(), texts: OnceCell::from(texts) }
+    /// Of items that are printed already. A mark stands in their place until they are spliced in.
+    pub(super) fn of_texts(mark: &'static str, texts: Vec<Arc<str>>) -> Self {
+        Self { items: Vec::new(), includes: Vec::new(), texts: OnceCell::from(texts), mark: Some(mark) }
+    }
+
+    /// What is to be spliced in.
+    pub(super) fn list(&self) -> Option<(&'static str, &[Arc<str>])> {
+        Some((self.mark?, self.texts.get()?))
     }
 
     pub(super) fn items(&self) -> &[T] {
         &self.items
     }
 
-    fn texts(&self) -> Result<&[String], RenderError> {
+    fn texts(&self) -> Result<&[Arc<str>], RenderError> {
         if let Some(texts) = self.texts.get() {
             return Ok(texts);
         }
-        let texts = self.items.iter().map(|item| print(item.template(), item)).collect::<Result<_, _>>()?;
+        let print = |item: &T| Ok(print(item.template(), item)?.into());
+        let texts = self.items.iter().map(print).collect::<Result<_, RenderError>>()?;
         Ok(self.texts.get_or_init(|| texts))
     }
 
     /// How many bytes the list has.
     pub(super) fn size(&self) -> Result<usize, RenderError> {
-        Ok(self.texts()?.iter().map(String::len).sum())
+        Ok(self.texts()?.iter().map(|text| text.len()).sum())
     }
 
     /// Takes the list out, for files of at most `most` bytes each, unless an item is larger. Includes of the files take its place: for each
@@ -67,7 +105,7 @@ impl<T: Printed> Section<T> {
         for text in self.texts.take().unwrap_or_default() {
             match files.last_mut().filter(|file| file.len() + text.len() <= most) {
                 Some(file) => file.push_str(&text),
-                None => files.push(text),
+                None => files.push(text.to_string()),
             }
         }
         let includes = (1..=files.len()).map(include).collect();
@@ -82,7 +120,11 @@ impl<T: Printed> Serialize for Section<T> {
         for include in &self.includes {
             text += &print(T::INCLUDE, include).map_err(S::Error::custom)?;
         }
-        text.extend(self.texts().map_err(S::Error::custom)?.iter().map(String::as_str));
+        let texts = self.texts().map_err(S::Error::custom)?;
+        if let Some(mark) = self.mark.filter(|_| !texts.is_empty()) {
+            return serializer.serialize_str(&format!("{MARK}{mark}{MARK}"));
+        }
+        text.extend(texts.iter().map(|text| &**text));
         // The line that it stands in ends by itself.
         serializer.serialize_str(text.strip_suffix('\n').unwrap_or(&text))
     }

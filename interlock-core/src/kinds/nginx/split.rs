@@ -6,7 +6,7 @@
 //! A file is filled until the next item would be too much. So as long as no item is larger than a quarter of a file, each but the last of a
 //! list is full to three quarters: [`CAPACITY`] goes by that.
 
-use super::section::{Printed, Section};
+use super::section::{Printed, Section, splice};
 use super::view::View;
 use super::{MAIN, print};
 use crate::kinds::{File, MOST_FILES, RenderError};
@@ -45,7 +45,11 @@ pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) 
         lists.move_out("passed", &mut by_name.hosts)?;
         lists.move_out("streams", &mut by_name.upstreams)?;
     }
-    let mut files = vec![File { path: path.to_owned(), part: String::new(), content: print(MAIN, &view)? }];
+    let mut files = vec![File {
+        path: path.to_owned(),
+        part: String::new(),
+        content: splice(&print(MAIN, &view)?, &view.lists())?,
+    }];
     files.extend(lists.files);
     if files.len() > MOST_FILES || files.iter().any(|file| file.content.len() > limit) {
         return Err(RenderError::TooLarge { size, limit: limit * MOST_FILES, parts: MOST_FILES });

@@ -1,6 +1,7 @@
 //! Everything that the templates print, decided.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use super::section::{Printed, Section};
 use super::servers::Server;
 use super::settings::{self, Http, Main};
 use super::stream::{Stream, passed_through};
+use super::texts::Texts;
 use super::upstreams::{self, Upstream};
 use super::{HEALTH_PORT, print, too_large};
 use crate::kinds::RenderError;
@@ -105,40 +107,52 @@ pub(super) struct Plain<'a> {
 
 impl<'a> View<'a> {
     /// Decides everything, unless that comes to more than so many bytes: who renders may have little memory.
-    pub(super) fn of(config: &'a ProxyConfig, options: &'a Options, most: usize) -> Result<Self, RenderError> {
+    pub(super) fn of(
+        config: &'a ProxyConfig,
+        options: &'a Options,
+        most: usize,
+        texts: &mut Texts,
+    ) -> Result<Self, RenderError> {
         let ProxyConfig { cluster, revision, proxy, virtual_hosts, default, upstreams } = config;
         let listen = Listen::of(config, &options.pid_path);
         let shared = Shared { listen: &listen, options, proxy };
+        let keepalive = upstreams::keepalive(upstreams.len());
+        texts.renew(proxy, listen.behind_stream, keepalive);
         let mut needs = Helpers::of(config);
-        let (mut map, mut plain_names, mut unavailable, mut servers) = (vec![], vec![], vec![], vec![]);
-        let mut size = 0;
+        let (mut plain, mut unavailable, mut others) = (vec![], vec![], vec![]);
         let share = virtual_hosts.values().filter(|host| hosts::is_plain(host).is_some()).count() > MOST_SERVERS;
         for (host, serves) in virtual_hosts {
             if let Some(upstream) = hosts::is_plain(serves).filter(|_| share) {
-                plain_names.push(ServerName(host));
-                map.push(MapEntry { host, upstream });
+                plain.push((host, upstream));
             } else if is_unavailable(serves) {
-                unavailable.push(ServerName(host));
+                unavailable.push(host);
             } else {
-                let own = hosts::render(shared, host, serves)?;
-                size += own.servers.iter().map(String::len).sum::<usize>();
-                servers.extend(own.servers);
-                needs.extend(own.needs);
-            }
-            if size > most {
-                return Err(too_large(size, most));
+                others.push((host, serves));
             }
         }
-        let (in_http, passed) =
-            (used_in_http(config), passed_through(config).map(|(_, to)| to).collect::<BTreeSet<_>>());
+        let mut servers = Vec::new();
+        let mut size = 0;
+        for own in texts.hosts(shared, config, others.into_iter(), most)? {
+            size += own.servers.iter().map(|server| server.len()).sum::<usize>();
+            servers.extend(own.servers.iter().cloned());
+            needs.extend(&own.needs);
+        }
+        if size > most {
+            return Err(too_large(size, most));
+        }
+        let [map, names] = texts.plain(&plain)?;
+        let unavailable = texts.unavailable(&unavailable)?;
+        let passed: BTreeSet<_> = passed_through(config).map(|(_, to)| to).collect();
+        let used = if passed.is_empty() { BTreeSet::new() } else { used_in_http(config) };
+        let in_http = upstreams.iter().filter(|(name, _)| !passed.contains(*name) || used.contains(*name));
         let mut make = Maker { shared, helpers: &mut needs };
         let default_locations = make.default_http(default.as_deref());
         let tls = tls(config, options, &mut make);
         if tls.is_some() {
             let closed = closed(config);
             let closed = closed.chunks(NAMES_OF_A_SERVER).map(|hosts| make.closed(hosts));
-            let closed = closed.map(|server| print(server.template(), &server));
-            servers.extend(closed.collect::<Result<Vec<_>, _>>()?);
+            let closed = closed.map(|server| Ok(print(server.template(), &server)?.into()));
+            servers.extend(closed.collect::<Result<Vec<_>, RenderError>>()?);
         }
         Ok(Self {
             cluster: cluster.title(),
@@ -157,13 +171,7 @@ impl<'a> View<'a> {
             health: Health::section(revision),
             port: proxy.port,
             proxy_protocol: proxy.proxy_protocol,
-            upstreams: Section::of(
-                upstreams
-                    .iter()
-                    .filter(|(name, _)| in_http.contains(*name) || !passed.contains(*name))
-                    .map(|(name, upstream)| Upstream::of(name, upstream, upstreams::keepalive(upstreams.len())))
-                    .collect(),
-            ),
+            upstreams: Section::of_texts("upstreams", texts.upstreams(config, keepalive, in_http)?),
             default_refused: default.as_deref().map_or(Refused::BAD, Refused::of).server,
             default_locations: Section::of(default_locations),
             tls,
@@ -171,14 +179,25 @@ impl<'a> View<'a> {
                 .then(|| Stream::of(config, options, &listen)),
             shared_locations: Section::of(proxy.health_path.iter().map(Location::health).collect()),
             unavailable: (!unavailable.is_empty())
-                .then(|| Unavailable { message: NO_TASK, names: Section::of(unavailable) }),
+                .then(|| Unavailable { message: NO_TASK, names: Section::of_texts("unavailable", unavailable) }),
             plain: (!map.is_empty()).then(|| Plain {
                 refused: Refused::BAD.server,
-                map: Section::of(map),
-                names: Section::of(plain_names),
+                map: Section::of_texts("map", map),
+                names: Section::of_texts("names", names),
             }),
-            servers: Section::of_texts(servers),
+            servers: Section::of_texts("servers", servers),
         })
+    }
+}
+
+impl View<'_> {
+    /// What is to be spliced into what the template prints.
+    pub(super) fn lists(&self) -> Vec<(&'static str, &[Arc<str>])> {
+        let names = self.unavailable.as_ref().map(|unavailable| &unavailable.names);
+        let of_plain = self.plain.as_ref().map(|plain| (plain.map.list(), plain.names.list()));
+        let of_plain = of_plain.into_iter().flat_map(|(map, names)| [map, names]);
+        let lists = [self.upstreams.list(), self.servers.list(), names.and_then(Section::list)];
+        lists.into_iter().chain(of_plain).flatten().collect()
     }
 }
 
