@@ -67,6 +67,19 @@ fn a_label_that_protects_is_not_ignored_with_passthrough() {
 
 /// Where paths of a host differ in one of these, ambiguous paths are refused: `raw_paths` is how a service gets them all the same.
 #[test]
+fn a_wrong_value_of_the_mesh_asks_for_passthrough() {
+    let of = |value: &str| Labels::from([("com.docker.ucp.mesh.http.1".to_owned(), value.to_owned())]);
+    let open = of("external_route=http://x.example.com,internal_port=80");
+    for (value, asks) in [
+        ("external_route=http://x.example.com,internal_port=http", false),
+        ("external_route=sni://x.example.com,internal_port=443", true),
+        ("internal_port=443s, external_route=sni://x.example.com", true),
+    ] {
+        assert_eq!(!protect_as_much(&open, &of(value)), asks, "{value}");
+    }
+}
+
+#[test]
 fn raw_paths_names_the_labels_about_access() {
     let doc = TABLE.iter().find(|label| label.key == "raw_paths").unwrap().doc;
     let access: Vec<_> = TABLE.iter().filter(|label| label.guard == Guard::Access).map(|label| label.key).collect();

@@ -48,12 +48,13 @@ impl Dialect for Mesh {
 
     fn protection<'a>(&self, labels: &'a Labels) -> BTreeMap<&'a str, Written<'a>> {
         let of = |(key, value): (&'a String, &'a String)| {
-            let route = route(text(value).ok()?).ok()?;
-            // All that a route of the mesh says stands in one value. Nothing else of it protects.
-            let protection = route.ssl_passthrough.map(|_| ("ssl_passthrough", "true")).into_iter().collect();
-            Some((key.as_str(), Written { scope: vec![Some(value.as_str())], protection }))
+            // It asks for that whatever is wrong about the rest of it.
+            let passes = value.split(',').any(|item| item.trim().starts_with("external_route=sni://"));
+            let protection = passes.then_some(("ssl_passthrough", "true")).into_iter().collect();
+            // All that a route of the mesh says stands in one value.
+            (key.as_str(), Written { scope: vec![Some(value.as_str())], protection })
         };
-        keys(labels).filter_map(of).collect()
+        keys(labels).map(of).collect()
     }
 
     fn naming<'a>(&self, labels: &'a Labels) -> Vec<(&'a str, &'a str)> {

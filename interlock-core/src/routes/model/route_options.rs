@@ -118,14 +118,14 @@ pub(super) fn asks(
         redirects: redirects(labels)?,
     };
     passes_through(labels, &asks)?;
+    if world.shows_clients(extension) {
+        return Ok(asks);
+    }
     let unenforced = on(labels).find_map(|label| match label.addresses {
         Addresses::Needed(what) => Some(hidden(label.key, what)),
         Addresses::Weaker(_) | Addresses::Unread => None,
     });
-    match unenforced.filter(|_| !world.shows_clients(extension)) {
-        Some(refusal) => Err(refusal),
-        None => Ok(asks),
-    }
+    unenforced.map_or(Ok(asks), Err)
 }
 
 /// The labels of a route that ask for something.
