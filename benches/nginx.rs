@@ -91,7 +91,7 @@ fn ours(hosts: u32) -> String {
     let (_, renderings) = reconcile_embedded(&support::inputs(hosts, 1));
     let files = renderings.values().next().and_then(|rendering| rendering.result.clone().ok()).expect("files");
     let (main, parts) = files.split_first().expect("a file");
-    let mut text = main.content.clone();
+    let mut text = main.content.to_string();
     for part in parts {
         text = text.replace(&format!("include interlock.d/{}.conf;", part.part), &part.content);
     }

@@ -13,13 +13,14 @@ use interlock_core::deployment::generations::Attachments;
 use interlock_core::deployment::{self, Control, Desired, Objects};
 use interlock_core::kinds;
 use interlock_core::kinds::nginx::parse_back;
+use interlock_core::labels::options::RateLimit;
 use interlock_core::plan::{self, Attempts};
 use interlock_core::proxy_config;
-use interlock_core::proxy_config::ProxySettings;
+use interlock_core::proxy_config::{ProxyConfig, ProxySettings, Tls, VirtualHost};
 use interlock_core::reconcile::{Inputs, Memo, reconcile, reconcile_embedded, reconcile_embedded_with, reconcile_with};
 use interlock_core::routes;
 use interlock_core::routes::model;
-use interlock_core::routes::model::Known;
+use interlock_core::routes::model::{Certificate, Known};
 use interlock_core::swarm::SwarmIndex;
 use interlock_core::swarm::index::Directory;
 
@@ -99,11 +100,35 @@ fn steps(c: &mut Criterion<CpuTime>) {
             drop(proxy_config::build(&cluster, ProxySettings::of(extension, None, None), &routes[&cluster]))
         });
         step("render", &mut || drop(kinds::render(&config, limit)));
+        // Hosts with servers of their own, without and with rules in their locations.
+        let mut own = ProxyConfig::clone(&config);
+        let changed = |own: &mut ProxyConfig, change: &dyn Fn(&mut VirtualHost)| {
+            for host in own.virtual_hosts.values_mut() {
+                let mut changed = VirtualHost::clone(host);
+                change(&mut changed);
+                *host = changed.into();
+            }
+        };
+        changed(&mut own, &|host| host.tls = certificate());
+        step("render: TLS", &mut || drop(kinds::render(&own, usize::MAX)));
+        changed(&mut own, &|host| {
+            for forward in host.locations.values_mut() {
+                forward.options.rate_limit = Some(RateLimit { per_second: 10, burst: 20 });
+                forward.options.hsts = Some(3600);
+                forward.options.compress = true;
+            }
+        });
+        step("render: TLS and labels", &mut || drop(kinds::render(&own, usize::MAX)));
         step("render: parse back", &mut || drop(parse_back::parse(files)));
         step("render: compare", &mut || drop(black_box(parse_back::difference(&parsed, &parsed, "the file"))));
         step("desired", &mut || drop(black_box(proxy())));
         step("diff", &mut || drop(plan::diff(&index, &wanted, &Attempts::new())));
     }
+}
+
+fn certificate() -> Tls {
+    let [certificate, key] = ["c", "k"].map(|name| name.parse().expect("a secret's name"));
+    Tls::Terminated(Certificate { certificate, key })
 }
 
 criterion_group! {

@@ -19,7 +19,7 @@ pub(crate) fn has_tls(number: usize) -> bool {
 
 /// A main file.
 pub(crate) fn files(text: &str) -> Vec<File> {
-    vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: text.to_owned() }]
+    vec![File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: text.into() }]
 }
 
 /// Applications that answer at once.

@@ -77,7 +77,7 @@ mod tests {
         let file = |number: usize| File {
             path: format!("/etc/nginx/interlock.d/unavailable-{number:02}.conf"),
             part: format!("unavailable-{number:02}"),
-            content: content.clone(),
+            content: content.as_str().into(),
         };
         let files: Vec<_> = (0..MOST_FILES).map(file).collect();
         assert!(convert::files_to_wire(&files).encoded_len() + 1024 < MESSAGE_LIMIT);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -49,8 +50,8 @@ pub struct File {
     pub path: String,
     /// A short name that differs among the files of a rendering; empty for the first.
     pub part: String,
-    /// Its content.
-    pub content: String,
+    /// Its content. A copy of a file shares it.
+    pub content: Arc<str>,
 }
 
 /// Why nothing was rendered.
@@ -128,8 +129,8 @@ impl Manifest {
 /// A name for the content of files: the SHA-256 of all of them as 64 hexadecimal digits. For each file its path, its part and its
 /// content, each with its length in bytes as eight bytes, most significant first, in front.
 pub fn hash(files: &[File]) -> String {
-    let texts = files.iter().flat_map(|File { path, part, content }| [path, part, content]);
-    hash::hex64(texts.map(String::as_bytes))
+    let texts = files.iter().flat_map(|File { path, part, content }| [path.as_str(), part, content]);
+    hash::hex64(texts.map(str::as_bytes))
 }
 
 /// What routes come to for proxies with these settings. Of kinds that this version does not know nothing is made, which costs nothing.

@@ -114,15 +114,10 @@ impl VirtualHost {
         // Who is left out leaves nothing behind, no certificate either.
         if let Some(location) = self.locations.get_mut(&route.path) {
             let elder = Arc::clone(&location.decides);
-            let (joined, lost) = match location.join(route) {
-                Ok((lost, told)) => {
-                    problems.extend(told);
-                    (true, lost)
-                }
-                Err(lost) => (false, vec![lost]),
-            };
+            let Joined { is_in, lost, told } = location.join(route);
+            problems.extend(told);
             lost.into_iter().for_each(|problem| self.lose(route, &elder, problem));
-            if !joined {
+            if !is_in {
                 return problems;
             }
         }
@@ -208,19 +203,29 @@ impl VirtualHost {
     }
 }
 
+/// What became of a route that came to a location.
+struct Joined {
+    is_in: bool,
+    /// What of it does not count.
+    lost: Vec<Problem>,
+    /// What else there is to tell.
+    told: Option<Problem>,
+}
+
 impl Location {
-    /// Adds a route, and says what of it does not count, and what else there is to tell; or says why it cannot be one of them.
-    fn join(&mut self, route: &Arc<Route>) -> Result<(Vec<Problem>, Option<Problem>), Problem> {
+    /// Adds a route, unless it cannot be one of them.
+    fn join(&mut self, route: &Arc<Route>) -> Joined {
+        let left_out = |problem| Joined { is_in: false, lost: vec![problem], told: None };
         let elder = &self.decides;
         let mut differ: Vec<_> = self.options().differences(&route.asks.options).into_iter().collect();
         if self.rewrite() != route.rewrite {
             differ.push("context_root_rewrite");
         }
         if let Some(option) = differ.iter().find(|option| labels::must_agree(option, &route.asks.options)) {
-            return Err(unprotected(route, elder, label_of(option, route, elder)));
+            return left_out(unprotected(route, elder, label_of(option, route, elder)));
         }
         if self.rewrite() && !route.asks.canaries.is_empty() {
-            return Err(canary_beside_rewrite(route, elder));
+            return left_out(canary_beside_rewrite(route, elder));
         }
         let lost = differ
             .iter()
@@ -231,9 +236,9 @@ impl Location {
             .collect();
         let is_same =
             |other: &&Arc<Route>| other.seniority == route.seniority && other.asks.canaries == route.asks.canaries;
-        let second = self.members.iter().find(is_same).map(|other| second_of_service(route, other));
+        let told = self.members.iter().find(is_same).map(|other| second_of_service(route, other));
         self.members.push(Arc::clone(route));
-        Ok((lost, second))
+        Joined { is_in: true, lost, told }
     }
 
     /// What is told when requests are left that no service gets.

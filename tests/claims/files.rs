@@ -14,7 +14,7 @@ pub fn any_text(text: &str) {
     let again = parse_back::parse_text(&printed);
     assert_eq!(again.as_ref(), Ok(&directives), "{printed}");
     assert_eq!(parse_back::difference(&directives, &directives, "the file"), None);
-    let file = |path: &str| File { path: path.to_owned(), part: String::new(), content: text.to_owned() };
+    let file = |path: &str| File { path: path.to_owned(), part: String::new(), content: text.into() };
     assert_eq!(parse_back::parse(&[file("/etc/nginx/nginx.conf")]).as_ref(), Ok(&directives));
     let _ = parse_back::parse(&[file("/etc/nginx/nginx.conf"), file("/etc/nginx/a.conf")]);
     // Every directive is found where it stands.

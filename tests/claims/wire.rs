@@ -65,7 +65,7 @@ fn hash(files: &v1::Files) -> String {
     let file = |file: &v1::File| kinds::File {
         path: file.path.clone(),
         part: file.part.clone(),
-        content: file.content.clone(),
+        content: file.content.as_str().into(),
     };
     kinds::hash(&files.files.iter().map(file).collect::<Vec<_>>())
 }

@@ -94,11 +94,14 @@ async fn an_extension_of_its_own_renders_and_proxies_start_with_it() {
 async fn files_that_core_would_not_render_are_refused() {
     let site = Site::new(&format!("{HITLESS}{REMOTE}"));
     let core = site.start();
-    let drop_shop =
-        |files: &mut Vec<kinds::File>| files[0].content = files[0].content.replace("shop.example.com", "x.example.com");
+    let drop_shop = |files: &mut Vec<kinds::File>| {
+        files[0].content = files[0].content.replace("shop.example.com", "x.example.com").into()
+    };
     let refused = extension(site.channel("extension").await, drop_shop).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
-    let load_module = |files: &mut Vec<kinds::File>| files[0].content.insert_str(0, "load_module x.so;\n");
+    let load_module = |files: &mut Vec<kinds::File>| {
+        files[0].content = format!("load_module x.so;\n{}", files[0].content).into();
+    };
     let refused = extension(site.channel("extension").await, load_module).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert!(site.handle.swarm().find_service(PROXY).is_none(), "nothing was made of it");

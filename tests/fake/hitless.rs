@@ -41,7 +41,8 @@ async fn deployed(settings: Settings) -> (World, Mind) {
 
 /// What core sends, all service clusters and generations together.
 fn delivered(outcome: &Outcome) -> Vec<String> {
-    let files = |rendering: &interlock_core::kinds::Rendering| rendering.result.as_ref().unwrap()[0].content.clone();
+    let files =
+        |rendering: &interlock_core::kinds::Rendering| rendering.result.as_ref().unwrap()[0].content.to_string();
     outcome.deliveries.values().map(files).collect()
 }
 

@@ -148,7 +148,7 @@ async fn deployed(networks: &[&str]) -> (World, Mind) {
 
 /// What core sends, all generations together.
 fn text(outcome: &Outcome) -> String {
-    outcome.deliveries.values().map(|rendering| rendering.result.as_ref().unwrap()[0].content.clone()).collect()
+    outcome.deliveries.values().map(|rendering| rendering.result.as_ref().unwrap()[0].content.to_string()).collect()
 }
 
 /// The networks of applications that the proxies' service asks for.

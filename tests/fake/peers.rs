@@ -107,14 +107,14 @@ fn revision(number: u64) -> Revision {
 
 /// One file with this number in it.
 fn rendering(number: u64) -> Rendering {
-    let file = File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string() };
+    let file = File { path: "/etc/nginx/nginx.conf".into(), part: String::new(), content: number.to_string().into() };
     Rendering { revision: revision(number), result: Ok(vec![file]) }
 }
 
 /// One file of so many bytes.
 fn large(number: u64, bytes: usize) -> Rendering {
     let mut rendering = rendering(number);
-    rendering.result.as_mut().unwrap()[0].content = "x".repeat(bytes);
+    rendering.result.as_mut().unwrap()[0].content = "x".repeat(bytes).into();
     rendering
 }
 

@@ -21,7 +21,7 @@ fn posted(rendered: &(Generation, Rendering), result: Posted) -> v1::PostRequest
 fn changed(rendering: &Rendering, from: &str, to: &str) -> Vec<File> {
     let mut files = rendering.result.clone().unwrap();
     assert!(files[0].content.contains(from), "{from:?} is not in the file:\n{}", files[0].content);
-    files[0].content = files[0].content.replacen(from, to, 1);
+    files[0].content = files[0].content.replacen(from, to, 1).into();
     files
 }
 
@@ -114,7 +114,7 @@ async fn h4_posts_cost_core_nothing_and_hold_up_nobody() {
     let locations: String = (0..1000).map(|i| format!("location /{i} {{ return 503 x; }}")).collect();
     let bomb = changed(&rendered.1, "http {", &format!("http {{ server {{ {names} {locations} }}"));
     is_refused(&mut rogue, &rendered, &bomb).await;
-    let long = File { content: "x".repeat(PEER_LIMIT), ..bomb[0].clone() };
+    let long = File { content: "x".repeat(PEER_LIMIT).into(), ..bomb[0].clone() };
     let refused = rogue.sends(posted(&rendered, Posted::Files(convert::files_to_wire(&[long])))).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
     // While it goes on, the other service cluster's proxies hear of each change.
@@ -156,7 +156,7 @@ async fn an_extension_of_another_version_is_refused_with_the_reason() {
     let site = Site::new(&format!("{HITLESS}{REMOTE}"));
     let core = site.start();
     let older = |files: &mut Vec<File>| {
-        files[0].content = files[0].content.replace("x-server-info interlock/", "x-server-info interlock/0.0.");
+        files[0].content = files[0].content.replace("x-server-info interlock/", "x-server-info interlock/0.0.").into();
     };
     let refused = extension(site.channel("extension").await, older).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);

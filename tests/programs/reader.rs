@@ -13,7 +13,7 @@ fn k1_what_is_rendered_is_read_as_nginx_reads_it() {
         let (_, renderings) = reconcile_embedded(&scenario.inputs());
         renderings.into_values().filter_map(|rendering| rendering.result.ok()).flatten()
     });
-    claim::rendered(files.map(|file| file.content));
+    claim::rendered(files.map(|file| file.content.to_string()));
 }
 
 #[test]

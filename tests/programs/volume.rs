@@ -32,7 +32,7 @@ async fn the_next_container_has_the_copy_on_the_volume() {
 
     // Also when core wants what nginx does not take.
     let mut files = node.files(4);
-    files[0].content.push_str("foo bar;\n");
+    files[0].content = (files[0].content.to_string() + "foo bar;\n").into();
     core.send(to_wire(4, &files));
     core.resume();
     let agent = node.start(core.address, GENERATION);
@@ -138,7 +138,7 @@ async fn m4_only_what_core_signed_for_this_proxy_is_served_from_core_or_docker()
     for spoil in [
         |node: &Node| std::fs::remove_file(node.path("manifest.toml")).unwrap(),
         |node: &Node| node.mount_for(1, "00000000000000bb"),
-        |node: &Node| drop(std::fs::write(node.path("mounted/nginx.conf"), &node.files(7)[0].content)),
+        |node: &Node| drop(std::fs::write(node.path("mounted/nginx.conf"), &*node.files(7)[0].content)),
     ] {
         node.mount(1);
         spoil(&node);
@@ -164,9 +164,9 @@ async fn large_bodies_have_their_folder_after_many_revisions() {
         let path = |kind: &str| format!("{kind}_temp_path {}/{kind};", state.display());
         let paths = kinds.map(path).join(" ");
         let bodies = format!("http {{\n  client_body_buffer_size 1k; {paths}\n");
-        files[0].content = files[0].content.replacen("http {\n", &bodies, 1);
+        files[0].content = files[0].content.replacen("http {\n", &bodies, 1).into();
         let store = format!("server {{\n  location /store {{ proxy_pass http://{}/healthz; }}\n", node.health);
-        files[1].content = files[1].content.replacen("server {\n", &store, 1);
+        files[1].content = files[1].content.replacen("server {\n", &store, 1).into();
         to_wire(n, &files)
     };
     core.send(files(1));

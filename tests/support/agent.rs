@@ -98,8 +98,8 @@ impl Node {
         );
         let file = |path: &str, part: &str, content| File { path: path.into(), part: part.into(), content };
         vec![
-            file("/etc/nginx/nginx.conf", "", main),
-            file("/etc/nginx/interlock.d/servers-01.conf", "servers-01", server),
+            file("/etc/nginx/nginx.conf", "", main.into()),
+            file("/etc/nginx/interlock.d/servers-01.conf", "servers-01", server.into()),
         ]
     }
 
@@ -113,7 +113,7 @@ impl Node {
         for file in self.files(n) {
             let path = root.join(file.path.trim_start_matches("/etc/nginx/"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, file.content).unwrap();
+            std::fs::write(path, &*file.content).unwrap();
         }
         self.sign_mounted(n, GENERATION);
         root.join("nginx.conf")

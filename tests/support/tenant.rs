@@ -20,7 +20,7 @@ pub struct Told {
 
 impl Told {
     pub fn text(&self) -> String {
-        self.files.iter().map(|file| file.content.as_str()).collect()
+        self.files.iter().map(|file| &*file.content).collect()
     }
 
     /// Whether anything of the tenant is served.

@@ -151,7 +151,7 @@ fn changes(inputs: &Inputs, outcome: &Outcome, renderings: &Renderings, core: &C
                 whose: if served.is_some() { "delivered by core" } else { "deployed" },
                 hitless: served.is_some(),
                 old: served.or_else(|| mounted(&file.path)).unwrap_or_default().to_owned(),
-                new: file.content.clone(),
+                new: file.content.to_string(),
             });
         }
     }
@@ -173,7 +173,7 @@ fn files<'a>(renderings: &'a Renderings, settings: &Settings) -> BTreeMap<(Clust
     let renderings = renderings.iter().filter(|((cluster, _), _)| follows(cluster));
     let files = renderings.flat_map(|((cluster, _), rendering)| {
         let files = rendering.result.iter().flatten();
-        files.map(move |file| ((cluster.clone(), file.path.clone()), file.content.as_str()))
+        files.map(move |file| ((cluster.clone(), file.path.clone()), &*file.content))
     });
     files.collect()
 }

@@ -116,7 +116,7 @@ impl Delivery {
         let comment = format!("# {}\n", "x".repeat(100)).repeat(40_000);
         for n in 2..30 {
             let mut files = self.node.files(n);
-            files[0].content.push_str(&comment);
+            files[0].content = (files[0].content.to_string() + &comment).into();
             self.send(to_wire(n, &files), n);
             self.core.accepted(&self.wanted.0).await;
             eventually("a copy", || self.is_copied() || self.half_written() > 0);
@@ -250,7 +250,7 @@ impl HeldHealth {
         let mut files = node.files(2);
         let own = format!("return 200 \"{}\\n\"", revision(2));
         assert!(files[0].content.contains(&own));
-        files[0].content = files[0].content.replace(&own, &format!("proxy_pass http://{}", node.application));
+        files[0].content = files[0].content.replace(&own, &format!("proxy_pass http://{}", node.application)).into();
         to_wire(2, &files)
     }
 

@@ -40,7 +40,7 @@ impl Candidate {
         let read = |path: &Path, part: String| {
             let content = std::fs::read_to_string(path)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-            Ok::<_, io::Error>(File { path: path.display().to_string(), part, content })
+            Ok::<_, io::Error>(File { path: path.display().to_string(), part, content: content.into() })
         };
         let mut files = vec![read(path, String::new())?];
         let folder = path.with_file_name("interlock.d");

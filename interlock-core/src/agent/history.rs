@@ -79,7 +79,7 @@ impl Copies {
                 .map(|File { path, part, content }| CopiedFile {
                     path: path.clone(),
                     part: part.clone(),
-                    content: content.clone(),
+                    content: content.to_string(),
                 })
                 .collect(),
         };
@@ -169,8 +169,10 @@ fn by_age(folder: &Path) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> io::Result<Candidate> {
     let Copy { revision, hash, signature, files } = serde_json::from_slice(&fs::read(path)?)?;
-    let files: Vec<_> =
-        files.into_iter().map(|CopiedFile { path, part, content }| File { path, part, content }).collect();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|CopiedFile { path, part, content }| File { path, part, content: content.into() })
+        .collect();
     if files.is_empty() || kinds::hash(&files) != hash {
         return Err(io::Error::other("its hash is not that of its files"));
     }
@@ -192,7 +194,7 @@ mod tests {
     }
 
     fn contents(copies: &Copies) -> Vec<String> {
-        copies.newest_first().into_iter().map(|copy| copy.files[0].content.clone()).collect()
+        copies.newest_first().into_iter().map(|copy| copy.files[0].content.to_string()).collect()
     }
 
     #[test]

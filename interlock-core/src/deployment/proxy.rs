@@ -87,7 +87,7 @@ fn secrets(snapshot: &SwarmIndex<'_>, attachments: &Attachments) -> Vec<RouteSec
 }
 
 fn config_file(config: &ProxyConfig, file: &File) -> ConfigFile {
-    let mut made = named(&config.cluster, &file.part, &file.path, file.content.clone());
+    let mut made = named(&config.cluster, &file.part, &file.path, file.content.to_string());
     made.labels.insert(ownership::REVISION.to_owned(), config.revision.to_string());
     made
 }

@@ -227,7 +227,7 @@ pub(super) fn hashed_to_wire(hash: &str, files: &[File]) -> v1::Files {
             .map(|File { path, part, content }| v1::File {
                 path: path.clone(),
                 part: part.clone(),
-                content: content.clone(),
+                content: content.to_string(),
             })
             .collect(),
     }
@@ -241,8 +241,10 @@ pub(super) fn hashed_to_wire(hash: &str, files: &[File]) -> v1::Files {
 /// leaves the first file's folder.
 pub fn files_from_wire(files: v1::Files) -> Result<Vec<File>, Malformed> {
     let v1::Files { hash, files } = files;
-    let files: Vec<_> =
-        files.into_iter().map(|v1::File { path, part, content }| File { path, part, content }).collect();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|v1::File { path, part, content }| File { path, part, content: content.into() })
+        .collect();
     let Some(main) = files.first() else { return Err(malformed("files", "are none")) };
     let folder = main.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');

@@ -138,7 +138,7 @@ pub(super) fn render(
     let main = splice(&frame, &view.lists())?;
     let path = config.proxy.config_path.clone();
     let files = if main.len() <= limit {
-        vec![File { path, part: String::new(), content: main }]
+        vec![File { path, part: String::new(), content: main.into() }]
     } else {
         split::render(view, &path, main.len(), limit)?
     };

@@ -30,7 +30,7 @@ impl FileSet {
     /// Whether a proxy would read the same. The order of the files makes no difference to it.
     pub(crate) fn is_same<'a>(&'a self, other: &'a Self) -> bool {
         let by_path = |set: &'a Self| -> BTreeMap<&'a str, &'a str> {
-            set.files.iter().map(|file| (file.path.as_str(), file.content.as_str())).collect()
+            set.files.iter().map(|file| (file.path.as_str(), &*file.content)).collect()
         };
         self.hash == other.hash || (self.files.len() == other.files.len() && by_path(self) == by_path(other))
     }

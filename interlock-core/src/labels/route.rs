@@ -1,8 +1,9 @@
 //! What can be asked about all labels of a route, or about all its options.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
-use super::options::{Balance, is_default};
+use super::options::is_default;
 use super::row::Guard;
 use super::table::{OPTIONS, RouteLabels, RouteOptions, TABLE};
 use crate::units::SecretName;
@@ -27,7 +28,8 @@ impl RouteOptions {
 
     /// Whether requests for the route need nothing said about them: how a task is chosen is said elsewhere.
     pub(crate) fn is_plain_but_balance(&self) -> bool {
-        Self { balance: Balance::default(), ..self.clone() }.is_plain()
+        static PLAIN: LazyLock<RouteOptions> = LazyLock::new(RouteOptions::default);
+        OPTIONS.iter().all(|option| option.name == "balance" || (option.is_same)(self, &PLAIN))
     }
 
     /// The options that differ, by their names.

@@ -13,6 +13,9 @@ const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What is wrong with the secrets of routes. What no proxy has told yet is taken to be right.
 pub(crate) fn problems(model: &Model, reports: &Reports, now: Timestamp) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if !model.names_secrets() {
+        return problems;
+    }
     for route in model.routes.iter() {
         if let Tls::Terminated(certificate) = &route.asks.tls {
             problems.extend(of_pair(route, certificate, reports, now));

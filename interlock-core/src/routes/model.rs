@@ -382,6 +382,9 @@ fn finding_problems(service: &str, reading: &labels::Reading, effect: Effect) ->
     listed.chain(more).collect()
 }
 
+/// The routes of a service, and labels that do nothing.
+type Resolved = (Vec<Arc<Route>>, Vec<Refusal>);
+
 /// Resolves all routes of a service, and says which labels do nothing; or says all that is in the way.
 fn routes(
     world: &World<'_>,
@@ -389,7 +392,7 @@ fn routes(
     service: &Service,
     labels: &Arc<Labels>,
     read: &BTreeMap<RouteName, RouteLabels>,
-) -> Result<(Vec<Arc<Route>>, Vec<Refusal>), Vec<Refusal>> {
+) -> Result<Resolved, Vec<Refusal>> {
     let mut routes = Vec::new();
     let mut inert = Vec::new();
     let mut refusals: Vec<_> = refuse_service(&service.spec).into_iter().collect();
@@ -559,6 +562,11 @@ impl Model {
     /// By which labels the services of a service cluster are routed.
     pub(crate) fn labels(&self, cluster: &Cluster) -> Arc<LastGood> {
         self.needed.by(cluster).map(|needed| Arc::clone(&needed.labels)).unwrap_or_default()
+    }
+
+    /// Whether a route names a secret.
+    pub(crate) fn names_secrets(&self) -> bool {
+        self.needed.name_secrets()
     }
 
     /// Whether a service has routes.

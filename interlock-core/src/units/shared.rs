@@ -24,7 +24,8 @@ pub(crate) fn difference<T>(old: &[Arc<T>], new: &[Arc<T>], order: impl Fn(&T, &
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(one), Some(other)) if Arc::ptr_eq(one, other) => {
-                (old.next(), new.next());
+                old.next();
+                new.next();
                 continue;
             }
             (Some(one), Some(other)) => order(one, other),

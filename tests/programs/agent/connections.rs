@@ -56,7 +56,7 @@ fn logging(node: &Node, streams: &str) -> Revision {
     let mut files = node.files(1);
     let own = format!("error_log {} notice;", node.path("error.log").display());
     assert!(files[0].content.contains(&own));
-    files[0].content = files[0].content.replace(&own, "error_log /dev/stdout;") + streams;
+    files[0].content = (files[0].content.replace(&own, "error_log /dev/stdout;") + streams).into();
     to_wire(1, &files)
 }
 

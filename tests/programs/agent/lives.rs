@@ -34,7 +34,7 @@ async fn what_nginx_dies_of_when_it_reads_it_is_refused_each_time() {
     });
     // nginx never says that it serves this, so that it dies before it could.
     let mut files = node.files(2);
-    files[0].content = files[0].content.replace(&revision(2), &revision(4));
+    files[0].content = files[0].content.replace(&revision(2), &revision(4)).into();
     core.send(to_wire(2, &files));
     let mut attempts = 0;
     while attempts < 2 {
@@ -78,7 +78,7 @@ async fn the_sockets_of_a_killed_nginx_are_no_obstacle() {
     let files = |n: u64| {
         let mut files = node.files(n);
         let line = format!("server {{\n  listen unix:{} proxy_protocol;\n", socket.display());
-        files[1].content = files[1].content.replacen("server {\n", &line, 1);
+        files[1].content = files[1].content.replacen("server {\n", &line, 1).into();
         to_wire(n, &files)
     };
     node.mount(1);
@@ -137,7 +137,7 @@ async fn what_nginx_dies_of_is_left_for_what_worked() {
     core.accepted(&node.revision(1)).await;
     agent.stop().await;
     let mut files = node.files(2);
-    files[0].content = files[0].content.replace("connections 64", "connections 63");
+    files[0].content = files[0].content.replace("connections 64", "connections 63").into();
     core.send(to_wire(2, &files));
     let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
     let refused = loop {
@@ -158,7 +158,7 @@ async fn what_nginx_dies_of_is_left_for_what_worked() {
 async fn nothing_to_serve_is_an_error_with_the_words_of_nginx() {
     let (node, mut core) = (Node::new(), Core::start());
     let mut files = node.files(1);
-    files[0].content.push_str("foo bar;\n");
+    files[0].content = (files[0].content.to_string() + "foo bar;\n").into();
     core.send(to_wire(1, &files));
     let agent = node.start(core.address, GENERATION);
     let Err(Error::NothingServes(said)) = agent.ended().await else { panic!("something is served") };
@@ -181,7 +181,7 @@ async fn what_failed_for_a_reason_that_passes_is_tried_again() {
     let agent = node.start_program(core.address, GENERATION, 30 * SOON, fragile.to_str().unwrap());
     core.accepted(&node.revision(1)).await;
     let mut files = node.files(2);
-    files[0].content = files[0].content.replace("connections 64", "connections 63");
+    files[0].content = files[0].content.replace("connections 64", "connections 63").into();
     let wanted = to_wire(2, &files);
     core.send(wanted.clone());
     let Event::Refused(refused) = core.hears().await else { panic!("not refused") };

@@ -161,7 +161,8 @@ async fn what_is_acknowledged_is_served_by_all_workers() {
         let mut files = node.files(n);
         // Fewer, more, and as many as before.
         let workers = [8, 8, 2, 6][usize::try_from(n % 4).unwrap()];
-        files[0].content = files[0].content.replace("worker_processes 1", &format!("worker_processes {workers}"));
+        files[0].content =
+            files[0].content.replace("worker_processes 1", &format!("worker_processes {workers}")).into();
         to_wire(n, &files)
     };
     core.send(with_workers(1));
@@ -182,7 +183,7 @@ async fn what_nginx_refuses_changes_nothing() {
     let agent = node.serving(&mut core).await;
     let master = node.master();
     let mut files = node.files(2);
-    files[1].content.push_str("foo bar;\n");
+    files[1].content = (files[1].content.to_string() + "foo bar;\n").into();
     let wrong = to_wire(2, &files);
     core.send(wrong.clone());
     let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
@@ -193,7 +194,7 @@ async fn what_nginx_refuses_changes_nothing() {
 
     // nginx's check takes this one, its new workers say something else.
     let mut files = node.files(3);
-    files[0].content = files[0].content.replace(&revision(3), &revision(4));
+    files[0].content = files[0].content.replace(&revision(3), &revision(4)).into();
     core.send(to_wire(3, &files));
     let Event::Refused(refused) = core.hears().await else { panic!("not refused") };
     assert!(refused.message.contains("it serves 0000000000000004"), "{}", refused.message);
@@ -211,7 +212,9 @@ async fn a_later_revision_may_be_the_first_with_streams() {
     let agent = node.serving(&mut core).await;
     let address = free();
     let mut files = node.files(2);
-    files[0].content += &format!("stream {{\n  server {{ listen {address}; proxy_pass {}; }}\n}}\n", node.port);
+    files[0].content = (files[0].content.to_string()
+        + &format!("stream {{\n  server {{ listen {address}; proxy_pass {}; }}\n}}\n", node.port))
+        .into();
     let streams = to_wire(2, &files);
     core.send(streams.clone());
     core.accepted(&streams).await;

@@ -44,7 +44,7 @@ pub(super) fn render(
     }
     made.map_err(|error| not_rendered(&error))?;
     let content = String::from_utf8(printed.text).map_err(|error| RenderError::Template(error.to_string()))?;
-    Ok(vec![File { path: config.proxy.config_path.clone(), part: String::new(), content }])
+    Ok(vec![File { path: config.proxy.config_path.clone(), part: String::new(), content: content.into() }])
 }
 
 /// What a template prints, until that is more than is allowed: a loop in it may be multiplied by others' labels.

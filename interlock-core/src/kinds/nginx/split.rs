@@ -48,7 +48,7 @@ pub(super) fn render(mut view: View<'_>, path: &str, size: usize, limit: usize) 
     let mut files = vec![File {
         path: path.to_owned(),
         part: String::new(),
-        content: splice(&print(MAIN, &view)?, &view.lists())?,
+        content: splice(&print(MAIN, &view)?, &view.lists())?.into(),
     }];
     files.extend(lists.files);
     if files.len() > MOST_FILES || files.iter().any(|file| file.content.len() > limit) {
@@ -73,7 +73,7 @@ impl Lists<'_> {
         let include = |number| format!("interlock.d/{}.conf", part(number));
         for (number, content) in (1..).zip(section.move_out(self.limit, include)?) {
             let path = format!("{}/{}", self.folder, include(number));
-            self.files.push(File { path, part: part(number), content });
+            self.files.push(File { path, part: part(number), content: content.into() });
         }
         Ok(())
     }

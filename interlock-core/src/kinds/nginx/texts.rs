@@ -17,16 +17,19 @@ use crate::kinds::{RenderError, placeholders};
 use crate::proxy_config::{self, ProxyConfig, ProxySettings, UpstreamName, VirtualHost};
 use crate::units::{Hashed, HostPattern};
 
+/// What was made of what, sorted.
+type Kept<K, V> = Vec<(K, V)>;
+
 /// What was printed for one config after the other.
 #[derive(Default)]
 pub(crate) struct Texts {
     /// On what all of them depend.
     around: Option<Around>,
-    hosts: Vec<((HostPattern, Hashed<VirtualHost>), Arc<HostText>)>,
-    upstreams: Vec<((UpstreamName, Hashed<proxy_config::Upstream>), Arc<str>)>,
-    entries: Vec<((HostPattern, UpstreamName), Arc<str>)>,
-    names: Vec<(HostPattern, Arc<str>)>,
-    unavailable: Vec<(HostPattern, Arc<str>)>,
+    hosts: Kept<(HostPattern, Hashed<VirtualHost>), Arc<HostText>>,
+    upstreams: Kept<(UpstreamName, Hashed<proxy_config::Upstream>), Arc<str>>,
+    entries: Kept<(HostPattern, UpstreamName), Arc<str>>,
+    names: Kept<HostPattern, Arc<str>>,
+    unavailable: Kept<HostPattern, Arc<str>>,
     /// What stands around the lists, if it is proven.
     pub(super) frame: Option<String>,
     /// Whether what is printed anew is proven by itself.
@@ -144,7 +147,7 @@ impl Texts {
 }
 
 fn named<'a>(
-    kept: &mut Vec<(HostPattern, Arc<str>)>,
+    kept: &mut Kept<HostPattern, Arc<str>>,
     proves: bool,
     hosts: impl Iterator<Item = &'a HostPattern>,
 ) -> Result<Vec<Arc<str>>, RenderError> {
@@ -165,7 +168,7 @@ fn named<'a>(
 
 /// Takes what is kept for these keys, sorted as they are, and makes the rest.
 fn renew<K, V: Clone>(
-    kept: &mut Vec<(K, V)>,
+    kept: &mut Kept<K, V>,
     now: impl Iterator<Item = K>,
     order: impl Fn(&K, &K) -> Ordering,
     is_same: impl Fn(&K, &K) -> bool,

@@ -285,6 +285,9 @@ pub(super) struct Sums {
     clusters: BTreeMap<Cluster, OfCluster>,
 }
 
+/// A route, and whether it comes or goes.
+type Change<'a> = (&'a Arc<Route>, bool);
+
 #[derive(Debug, Clone, Default)]
 struct OfCluster {
     routes: usize,
@@ -342,7 +345,7 @@ impl Sums {
     }
 
     fn count(&mut self, changed: &Difference<Route>) {
-        let mut hosts: BTreeMap<(&Cluster, Option<&HostPattern>), Vec<(&Arc<Route>, bool)>> = BTreeMap::new();
+        let mut hosts: BTreeMap<_, Vec<Change<'_>>> = BTreeMap::new();
         let gone = changed.gone.iter().map(|route| (route, false));
         for (route, comes) in gone.chain(changed.come.iter().map(|route| (route, true))) {
             self.clusters.entry(route.cluster.clone()).or_default().count(route, comes);
@@ -387,7 +390,7 @@ impl OfCluster {
         }
     }
 
-    fn renew(&mut self, host: Option<HostPattern>, changed: &[(&Arc<Route>, bool)], most: usize) {
+    fn renew(&mut self, host: Option<HostPattern>, changed: &[Change<'_>], most: usize) {
         let before = self.hosts.remove(&host).unwrap_or_default();
         self.too_large -= usize::from(before.host_bytes > most);
         self.bytes -= before.shared_bytes;

@@ -61,6 +61,11 @@ impl Needed {
         self.0.retain(|_, of_cluster| of_cluster.routes > 0);
     }
 
+    /// Whether somebody names a secret.
+    pub(super) fn name_secrets(&self) -> bool {
+        self.0.values().any(|of_cluster| !of_cluster.named.is_empty())
+    }
+
     /// Of a service cluster.
     pub(crate) fn by(&self, cluster: &Cluster) -> Option<&OfCluster> {
         self.0.get(cluster)

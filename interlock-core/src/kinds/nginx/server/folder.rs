@@ -96,7 +96,7 @@ fn write(set: &FileSet, folder: &Path) -> io::Result<()> {
         let below = if path == main { Path::new(MAIN) } else { path.strip_prefix(root).map_err(io::Error::other)? };
         let path = folder.join(below);
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
-        fs::write(path, &file.content)?;
+        fs::write(path, &*file.content)?;
     }
     Ok(())
 }

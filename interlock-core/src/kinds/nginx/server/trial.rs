@@ -109,7 +109,7 @@ async fn check(program: &Program, run: &Path, folder: &Path, tried: &[(&str, Use
     text.push_str("}\n");
     let config = run.join("trial.conf");
     std::fs::write(&config, &text).ok()?;
-    let files = [File { path: config.display().to_string(), part: String::new(), content: text }];
+    let files = [File { path: config.display().to_string(), part: String::new(), content: text.into() }];
     let set = FileSet { revision: None, hash: kinds::hash(&files), files: files.into() };
     let checked = program.check(&set, &config, Duration::from_secs(60)).await;
     let _ = std::fs::remove_file(&config);
