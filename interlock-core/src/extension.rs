@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::kinds::{self, CheckError, Checker, File, RenderError, Rendering};
+use jiff::Timestamp;
+
+use crate::kinds::{CheckError, Checker, File, RenderError, Renderer, Rendering};
 use crate::proxy_config::ProxyConfig;
 
 mod bisect;
@@ -21,17 +23,18 @@ pub use serve::{Event, Kept, Model, serve};
 ///
 /// Without a checker the files are as good as they were rendered.
 pub async fn render_and_check(config: &Arc<ProxyConfig>, limit: usize, checker: Option<&Checker>) -> Rendering {
-    render_and_check_anew(config, limit, checker, None).await
+    render_and_check_anew(config, limit, checker, None, &mut Renderer::default()).await
 }
 
-/// The same. `good` is what was taken last: its routes are the last to be blamed.
+/// The same, by what rendered the last one. `good` is what was taken last: its routes are the last to be blamed.
 async fn render_and_check_anew(
     config: &Arc<ProxyConfig>,
     limit: usize,
     checker: Option<&Checker>,
     good: Option<&ProxyConfig>,
+    renderer: &mut Renderer,
 ) -> Rendering {
-    let result = match (make(Arc::clone(config), limit, checker).await, checker) {
+    let result = match (make(Arc::clone(config), limit, checker, renderer).await, checker) {
         (Ok(files), _) => Ok(files),
         (Err(failure), Some(checker)) if failure.may_be_a_routes() => {
             let blame = bisect::suspects(config, limit, checker, &failure, good).await;
@@ -72,10 +75,21 @@ impl Failure {
 }
 
 /// Renders and checks once.
-async fn make(config: Arc<ProxyConfig>, limit: usize, checker: Option<&Checker>) -> Result<Vec<File>, Failure> {
+async fn make(
+    config: Arc<ProxyConfig>,
+    limit: usize,
+    checker: Option<&Checker>,
+    renderer: &mut Renderer,
+) -> Result<Vec<File>, Failure> {
+    let mut on_thread = std::mem::take(renderer);
     // Thousands of hosts take long enough to keep others waiting.
-    let rendered = tokio::task::spawn_blocking(move || kinds::render(&config, limit).result).await;
-    let rendered = rendered.unwrap_or_else(|_| Err(RenderError::Failed("rendering ended without a result".to_owned())));
+    let rendered = tokio::task::spawn_blocking(move || {
+        let result = on_thread.render(&config, limit, Timestamp::now()).result;
+        (result, on_thread)
+    });
+    let failed = || RenderError::Failed("rendering ended without a result".to_owned());
+    let (rendered, after) = rendered.await.unwrap_or_else(|_| (Err(failed()), Renderer::default()));
+    *renderer = after;
     let files = rendered.map_err(Failure::Other)?;
     let Some(checker) = checker else { return Ok(files) };
     match checker.check(&files).await {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Checker, Failure, make};
+use crate::kinds::Renderer;
 use crate::proxy_config::{ProxyConfig, Tls, VirtualHost};
 use crate::routes::model::Suspect;
 use crate::units::{Hashed, HostPattern, PathPrefix};
@@ -156,7 +157,7 @@ impl Search<'_> {
             return None;
         }
         self.checks += 1;
-        match make(config.into(), self.limit, Some(self.checker)).await {
+        match make(config.into(), self.limit, Some(self.checker), &mut Renderer::default()).await {
             Ok(_) => Some(true),
             Err(Failure::Refused(_) | Failure::Exhausted(_)) => Some(false),
             Err(Failure::Other(_)) => None,

@@ -8,7 +8,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{Checker, render_and_check_anew};
-use crate::kinds::{RenderError, Rendering};
+use crate::kinds::{RenderError, Renderer, Rendering};
 use crate::proxy_config::{Generation, ProxyConfig, Revision};
 use crate::units::Backoff;
 
@@ -49,6 +49,8 @@ pub struct Kept {
     made: BTreeMap<Generation, (usize, Rendering)>,
     /// What files were made of last.
     good: BTreeMap<Generation, Arc<ProxyConfig>>,
+    /// What renders each. It remembers the last rendering, so that the next one costs what changed.
+    renderers: BTreeMap<Generation, Renderer>,
 }
 
 /// Renders models and posts what comes out, until the events end or something fails. A model that was overtaken before it was begun is
@@ -95,6 +97,7 @@ where
             Event::Withdrawn(generation) => {
                 kept.made.remove(&generation);
                 kept.good.remove(&generation);
+                kept.renderers.remove(&generation);
                 retries.forget(&generation);
                 continue;
             }
@@ -170,7 +173,8 @@ impl Kept {
             return kept.clone();
         }
         let good = self.good.get(generation).map(Arc::as_ref);
-        let rendering = render_and_check_anew(config, *file_limit, checker, good).await;
+        let renderer = self.renderers.entry(generation.clone()).or_default();
+        let rendering = render_and_check_anew(config, *file_limit, checker, good, renderer).await;
         if rendering.result.is_ok() {
             self.good.insert(generation.clone(), config.clone());
         }

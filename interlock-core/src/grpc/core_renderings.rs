@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::published::Published;
-use crate::kinds::{self, File, RenderError, Rendering};
+use crate::kinds::{self, File, RenderError, Renderer, Rendering};
 use crate::proxy_config::{Generation, ProxyConfig};
 use crate::units::Cluster;
 
@@ -21,6 +22,8 @@ type Key = (Cluster, Generation);
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     made: Arc<Mutex<BTreeMap<Key, Made>>>,
+    /// What renders each generation. It remembers the last rendering, so that the next one costs what changed.
+    renderers: Arc<Mutex<BTreeMap<Key, Renderer>>>,
     /// One rendering at a time: decisions need the same threads.
     turn: Arc<Semaphore>,
 }
@@ -34,8 +37,8 @@ struct Made {
 }
 
 impl Made {
-    fn of(config: &ProxyConfig, limit: usize) -> Self {
-        let rendering = kinds::render(config, limit);
+    fn of(renderer: &mut Renderer, config: &ProxyConfig, limit: usize) -> Self {
+        let rendering = renderer.render(config, limit, Timestamp::now());
         let hash = rendering.result.as_deref().map(kinds::hash).unwrap_or_default();
         Self { limit, hash, rendering: Arc::new(rendering) }
     }
@@ -43,7 +46,7 @@ impl Made {
 
 impl Default for Own {
     fn default() -> Self {
-        Self { made: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { made: Arc::default(), renderers: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -95,9 +98,18 @@ impl Own {
         let lives: Vec<_> = published.configs.keys().cloned().collect();
         self.held(|held| held.retain(|key, _| lives.contains(key)));
         // The turn belongs to the thread: a caller that goes away does not start a second one beside it.
+        let renderers = Arc::clone(&self.renderers);
         let rendered = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            published.configs.get(&key).map(|config| Made::of(config, published.file_limit))
+            // Whoever has the turn is alone here.
+            let mut renderers = renderers.lock().unwrap_or_else(PoisonError::into_inner);
+            renderers.retain(|key, _| published.configs.contains_key(key));
+            let config = published.configs.get(&key)?;
+            // A rendering that panics leaves nothing behind.
+            let mut renderer = renderers.remove(&key).unwrap_or_default();
+            let made = Made::of(&mut renderer, config, published.file_limit);
+            renderers.insert(key, renderer);
+            Some(made)
         });
         let rendered = rendered.await.map_err(|_| Status::internal("rendering ended without a result"))?;
         rendered.ok_or_else(|| Status::not_found("there is no such model"))

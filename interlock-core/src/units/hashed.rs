@@ -29,6 +29,11 @@ impl<T> Hashed<T> {
 }
 
 impl<T: Serialize> Hashed<T> {
+    /// Whether the two have the same content, by their names if they are not one value.
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        self.is_same(other) || self.digest() == other.digest()
+    }
+
     /// A name for the content: equal content, equal name, on every machine. It is that of the value as JSON.
     pub fn digest(&self) -> &Digest {
         // Maps are sorted and nothing in it is a time, so equal values have equal bytes.

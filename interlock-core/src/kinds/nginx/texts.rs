@@ -61,7 +61,7 @@ impl Texts {
         most: usize,
     ) -> Result<Vec<Arc<HostText>>, RenderError> {
         let (proves, printed) = (self.proves, Cell::new(0));
-        let is_same = |one: &(HostPattern, Hashed<VirtualHost>), other: &(_, Hashed<_>)| one.1.is_same(&other.1);
+        let is_same = |one: &(HostPattern, Hashed<VirtualHost>), other: &(_, Hashed<_>)| one.1.has_content_of(&other.1);
         let keys = hosts.map(|(pattern, host)| (pattern.clone(), host.clone()));
         renew(
             &mut self.hosts,
@@ -94,8 +94,9 @@ impl Texts {
         upstreams: impl Iterator<Item = (&'a UpstreamName, &'a Hashed<proxy_config::Upstream>)>,
     ) -> Result<Vec<Arc<str>>, RenderError> {
         let proves = self.proves;
-        let is_same =
-            |one: &(UpstreamName, Hashed<proxy_config::Upstream>), other: &(_, Hashed<_>)| one.1.is_same(&other.1);
+        let is_same = |one: &(UpstreamName, Hashed<proxy_config::Upstream>), other: &(_, Hashed<_>)| {
+            one.1.has_content_of(&other.1)
+        };
         let keys = upstreams.map(|(name, upstream)| (name.clone(), upstream.clone()));
         renew(
             &mut self.upstreams,
