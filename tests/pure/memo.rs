@@ -11,6 +11,16 @@ use crate::support::tenant::of_tenant;
 
 const PREFIX: &str = "com.docker.lb.";
 
+/// Those that the examples of labels name.
+const SECRETS: &[&str] = &["shop.example.com.cert", "shop.example.com.key", "staff.htpasswd", "internal-ca.pem"];
+
+const SETTINGS: &[&str] = &[
+    "",
+    "HostPolicy = \"stack\"\n[Extensions.default]\n",
+    "[Extensions.default]\nPublishMode = \"host\"\n",
+    "[Extensions.default]\nServiceLocations = 1\n",
+];
+
 /// Decides with what is remembered and with nothing. Both have to come to the same.
 fn decide(inputs: &Inputs, memo: &mut Memo, what: &str) -> Outcome {
     let (outcome, renderings) = reconcile_embedded_with(inputs, memo);
@@ -54,8 +64,16 @@ fn labels(draw: &mut Draw) -> Labels {
         .map(|(key, value)| (format!("{PREFIX}{key}"), value.to_owned()))
         .into();
     for _ in 0..draw.below(4) {
-        let label = &TABLE[draw.below(TABLE.len())];
-        let value = if draw.is(6) { label.counterexample } else { label.example };
+        let any = &TABLE[draw.below(TABLE.len())];
+        // What these ask for depends on what else there is on the Swarm and in the settings.
+        let asks = ["allow", "basic_auth", "ssl_cert", "network"][draw.below(4)];
+        let asks = TABLE.iter().find(|label| label.key == asks).unwrap();
+        let label = if draw.is(2) { any } else { asks };
+        let value = match label.key {
+            "network" => "n",
+            _ if draw.is(8) => label.counterexample,
+            _ => label.example,
+        };
         labels.insert(format!("{PREFIX}{}", label.key), value.to_owned());
     }
     if draw.is(5) {
@@ -67,7 +85,7 @@ fn labels(draw: &mut Draw) -> Labels {
 fn change(inputs: &mut Inputs, draw: &mut Draw, number: usize) -> &'static str {
     let snapshot = &mut inputs.snapshot;
     let place = draw.below(snapshot.services.len());
-    match draw.below(10) {
+    match draw.below(12) {
         0 | 1 => {
             let mut service = Service::clone(&snapshot.services[place]);
             (service.id, service.spec.name) = (format!("s{number}").as_str().into(), format!("s{number}"));
@@ -111,17 +129,23 @@ fn change(inputs: &mut Inputs, draw: &mut Draw, number: usize) -> &'static str {
             "a task that ends or comes back"
         }
         8 => {
-            let secrets = &mut snapshot.secrets;
-            if draw.is(2) {
-                secrets.reverse()
-            } else {
-                drop(secrets.pop())
-            }
+            let secrets = of_tenant(&[], SECRETS, "").snapshot.secrets;
+            snapshot.secrets = secrets.into_iter().filter(|_| !draw.is(3)).collect();
             "other secrets"
         }
+        9 => {
+            let network = &mut snapshot.networks[0];
+            network.subnets = [vec![], vec!["10.0.9.0/24".parse().unwrap()], vec!["192.0.2.0/24".parse().unwrap()]]
+                [draw.below(3)]
+            .clone();
+            "another subnet"
+        }
+        10 => {
+            inputs.settings = of_tenant(&[], &[], SETTINGS[draw.below(SETTINGS.len())]).settings;
+            "other settings"
+        }
         _ => {
-            let mine = draw.below(2);
-            snapshot.engine.config_limit = [None, Some(30_000)][mine];
+            snapshot.engine.config_limit = [None, Some(30_000)][draw.below(2)];
             "files of another size"
         }
     }
@@ -129,13 +153,9 @@ fn change(inputs: &mut Inputs, draw: &mut Draw, number: usize) -> &'static str {
 
 #[test]
 fn whatever_changes_a_memo_changes_no_decision() {
-    for (seed, toml) in [
-        (1, ""),
-        (2, "HostPolicy = \"stack\"\n[Extensions.default]\n"),
-        (3, "[Extensions.default]\nPublishMode = \"host\"\n"),
-    ] {
+    for seed in 1..=3 {
         let mut draw = Draw(seed);
-        let mut inputs = of_tenant(&[], &["shop.example.com.cert", "staff.htpasswd"], toml);
+        let mut inputs = of_tenant(&[], SECRETS, SETTINGS[0]);
         let mut memo = Memo::default();
         let mut story = Vec::new();
         for number in 0..200 {
