@@ -18,7 +18,7 @@ const SETTINGS: &[&str] = &[
     "",
     "HostPolicy = \"stack\"\n[Extensions.default]\n",
     "[Extensions.default]\nPublishMode = \"host\"\n",
-    "[Extensions.default]\nServiceLocations = 1\n",
+    "[Extensions.default]\nRateLimits = 2\n",
 ];
 
 /// Decides with what is remembered and with nothing. Both have to come to the same.
@@ -66,7 +66,7 @@ fn labels(draw: &mut Draw) -> Labels {
     for _ in 0..draw.below(4) {
         let any = &TABLE[draw.below(TABLE.len())];
         // What these ask for depends on what else there is on the Swarm and in the settings.
-        let asks = ["allow", "basic_auth", "ssl_cert", "network"][draw.below(4)];
+        let asks = ["allow", "basic_auth", "ssl_cert", "network", "rate_limit"][draw.below(5)];
         let asks = TABLE.iter().find(|label| label.key == asks).unwrap();
         let label = if draw.is(2) { any } else { asks };
         let value = match label.key {
@@ -135,7 +135,7 @@ fn change(inputs: &mut Inputs, draw: &mut Draw, number: usize) -> &'static str {
         }
         9 => {
             let network = &mut snapshot.networks[0];
-            network.subnets = [vec![], vec!["10.0.9.0/24".parse().unwrap()], vec!["192.0.2.0/24".parse().unwrap()]]
+            network.subnets = [vec![], vec!["10.0.9.0/24".parse().unwrap()], vec!["10.0.9.0/28".parse().unwrap()]]
                 [draw.below(3)]
             .clone();
             "another subnet"
