@@ -294,6 +294,8 @@ fn raw_lines_leave_what_is_around_them_whole() {
             assert!(errors.contains(said), "{wrong}: {errors}");
         }
     }
+    let errors = format!("{:?}", of_nginx(r#"HTTPOptions = ["a \u0001;"]"#).unwrap_err());
+    assert!(errors.contains("has a control character"), "{errors}");
 }
 
 /// Keys without a default stand in the template empty, which for these is no value.

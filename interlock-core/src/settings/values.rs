@@ -195,6 +195,10 @@ pub(super) fn list(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
 /// Lines of NGINX's own language, which have to leave what stands around them whole: NGINX understands the rest.
 pub(super) fn lines(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
     let lines = list(value)?;
+    // The renderer marks with such characters where lists stand.
+    if lines.iter().flat_map(|line| line.chars()).any(|c| c.is_control() && !c.is_whitespace()) {
+        return Err("has a control character".to_owned());
+    }
     is_whole(&lines.join("\n")).map(|()| lines)
 }
 
