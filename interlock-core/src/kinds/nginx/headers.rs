@@ -37,13 +37,13 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn of(proxy: &ProxySettings) -> Self {
         let trusted = proxy.believed();
-        let vouched = VOUCHED.iter().filter(|_| !proxy.trusted_proxies.is_empty());
+        let vouched = VOUCHED.iter().filter(|_| !trusted.is_empty());
         Self {
             port: proxy.published_port,
             ssl_port: proxy.published_ssl_port,
             nobody_is_trusted: trusted.is_empty(),
-            trusted,
             vouched: vouched.map(|name| variable(name)).collect(),
+            trusted,
         }
     }
 }
@@ -94,7 +94,7 @@ impl<'a> RequestHeaders<'a> {
         cut: Option<&'a PathPrefix>,
         edits: &'a [HeaderEdit],
     ) -> Self {
-        let is_trusted = !proxy.trusted_proxies.is_empty();
+        let is_trusted = !proxy.believed().is_empty();
         // What the service sets or removes by itself is not said by anybody else, too.
         let vouched = VOUCHED.iter().map(|name| {
             let is_edited = edits.iter().any(|edit| edit.name.as_str().eq_ignore_ascii_case(name));
@@ -194,7 +194,9 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rendered;
     use super::*;
+    use crate::settings::Extension;
 
     #[test]
     fn each_name_of_the_template_is_known_in_its_other_spellings() {
@@ -204,5 +206,20 @@ mod tests {
             assert!(SPELLINGS.iter().any(|it| it == spelling), "{spelling}");
         }
         assert!(!SPELLINGS.iter().any(|it| it == "X-Real-IP" || it == "Host"));
+    }
+
+    /// Nobody is trusted then, and no variable says so.
+    #[test]
+    fn who_is_trusted_may_be_nobody_without_the_overlays() {
+        let network: IpNet = "10.0.1.0/24".parse().unwrap();
+        let extension = Extension { trusted_proxies: vec![network], ..Extension::new("") };
+        let outside = ProxySettings::of(&extension, None, None);
+        let inside = ProxySettings { overlays: vec![network], ..outside.clone() };
+        for (proxy, is_trusted) in [(outside, true), (inside, false)] {
+            let text = rendered(&Options::default(), &proxy);
+            assert_eq!(text.contains("geo $realip_remote_addr $is_trusted"), is_trusted, "{text}");
+            assert_eq!(text.contains("$is_trusted $said_"), is_trusted, "{text}");
+            assert_eq!(text.contains(" $said_"), is_trusted, "{text}");
+        }
     }
 }
