@@ -22,12 +22,11 @@ pub struct Routes {
     pub default: Option<Arc<VirtualHost>>,
 }
 
-mod live;
+pub mod live;
 pub mod model;
 mod table;
 
 pub use live::{Live, LiveRoutes, Place};
-pub(crate) use live::{changed, live};
 pub use table::{Table, resolve};
 
 /// What one host pattern serves, and which service decided each part of it.

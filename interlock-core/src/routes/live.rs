@@ -36,12 +36,12 @@ pub struct Live {
 type Hosts<'a> = BTreeMap<Option<&'a HostPattern>, &'a Arc<VirtualHost>>;
 
 /// The routes with a task, of all of these.
-pub(crate) fn live(routes: &[Arc<Routes>]) -> BTreeMap<Place, Live> {
+pub fn live(routes: &[Arc<Routes>]) -> BTreeMap<Place, Live> {
     routes.iter().flat_map(|routes| of_hosts(&hosts(routes))).collect()
 }
 
 /// The routes with a task of before and of now, without those of hosts that are the same.
-pub(crate) fn changed(before: &[Arc<Routes>], now: &[Arc<Routes>]) -> [BTreeMap<Place, Live>; 2] {
+pub fn changed(before: &[Arc<Routes>], now: &[Arc<Routes>]) -> [BTreeMap<Place, Live>; 2] {
     if are_same(before, now) {
         return Default::default();
     }

@@ -8,7 +8,8 @@ use crate::docker::{self, ErrorKind};
 use crate::labels;
 use crate::plan::{Plan, Step};
 use crate::problem::{Problem, Severity, Subject, said, shown};
-use crate::routes::{Live, LiveRoutes, Place, changed, live};
+use crate::routes::live::{changed, live};
+use crate::routes::{Live, LiveRoutes, Place};
 use crate::swarm::{Engine, Service};
 use crate::units::Cluster;
 
