@@ -186,3 +186,24 @@ impl fmt::Debug for Renderer {
         f.debug_struct("Renderer").field("proven_at", &self.proven_at).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy_config;
+
+    #[test]
+    fn the_whole_is_proven_first_and_each_minute() {
+        let proxy = ProxySettings::of(&Extension::new(""), None, None);
+        let config = proxy_config::build(&Cluster::default(), proxy, &Arc::default());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut renderer = Renderer::default();
+        for (now, proven_at) in [(100, 100), (159, 100), (160, 160), (200, 160), (150, 150)] {
+            assert!(renderer.render(&config, 1_000_000, at(now)).result.is_ok());
+            assert_eq!(renderer.proven_at, Some(at(proven_at)), "at {now}");
+        }
+        // Nothing of what failed is kept.
+        assert!(renderer.render(&config, 10, at(151)).result.is_err());
+        assert_eq!(renderer.proven_at, None);
+    }
+}

@@ -24,7 +24,8 @@ mod builder;
 pub mod template;
 mod weights;
 
-pub use builder::{Builder, build};
+pub(crate) use builder::Builder;
+pub use builder::build;
 
 /// All proxy configs, by service cluster and generation.
 pub type ProxyConfigs = BTreeMap<(Cluster, Generation), Arc<ProxyConfig>>;

@@ -27,7 +27,8 @@ pub mod model;
 mod table;
 
 pub use live::{Live, LiveRoutes, Place};
-pub use table::{Table, resolve};
+pub(crate) use table::Table;
+pub use table::resolve;
 
 /// What one host pattern serves, and which service decided each part of it.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -10,7 +10,7 @@ use crate::units::{Cluster, Hashed, HostPattern};
 
 /// What the last config was made of.
 #[derive(Debug, Clone, Default)]
-pub struct Builder {
+pub(crate) struct Builder {
     /// `None` before the first one.
     last: Option<(Arc<ProxyConfig>, Arc<Routes>)>,
     hosts: BTreeMap<HostPattern, Built>,
@@ -41,7 +41,7 @@ pub fn build(cluster: &Cluster, proxy: ProxySettings, routes: &Arc<Routes>) -> A
 
 impl Builder {
     /// Builds the config of a service cluster: as [`build`], whatever was built before. It costs what changed.
-    pub fn build(&mut self, cluster: &Cluster, proxy: ProxySettings, routes: &Arc<Routes>) -> Arc<ProxyConfig> {
+    pub(crate) fn build(&mut self, cluster: &Cluster, proxy: ProxySettings, routes: &Arc<Routes>) -> Arc<ProxyConfig> {
         let (mut config, before) = match self.last.take() {
             Some((last, of)) if last.cluster == *cluster => (last, of),
             _ => {

@@ -2,7 +2,6 @@
 //!
 //! Reading never fails. A service that cannot be routed as its labels say is a [`Problem`]; its neighbours do not notice.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +23,7 @@ mod needed;
 mod pace;
 mod reach;
 mod reader;
+mod refusal;
 mod route_options;
 
 pub(crate) use attach::doubts;
@@ -34,7 +34,8 @@ use pace::Verdict;
 pub use pace::{Pace, Paces};
 pub use reach::Reach;
 use reach::World;
-pub use reader::Reader;
+pub(crate) use reader::Reader;
+pub(crate) use refusal::Refusal;
 pub(crate) use route_options::in_full;
 pub use route_options::{Asks, Certificate, Health, Tls};
 
@@ -275,58 +276,6 @@ fn earlier_routes(
     }
     let (routes, _) = routes(world, budgets, service, &before, &reading.routes).ok()?;
     Some((before, routes))
-}
-
-/// Why a route cannot be, or a label does nothing.
-pub(crate) struct Refusal {
-    /// Its name in the table until it is known under which key it stands.
-    label: Option<(Cow<'static, str>, String)>,
-    wrong: String,
-    right: String,
-    /// What holds where it is only a warning.
-    warns: Effect,
-}
-
-impl Refusal {
-    fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { label: None, wrong: wrong.into(), right: right.into(), warns: Effect::Ignored }
-    }
-
-    /// The label counts all the same.
-    fn served(self) -> Self {
-        Self { warns: Effect::Served, ..self }
-    }
-
-    fn about(mut self, label: &'static str, value: impl Into<String>) -> Self {
-        self.label = Some((label.into(), value.into()));
-        self
-    }
-
-    /// Says the label as its owner wrote it.
-    fn written(mut self, labels: &Labels, route: &RouteName) -> Self {
-        if let Some((key, value)) = &mut self.label {
-            *key = labels::written(labels, route, key).into();
-            if let Some(written) = labels.get(&**key).filter(|_| value.is_empty()) {
-                written.clone_into(value);
-            }
-        }
-        if labels::are_legacy(labels) && self.right.contains(labels::PREFIX) {
-            self.right += ", and write all its labels as com.docker.lb labels: the older ones are then ignored";
-        }
-        self
-    }
-
-    fn warning(self, service: &str) -> Problem {
-        let effect = self.warns;
-        Problem { severity: Severity::Warning, ..self.problem(service, effect) }
-    }
-
-    fn problem(self, service: &str, effect: Effect) -> Problem {
-        let Self { label, wrong, right, warns: _ } = self;
-        let (label, value) = label.map(|(key, value)| (shown(&key), shown(&value))).unzip();
-        let value = value.filter(|value| !value.is_empty());
-        Problem::new(Severity::Error, Subject::Service(service.to_owned()), wrong, right, effect).about(label, value)
-    }
 }
 
 /// Labels that somebody gave to the containers: in a stack file under `labels`, where `deploy.labels` is meant.

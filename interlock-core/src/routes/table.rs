@@ -15,7 +15,7 @@ type Asked = Option<HostPattern>;
 
 /// Routes put together, and what is needed to put together others.
 #[derive(Debug, Clone, Default)]
-pub struct Table {
+pub(crate) struct Table {
     policy: HostPolicy,
     routes: Vec<Arc<Route>>,
     clusters: BTreeMap<Cluster, Hosts>,
@@ -46,7 +46,7 @@ fn age(route: &Route) -> (&Seniority, &RouteName) {
 
 impl Table {
     /// Puts these routes together: as [`resolve`], whatever was here before. Sorted as those of a model, they cost what changed.
-    pub fn renew(&mut self, routes: &[Arc<Route>], policy: HostPolicy) {
+    pub(crate) fn renew(&mut self, routes: &[Arc<Route>], policy: HostPolicy) {
         if policy != self.policy {
             *self = Self { policy, ..Self::default() };
         }
@@ -62,12 +62,12 @@ impl Table {
     }
 
     /// The virtual hosts of each service cluster that has routes.
-    pub fn clusters(&self) -> BTreeMap<Cluster, Arc<Routes>> {
+    pub(crate) fn clusters(&self) -> BTreeMap<Cluster, Arc<Routes>> {
         self.clusters.iter().map(|(cluster, hosts)| (cluster.clone(), Arc::clone(&hosts.routes))).collect()
     }
 
     /// What is told of the routes, sorted.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
         let of_hosts = self.clusters.values().flat_map(|hosts| hosts.problems.values().flatten());
         let problems: BTreeSet<_> = of_hosts.chain(&self.claims).collect();
         problems.into_iter().cloned().collect()
@@ -148,7 +148,7 @@ fn claim<'a>(asked: &'a BTreeMap<Asked, Vec<Arc<Route>>>, host: &HostPattern) ->
 }
 
 impl Hosts {
-    /// Decides again about the hosts that those who ask for them changed of.
+    /// Decides again about hosts: other routes ask for them now.
     fn decide(&mut self, changed: BTreeSet<Asked>, policy: HostPolicy) {
         if changed.is_empty() {
             return;

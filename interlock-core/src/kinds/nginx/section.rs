@@ -129,3 +129,24 @@ impl<T: Printed> Serialize for Section<T> {
         serializer.serialize_str(text.strip_suffix('\n').unwrap_or(&text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_list_stands_where_its_mark_was_and_nowhere_else() {
+        let texts: Vec<Arc<str>> = vec!["x;\n".into(), "y;\n".into()];
+        let frame = "a {\n\u{1}one\u{1}\n}\n";
+        assert_eq!(splice(frame, &[("one", &texts), ("two", &[])]).as_deref(), Ok("a {\nx;\ny;\n}\n"));
+        let twice = frame.repeat(2);
+        for (frame, lists) in [
+            (frame, vec![]),
+            (frame, vec![("one", &texts[..]), ("two", &texts[..])]),
+            (frame, vec![("two", &texts[..])]),
+            (&*twice, vec![("one", &texts[..])]),
+        ] {
+            assert!(matches!(splice(frame, &lists), Err(RenderError::Structure(_))), "{lists:?}");
+        }
+    }
+}

@@ -229,3 +229,18 @@ fn prove(text: &str, twin: &str) -> Result<(), RenderError> {
         Some(difference) => Err(RenderError::Structure(difference)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_with_another_structure_than_its_twin_is_refused() {
+        assert_eq!(prove("a b; c { d; }", "a x; c { d; }"), Ok(()));
+        for wrong in
+            ["a b; c { d; } e;", "a b c; c { d; }", "x b; c { d; }", "a b; c { d;", "a b; } c { d; }", "a 'b; c { d; }"]
+        {
+            assert!(matches!(prove(wrong, "a x; c { d; }"), Err(RenderError::Structure(_))), "{wrong}");
+        }
+    }
+}

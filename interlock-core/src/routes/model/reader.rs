@@ -19,7 +19,7 @@ use crate::units::{NetworkId, NodeId};
 
 /// Reads the services of one snapshot after the other.
 #[derive(Debug, Clone, Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     /// `None` before the first reading.
     surroundings: Option<Surroundings>,
     facts: Facts,
